@@ -1,0 +1,36 @@
+"""Moloco Commerce Media as a destination of the Amplitude Python SDK."""
+
+from amplitude_moloco.buffers import DeadLetter
+from amplitude_moloco.conversion import Conversion
+from amplitude_moloco.destination import MolocoDestination
+from amplitude_moloco.ecommerce import ecommerce_syncs
+from amplitude_moloco.errors import ConfigurationError, MolocoError
+from amplitude_moloco.hooks import Buried, Delivered, Dropped, Fact, Rejected, Retrying
+from amplitude_moloco.identifiers import hash_identifier
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Stats
+from amplitude_moloco.sync import Sync
+from amplitude_moloco.wire import ChannelType, EventType, PersonalizationMode, Problem
+
+__all__ = [
+    "Buried",
+    "ChannelType",
+    "ConfigurationError",
+    "Conversion",
+    "DeadLetter",
+    "Delivered",
+    "Dropped",
+    "EventType",
+    "Fact",
+    "MolocoDestination",
+    "MolocoError",
+    "PersonalizationMode",
+    "Problem",
+    "Rejected",
+    "RetrySchedule",
+    "Retrying",
+    "Stats",
+    "Sync",
+    "ecommerce_syncs",
+    "hash_identifier",
+]

@@ -1,0 +1,118 @@
+"""Where events wait until MCM has taken them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from amplitude_moloco.errors import ConfigurationError
+
+__all__ = ["Buffer", "BufferState", "DeadLetter", "Entry", "open_buffer"]
+
+
+class Entry(NamedTuple):
+    """One event on its way. What is in the body is nobody's business here."""
+
+    key: int
+    """The buffer's own, ascending in the order of the puts."""
+    id: str
+    sync: str
+    body: bytes
+    accepted_at: float
+    """Unix time in seconds."""
+    attempts: int = 0
+    """How often it was sent and failed."""
+
+
+class DeadLetter(NamedTuple):
+    """One event that can't be delivered, and why."""
+
+    entry: Entry
+    reason: str
+    status: int | None
+    message: str
+    buried_at: float
+    """Unix time in seconds."""
+
+
+class BufferState(NamedTuple):
+    """What lies in a buffer at one moment."""
+
+    waiting: int
+    """Entries that nobody has claimed."""
+    claimed: int
+    dead: int
+    last_key: int
+    """The newest entry's key; 0 before the first."""
+    oldest_untried: int | None
+    """The key of the oldest entry that was never sent, claimed ones included."""
+    next_due: float | None
+    """When the next unclaimed entry can be claimed, in Unix seconds; 0 for at once."""
+
+
+class Buffer(Protocol):
+    """Holds entries until their outcome is known. Safe to use from any thread.
+
+    An entry is claimed by one sender at a time, and stays in the buffer until it is acknowledged
+    or buried. Times are handed in, as Unix seconds. ``ack``, ``retry`` and ``bury`` are False, and
+    change nothing, where the entry is no longer the caller's claim.
+    """
+
+    def put(self, id: str, sync: str, body: bytes, now: float) -> bool:
+        """Store a new entry; False if there is no room for it."""
+        ...
+
+    def claim(self, limit: int, now: float) -> list[Entry]:
+        """Take up to ``limit`` entries that are due, those first that were due first."""
+        ...
+
+    def ack(self, entry: Entry) -> bool:
+        """Take out a claimed entry that was delivered."""
+        ...
+
+    def retry(self, entry: Entry, attempts: int, due: float) -> bool:
+        """Give back a claimed entry: it comes due again then, with so many attempts behind it."""
+        ...
+
+    def bury(self, letter: DeadLetter) -> bool:
+        """Move a claimed entry to the dead letters."""
+        ...
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The dead letters, oldest first."""
+        ...
+
+    def state(self) -> BufferState: ...
+
+    def close(self) -> list[Entry]:
+        """Let go of everything, and give back the entries that are lost by it."""
+        ...
+
+
+def open_buffer(url: str) -> Buffer:
+    """Open the buffer that ``url`` names: ``memory://?max_events=100000&max_bytes=67108864``.
+
+    Raises ConfigurationError for an unknown scheme or option.
+    """
+    from amplitude_moloco.buffers.memory import MemoryBuffer  # it needs the names above
+
+    parts = urlsplit(url)
+    if parts.scheme != "memory" or parts.netloc or parts.path:
+        raise ConfigurationError(f"buffer: {url!r} is no buffer; use 'memory://'")
+    return MemoryBuffer(**_whole_numbers(parts.query, ("max_events", "max_bytes")))
+
+
+def _whole_numbers(query: str, known: tuple[str, ...]) -> dict[str, int]:
+    options: dict[str, int] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known or not value.isdecimal() or int(value) < 1:
+            raise ConfigurationError(
+                f"buffer: {name}={value} can't be used; the options are {', '.join(known)}, each "
+                f"a whole number of at least 1"
+            )
+        options[name] = int(value)
+    return options
+
+
+BufferFactory = Callable[[], Buffer]

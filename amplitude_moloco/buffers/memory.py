@@ -1,0 +1,101 @@
+"""A buffer in memory: fast, bounded, and gone with the process."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+
+from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
+
+MAX_DEAD_LETTERS = 1_000
+
+
+class MemoryBuffer:
+    """The Buffer in memory. New entries wait in a queue, those to be retried in a heap."""
+
+    def __init__(self, max_events: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._new: deque[Entry] = deque()
+        self._later: list[tuple[float, Entry]] = []
+        self._claimed: dict[int, Entry] = {}
+        self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._last_key = 0
+        self._events = 0
+        self._bytes = 0
+
+    def put(self, id: str, sync: str, body: bytes, now: float) -> bool:
+        with self._lock:
+            if self._events >= self._max_events or self._bytes + len(body) > self._max_bytes:
+                return False
+            self._last_key += 1
+            self._new.append(Entry(self._last_key, id, sync, body, now))
+            self._events += 1
+            self._bytes += len(body)
+            return True
+
+    def claim(self, limit: int, now: float) -> list[Entry]:
+        with self._lock:
+            entries: list[Entry] = []
+            while len(entries) < limit and self._later and self._later[0][0] <= now:
+                entries.append(heapq.heappop(self._later)[1])
+            while len(entries) < limit and self._new:
+                entries.append(self._new.popleft())
+            self._claimed.update((entry.key, entry) for entry in entries)
+            return entries
+
+    def ack(self, entry: Entry) -> bool:
+        with self._lock:
+            return self._remove(entry)
+
+    def retry(self, entry: Entry, attempts: int, due: float) -> bool:
+        with self._lock:
+            if self._claimed.pop(entry.key, None) is None:
+                return False
+            heapq.heappush(self._later, (due, entry._replace(attempts=attempts)))
+            return True
+
+    def bury(self, letter: DeadLetter) -> bool:
+        with self._lock:
+            buried = self._remove(letter.entry)
+            if buried:
+                self._dead.append(letter)
+            return buried
+
+    def dead_letters(self) -> list[DeadLetter]:
+        with self._lock:
+            return list(self._dead)
+
+    def state(self) -> BufferState:
+        with self._lock:
+            untried = [key for key, entry in self._claimed.items() if not entry.attempts]
+            if self._new:
+                untried.append(self._new[0].key)
+            later = self._later[0][0] if self._later else None
+            return BufferState(
+                waiting=len(self._new) + len(self._later),
+                claimed=len(self._claimed),
+                dead=len(self._dead),
+                last_key=self._last_key,
+                oldest_untried=min(untried, default=None),
+                next_due=0.0 if self._new else later,
+            )
+
+    def close(self) -> list[Entry]:
+        with self._lock:
+            lost = [*self._claimed.values(), *self._new, *(entry for _, entry in self._later)]
+            self._new.clear()
+            self._later.clear()
+            self._claimed.clear()
+            self._events = self._bytes = 0
+            self._max_events = 0  # a put that comes late finds no room
+            return lost
+
+    def _remove(self, entry: Entry) -> bool:
+        if self._claimed.pop(entry.key, None) is None:
+            return False
+        self._events -= 1
+        self._bytes -= len(entry.body)
+        return True

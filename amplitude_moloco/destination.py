@@ -1,0 +1,320 @@
+"""The destination plugin: fits the road of an event to the life of a plugin in Amplitude's SDK.
+
+The composition root, and the only module that knows Amplitude.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from amplitude import BaseEvent, Config, DestinationPlugin
+
+from amplitude_moloco.buffers import Buffer, BufferFactory, DeadLetter, open_buffer
+from amplitude_moloco.conversion import Conversion, Converter
+from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.dispatcher import Dispatcher
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.hooks import Hook, Hooks, Rejected
+from amplitude_moloco.identifiers import hash_identifier
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Ledger, Stats
+from amplitude_moloco.sync import Sync, read_channel_type
+from amplitude_moloco.transports import Transport, TransportFactory
+from amplitude_moloco.transports.endpoint import endpoint
+from amplitude_moloco.transports.requests import RequestsTransport
+from amplitude_moloco.wire import ChannelType, Problem
+from amplitude_moloco.wire.language import iso_639_1
+from amplitude_moloco.wire.vocabulary import CURRENCIES
+
+API_KEY_VARIABLE = "MOLOCO_API_KEY"
+
+
+class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has no types
+    """Delivers the events that its syncs select to Moloco Commerce Media, beside Amplitude.
+
+        client.add(MolocoDestination(platform_id="MY_SHOP", platform_name="my-shop", syncs=[…]))
+
+    Ready once constructed. All methods may be called from any thread; none of them raises into
+    ``track()``, and ``track()`` never waits for the network.
+
+    Args:
+        api_key: The REST API key of Moloco. Without one, the environment's ``MOLOCO_API_KEY``.
+        platform_id: The id that Moloco gave the platform, such as ``MY_SHOP``.
+        syncs: Which events are sent, and as what; see :class:`Sync` and :func:`ecommerce_syncs`.
+        platform_name: The platform's name in MCM's host: ``https://{name}-evt.mcm-api.moloco.com``.
+        base_url: Instead of that host: https, or http on a loopback address.
+        channel_type: For events whose platform does not tell it, and whose sync has none.
+        default_currency: For amounts that come without a currency.
+        include_user_properties: All go along (as with Amplitude's own), none, or those named.
+        hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id
+            are sent as :func:`hash_identifier` makes them.
+        buffer: Where events wait: ``memory://``, with ``?max_events=…&max_bytes=…``; or a callable
+            that opens a buffer.
+        flush_queue_size: So many waiting events are sent at once.
+        flush_interval_millis: So long an event waits for others at most.
+        hooks: Callables that get every fact (:class:`Delivered`, :class:`Rejected`, …).
+        connections: How many events are sent at a time.
+        timeout_seconds: For one request.
+        ca_bundle: Path of the certificates to trust instead of the usual ones.
+        shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
+        retry: When an event that MCM could not take is sent again.
+        transport: A callable that opens another transport than the one over requests.
+
+    Raises:
+        ConfigurationError: A setting can't work; the text says what to do instead.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        platform_id: str = "",
+        syncs: Iterable[Sync] = (),
+        *,
+        platform_name: str | None = None,
+        base_url: str | None = None,
+        channel_type: ChannelType | str | None = None,
+        default_currency: str | None = None,
+        include_user_properties: bool | Collection[str] = True,
+        hash_identifiers: bool | Mapping[str, str] | None = None,
+        buffer: str | BufferFactory = "memory://",
+        flush_queue_size: int = 16,
+        flush_interval_millis: int = 200,
+        hooks: Iterable[Hook] = (),
+        connections: int = 16,
+        timeout_seconds: float = 10.0,
+        ca_bundle: str | None = None,
+        shutdown_timeout_seconds: float = 5.0,
+        retry: RetrySchedule | None = None,
+        transport: TransportFactory | None = None,
+    ) -> None:
+        super().__init__()
+        self.timeline.configuration = Config()  # an event may come before setup() does
+        self._syncs = _checked_syncs(syncs)
+        self._converter = Converter(
+            self._syncs,
+            channel_type=read_channel_type(channel_type, "channel_type"),
+            default_currency=_checked_currency(default_currency),
+            include_user_properties=_checked_names(include_user_properties),
+            hash_identifier=_hasher(hash_identifiers),
+        )
+        self._endpoint = endpoint(
+            api_key=os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key,
+            platform_id=platform_id,
+            platform_name=platform_name,
+            base_url=base_url,
+        )
+        for name, value in (
+            ("flush_queue_size", flush_queue_size),
+            ("flush_interval_millis", flush_interval_millis),
+            ("connections", connections),
+            ("timeout_seconds", timeout_seconds),
+            ("shutdown_timeout_seconds", shutdown_timeout_seconds),
+        ):
+            _check_positive(name, value)
+        self._hooks = tuple(hooks)
+        self._flush_queue_size = flush_queue_size
+        self._flush_interval_seconds = flush_interval_millis / 1000
+        self._connections = connections
+        self._shutdown_timeout_seconds = shutdown_timeout_seconds
+        self._retry = retry or RetrySchedule()
+        self._open_buffer = partial(open_buffer, buffer) if isinstance(buffer, str) else buffer
+        self._open_transport = transport or partial(
+            RequestsTransport,
+            self._endpoint,
+            connections=connections,
+            timeout_seconds=timeout_seconds,
+            ca_bundle=ca_bundle,
+        )
+        iso_639_1("en")  # reads its tables now, so that no event waits for them
+        self._engine = self._start_afresh()
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], **more: Any) -> MolocoDestination:
+        """A destination from plain data, as JSON has it; see :meth:`from_file`."""
+        from amplitude_moloco.configuration import arguments_of  # most apps have no use for it
+
+        return cls(**arguments_of(settings), **more)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **more: Any) -> MolocoDestination:
+        """A destination from a JSON or TOML file with the constructor's names.
+
+        ``more`` are arguments that no file can hold, such as ``hooks``. Raises ConfigurationError
+        naming the place in the file: an unknown key, a wrong type, a missing field.
+        """
+        from amplitude_moloco.configuration import read_file
+
+        return cls.from_dict(read_file(Path(path)), **more)
+
+    def __repr__(self) -> str:
+        return f"MolocoDestination({self._endpoint.url!r}, {len(self._syncs)} syncs)"
+
+    @property
+    def syncs(self) -> tuple[Sync, ...]:
+        """The syncs; ``enabled`` of each may be changed at any time."""
+        return self._syncs
+
+    def execute(self, event: BaseEvent) -> None:
+        """Take one event. Called by the SDK inside ``track()``, under its lock.
+
+        Never raises, logs, calls a hook or waits for the network.
+        """
+        dispatcher = self._current().dispatcher
+        try:
+            for conversion in self._convert(event):
+                if conversion.problems:
+                    dispatcher.reject(_rejected(event, conversion))
+                else:
+                    dispatcher.put(str(conversion.id), conversion.sync, conversion.body)
+        except Exception as error:  # a plugin added to this one, most likely
+            dispatcher.reject(_failed(error))
+
+    def preview(self, event: BaseEvent) -> list[Conversion]:
+        """What would be sent for ``event``, one for each sync that selects it. Nothing is sent.
+
+        Works on a copy, with the time and the insert_id that ``track()`` would add.
+        """
+        event = copy.deepcopy(event)
+        event.time = event.time or int(time.time() * 1000)
+        event.insert_id = event.insert_id or str(uuid.uuid4())
+        return self._convert(event)
+
+    def stats(self) -> Stats:
+        """The counters of this process, at this moment."""
+        return self._current().ledger.snapshot()
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The events that can't be delivered, with the reason of each, oldest first."""
+        return self._current().buffer.dead_letters()
+
+    def flush(self) -> Future[Stats]:
+        """Send at once what waits for its first attempt.
+
+        The future is done when everything that was tracked before has been delivered, rejected or
+        tried once; its result are the counters at that time.
+        """
+        return self._current().dispatcher.flush()
+
+    def shutdown(self) -> None:
+        """Go on sending for ``shutdown_timeout_seconds`` at most, then end the threads.
+
+        What could not be sent in time is told to the hooks as :class:`Dropped`, and its number is
+        logged. Calling it again does nothing.
+        """
+        engine = self._current()
+        engine.dispatcher.close(self._shutdown_timeout_seconds)
+        engine.transport.close()
+        super().shutdown()
+
+    def _convert(self, event: BaseEvent) -> list[Conversion]:
+        if any(self.timeline.plugins.values()):
+            event = self.timeline.process(event)
+        if event is None:  # a plugin added to this one has dropped it
+            return []
+        return self._converter.convert(event, int(time.time() * 1000))
+
+    def _current(self) -> _Engine:
+        """This process's engine. A forked child has no threads, and must not send what is the
+        parent's: it starts afresh, and never touches the parent's again.
+        """
+        if self._engine.pid != os.getpid():
+            self._engine = self._start_afresh()
+        return self._engine
+
+    def _start_afresh(self) -> _Engine:
+        buffer, transport = self._open_buffer(), self._open_transport()
+        ledger, hooks = Ledger(), Hooks(self._hooks)
+        delivery = Delivery(buffer, transport, retry=self._retry, ledger=ledger, hooks=hooks)
+        dispatcher = Dispatcher(
+            buffer,
+            delivery,
+            ledger=ledger,
+            hooks=hooks,
+            senders=self._connections,
+            flush_queue_size=self._flush_queue_size,
+            flush_interval_seconds=self._flush_interval_seconds,
+        )
+        return _Engine(os.getpid(), buffer, transport, ledger, dispatcher)
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What belongs to one process."""
+
+    pid: int
+    buffer: Buffer
+    transport: Transport
+    ledger: Ledger
+    dispatcher: Dispatcher
+
+
+def _rejected(event: BaseEvent, conversion: Conversion) -> Rejected:
+    name = event.event_type if isinstance(event.event_type, str) else ""
+    return Rejected(conversion.sync, conversion.id, name, conversion.problems)
+
+
+def _failed(error: Exception) -> Rejected:
+    problem = Problem(
+        "event",
+        "failed",
+        f"a plugin or a value that raised {type(error).__name__}",
+        "mend the plugins that were added to this destination",
+    )
+    return Rejected("", None, "", (problem,))
+
+
+def _checked_syncs(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
+    checked = tuple(syncs)
+    if not checked or not all(isinstance(sync, Sync) for sync in checked):
+        raise ConfigurationError(
+            "syncs: without a Sync nothing would be sent; use a list of Sync(…), or "
+            "ecommerce_syncs()"
+        )
+    return checked
+
+
+def _checked_currency(currency: str | None) -> str | None:
+    if currency is None or currency in CURRENCIES:
+        return currency
+    raise ConfigurationError(
+        f"default_currency: {currency!r} is none of MCM's; use one of "
+        f"{', '.join(sorted(CURRENCIES))}"
+    )
+
+
+def _checked_names(names: bool | Collection[str]) -> bool | Collection[str]:
+    if isinstance(names, bool):
+        return names
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            "include_user_properties: use True, False, or a list of the names to send"
+        )
+    return frozenset(names)
+
+
+def _hasher(setting: bool | Mapping[str, str] | None) -> partial[str] | None:
+    if setting is None or setting is False:
+        return None
+    if setting is True:
+        return partial(hash_identifier)
+    if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
+        salt = setting["salt"]
+        if isinstance(salt, str) and salt:
+            return partial(hash_identifier, salt=salt)
+    raise ConfigurationError(
+        'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
+    )
+
+
+def _check_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

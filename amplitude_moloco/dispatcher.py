@@ -1,0 +1,293 @@
+"""The engine's threads: they claim entries that are due, and have each one delivered.
+
+Senders are daemon threads, started one by one as there is work for them, the first one with the
+first event. One idle sender keeps the time: it alone wakes up when something comes due, claims a
+batch, and wakes the others for it. While the buffer is empty, nobody wakes up at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from amplitude_moloco.buffers import Buffer, Entry
+from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.hooks import Dropped, Hooks, Rejected
+from amplitude_moloco.stats import Ledger, Stats
+
+logger = logging.getLogger("amplitude_moloco")
+
+_DRAIN_POLL_SECONDS = 0.05
+_Task = Callable[[], None]
+
+
+class Dispatcher:
+    """Takes events in from the app's threads, and has them delivered by its own.
+
+    Args:
+        senders: How many threads send at a time, at most.
+        flush_queue_size: So many waiting events are sent at once.
+        flush_interval_seconds: So long an event waits for others at most.
+        wall, monotonic: The clocks, in seconds.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        delivery: Delivery,
+        *,
+        ledger: Ledger,
+        hooks: Hooks,
+        senders: int,
+        flush_queue_size: int,
+        flush_interval_seconds: float,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._buffer = buffer
+        self._delivery = delivery
+        self._ledger = ledger
+        self._hooks = hooks
+        self._max_senders = senders
+        self._flush_queue_size = flush_queue_size
+        self._flush_interval_seconds = flush_interval_seconds
+        self._wall = wall
+        self._monotonic = monotonic
+
+        # One lock for all that follows. It is never held while something is sent, stored or told.
+        self._lock = threading.Lock()
+        self._tick = threading.Condition(self._lock)  # the timekeeper waits here
+        self._work = threading.Condition(self._lock)  # the other idle senders wait here
+        self._settled = threading.Condition(self._lock)  # close() waits here
+        self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
+        self._fresh = 0  # events put since the last claim
+        self._staged: deque[Entry] = deque()  # claimed, and not yet taken by a sender
+        self._has_timekeeper = False
+        self._idle = 0
+        self._senders: set[threading.Thread] = set()
+        self._flushes: list[tuple[int, Future[Stats]]] = []
+        self._is_closing = self._is_stopped = False
+        self._is_closed = threading.Event()
+
+    def put(self, id: str, sync: str, body: bytes) -> None:
+        """Take in one event. Runs in the app's thread: never raises, waits or calls a hook."""
+        self._ledger.stored()
+        if self._is_closing or not self._buffer.put(id, sync, body, self._wall()):
+            dropped = Dropped(sync, id, "closed" if self._is_closing else "full", body)
+            self._ledger.settled(dropped)
+            self._post(dropped)
+            return
+        with self._lock:
+            self._fresh += 1
+            if self._fresh == self._flush_queue_size:
+                self._bring_forward(0.0)
+            elif self._fresh == 1:
+                self._bring_forward(self._flush_interval_seconds)
+        self._start_first_sender()
+
+    def reject(self, rejected: Rejected) -> None:
+        """Count an event that can't be sent, and have the hooks told. As careful as ``put``."""
+        self._ledger.refused(rejected)
+        self._post(rejected)
+
+    def flush(self) -> Future[Stats]:
+        """Send at once what waits for its first attempt.
+
+        The future is done when everything that was put before this call has been delivered, buried
+        or tried once; its result are the counters at that time.
+        """
+        future: Future[Stats] = Future()
+        future.set_running_or_notify_cancel()
+        last_key = self._buffer.state().last_key
+        with self._lock:
+            self._flushes.append((last_key, future))
+            self._bring_forward(0.0)
+        self._finish_flushes()
+        if not future.done():
+            self._start_first_sender()
+        return future
+
+    def close(self, timeout_seconds: float) -> int:
+        """Send what can be sent in time, then end the threads. Returns how many events are lost.
+
+        An event whose next attempt falls due only later is not waited for. A second call waits for
+        the first one.
+        """
+        deadline = self._monotonic() + timeout_seconds
+        with self._lock:
+            is_first = not self._is_closing
+            self._is_closing = True
+            self._bring_forward(0.0)
+        if not is_first:
+            self._is_closed.wait(timeout_seconds)
+            return 0
+        try:
+            self._drain(deadline)
+        finally:
+            lost = self._stop(deadline)
+            self._is_closed.set()
+        return lost
+
+    # -- the senders -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while task := self._next_task():
+                try:
+                    task()
+                except Exception:  # a sender must survive whatever happens to one event
+                    logger.exception("A sender failed, and goes on")
+        finally:
+            with self._lock:
+                self._senders.discard(threading.current_thread())
+            self._hooks.tell_posted()
+
+    def _next_task(self) -> _Task | None:
+        """Wait for something to do; None to end."""
+        with self._lock:
+            while not self._is_stopped:
+                if self._staged:
+                    entry = self._staged.popleft()
+                    return partial(self._send, entry, self._leaves_no_watch())
+                if self._has_timekeeper:
+                    self._idle += 1
+                    self._work.wait()
+                    self._idle -= 1
+                    continue
+                self._has_timekeeper = True
+                delay = self._delay_seconds()
+                if delay is not None and delay <= 0:
+                    self._due_at, self._fresh = None, 0
+                    return self._claim
+                self._tick.wait(delay)
+                self._has_timekeeper = False
+            return None
+
+    def _claim(self) -> None:
+        """The timekeeper's task: stage the entries that are due, and see when the next ones are."""
+        entries: list[Entry] = []
+        delay: float | None = None
+        try:
+            self._hooks.tell_posted()
+            entries = self._buffer.claim(self._max_senders, self._wall())
+            due = self._buffer.state().next_due
+            delay = None if due is None else max(0.0, due - self._wall())
+        finally:
+            with self._lock:
+                self._has_timekeeper = False
+                self._staged.extend(entries)
+                if delay is not None and (delay > 0 or len(entries) == self._max_senders):
+                    self._bring_forward(delay)
+
+    def _send(self, entry: Entry, leaves_no_watch: bool) -> None:
+        if leaves_no_watch:
+            self._start_sender()
+        delay = self._delivery.deliver(entry)
+        with self._lock:
+            if delay is not None:
+                self._bring_forward(delay)
+            has_flushes = bool(self._flushes)
+            self._settled.notify_all()
+        if has_flushes:
+            self._finish_flushes()
+
+    def _leaves_no_watch(self) -> bool:
+        """Called before a sender goes to send: whether nobody else sees to what is left."""
+        if self._staged or not self._has_timekeeper:
+            if not self._idle:
+                return True
+            self._work.notify()
+        return False
+
+    def _start_first_sender(self) -> None:
+        if not self._senders:  # seen without the lock: at worst there are two
+            self._start_sender()
+
+    def _start_sender(self) -> bool:
+        """Start one more sender, as long as there are too few; False if that can't be done."""
+        with self._lock:
+            if len(self._senders) >= self._max_senders:
+                return True
+            sender = threading.Thread(target=self._run, name="moloco-sender", daemon=True)
+            self._senders.add(sender)
+        try:
+            sender.start()
+        except RuntimeError:  # no more threads, or the interpreter is on its way out
+            with self._lock:
+                self._senders.discard(sender)
+            return False
+        return True
+
+    # -- helpers that want the lock ------------------------------------------------------------
+
+    def _bring_forward(self, delay_seconds: float) -> None:
+        """See to it that the next claim is made no later than so."""
+        due_at = self._monotonic() + delay_seconds
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._tick.notify()
+
+    def _delay_seconds(self) -> float | None:
+        return None if self._due_at is None else self._due_at - self._monotonic()
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def _post(self, fact: Rejected | Dropped) -> None:
+        self._hooks.post(fact)
+        with self._lock:
+            self._bring_forward(0.0)
+        self._start_first_sender()
+
+    def _finish_flushes(self) -> None:
+        oldest = self._buffer.state().oldest_untried
+        with self._lock:
+            done = [f for key, f in self._flushes if oldest is None or oldest > key]
+            self._flushes = [(key, f) for key, f in self._flushes if f not in done]
+        for future in done:
+            future.set_result(self._ledger.snapshot())
+
+    def _drain(self, deadline: float) -> None:
+        while (remaining := deadline - self._monotonic()) > 0:
+            state = self._buffer.state()
+            comes_in_time = state.next_due is not None and state.next_due - self._wall() < remaining
+            if not (state.claimed or comes_in_time):
+                return
+            if self._senders or self._start_sender():
+                with self._lock:
+                    self._settled.wait(min(remaining, _DRAIN_POLL_SECONDS))
+            else:
+                self._send_here()
+
+    def _send_here(self) -> None:
+        """Where no thread can be started any more, the closing one does a sender's work."""
+        self._claim()
+        while self._staged:
+            self._send(self._staged.popleft(), leaves_no_watch=False)
+
+    def _stop(self, deadline: float) -> int:
+        with self._lock:
+            self._is_stopped = True
+            self._staged.clear()
+            senders = list(self._senders)
+            flushes, self._flushes = self._flushes, []
+            self._tick.notify_all()
+            self._work.notify_all()
+        lost = self._buffer.close()
+        for entry in lost:
+            dropped = Dropped(entry.sync, entry.id, "shutdown", entry.body)
+            self._ledger.settled(dropped)
+            self._hooks.tell(dropped)
+        if lost:
+            logger.warning("%d events could not be sent to MCM in time, and are lost", len(lost))
+        self._hooks.tell_posted()
+        for _, future in flushes:
+            future.set_result(self._ledger.snapshot())
+        for sender in senders:
+            if sender is not threading.current_thread():  # a hook may close as well
+                sender.join(max(0.0, deadline - self._monotonic()))
+        return len(lost)

@@ -1,0 +1,23 @@
+"""What this library raises, and when.
+
+    MolocoError
+    └── ConfigurationError (also a ValueError)    a setting cannot work
+
+Every one of them is raised while a destination or a sync is being constructed, never from
+``track()``: a fault of the network is a value that is returned, and what happens to an event is
+told to the hooks.
+"""
+
+from __future__ import annotations
+
+
+class MolocoError(Exception):
+    """The root of all exceptions of this library."""
+
+
+class ConfigurationError(MolocoError, ValueError):
+    """A setting cannot work.
+
+    The text names the place (``syncs[1].mapping.item``), what was found there and what would do.
+    It never holds the API key.
+    """

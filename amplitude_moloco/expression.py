@@ -1,0 +1,189 @@
+"""JMESPath expressions over an event, compiled once.
+
+The shapes that mappings and filters are made of (``event_properties.total > `0```,
+``event_properties.products[].{id: product_id, price: price}``) become plain closures, which cost
+about a fifth of jmespath's own interpreter; everything else is left to that interpreter. Both
+give the same result for every event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Number
+from typing import Any, cast
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
+
+from amplitude_moloco.errors import ConfigurationError
+
+Expression = Callable[[Any], Any]
+_Node = dict[str, Any]
+
+
+def compile_expression(source: str, place: str) -> Expression:
+    """The function that searches an event's attributes (a dict) for ``source``.
+
+    Raises ConfigurationError, naming ``place``, if ``source`` is no JMESPath expression.
+    """
+    try:
+        compiled = jmespath.compile(source)
+    except JMESPathError as error:
+        raise ConfigurationError(
+            f"{place}: {source!r} is not a JMESPath expression ({_first_line(error)}). Names with "
+            f"other characters than letters, digits and _ go in double quotes, as in "
+            f'event_properties."Product Name"; constant text in single quotes.'
+        ) from None
+    return _compile(cast(_Node, compiled.parsed)) or compiled.search
+
+
+def is_true(result: object) -> bool:
+    """Whether JMESPath takes a result for true: all but null, false and what is empty. 0 is."""
+    return not (result is None or result is False or result == "" or result == [] or result == {})
+
+
+def _first_line(error: JMESPathError) -> str:
+    return str(error).split("\n", 1)[0].rstrip(": ")
+
+
+def _compile(node: _Node) -> Expression | None:
+    compiler = _COMPILERS.get(node["type"])
+    return compiler(node) if compiler else None
+
+
+def _compile_all(nodes: list[_Node]) -> list[Expression] | None:
+    compiled = [_compile(node) for node in nodes]
+    return [each for each in compiled if each] if all(compiled) else None
+
+
+def _identity(node: _Node) -> Expression:
+    return lambda value: value
+
+
+def _field(node: _Node) -> Expression:
+    name = node["value"]
+
+    def search(value: Any) -> Any:
+        try:
+            return value.get(name)
+        except AttributeError:
+            return None
+
+    return search
+
+
+def _subexpression(node: _Node) -> Expression | None:
+    steps = _compile_all(node["children"])
+    if not steps:
+        return None
+
+    def search(value: Any) -> Any:
+        for step in steps:
+            value = step(value)
+        return value
+
+    return search
+
+
+def _flatten(node: _Node) -> Expression | None:
+    base = _compile(node["children"][0])
+    if not base:
+        return None
+
+    def search(value: Any) -> Any:
+        found = base(value)
+        if not isinstance(found, list):
+            return None
+        merged: list[Any] = []
+        for element in found:
+            if isinstance(element, list):
+                merged.extend(element)
+            else:
+                merged.append(element)
+        return merged
+
+    return search
+
+
+def _projection(node: _Node) -> Expression | None:
+    steps = _compile_all(node["children"])
+    if not steps:
+        return None
+    base, each = steps
+
+    def search(value: Any) -> Any:
+        found = base(value)
+        if not isinstance(found, list):
+            return None
+        return [result for element in found if (result := each(element)) is not None]
+
+    return search
+
+
+def _multi_select_dict(node: _Node) -> Expression | None:
+    pairs = node["children"]
+    steps = _compile_all([pair["children"][0] for pair in pairs])
+    if not steps:
+        return None
+    named = list(zip((pair["value"] for pair in pairs), steps, strict=True))
+
+    def search(value: Any) -> Any:
+        return None if value is None else {name: step(value) for name, step in named}
+
+    return search
+
+
+def _literal(node: _Node) -> Expression:
+    constant = node["value"]
+    return lambda value: constant
+
+
+def _comparator(node: _Node) -> Expression | None:
+    sides = _compile_all(node["children"])
+    if not sides:
+        return None
+    left, right = sides
+    compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
+    if node["value"] in ("eq", "ne"):
+        return lambda value: compare(left(value), right(value))
+
+    def search(value: Any) -> Any:
+        a, b = left(value), right(value)
+        return compare(a, b) if _has_order(a) and _has_order(b) else None
+
+    return search
+
+
+def _and(node: _Node) -> Expression | None:
+    sides = _compile_all(node["children"])
+    if not sides:
+        return None
+    left, right = sides
+    return lambda value: right(value) if is_true(found := left(value)) else found
+
+
+def _or(node: _Node) -> Expression | None:
+    sides = _compile_all(node["children"])
+    if not sides:
+        return None
+    left, right = sides
+    return lambda value: found if is_true(found := left(value)) else right(value)
+
+
+def _has_order(value: object) -> bool:
+    return isinstance(value, (Number, str)) and not isinstance(value, bool)
+
+
+_COMPILERS: dict[str, Callable[[_Node], Expression | None]] = {
+    "identity": _identity,
+    "field": _field,
+    "subexpression": _subexpression,
+    "flatten": _flatten,
+    "projection": _projection,
+    "multi_select_dict": _multi_select_dict,
+    "literal": _literal,
+    "comparator": _comparator,
+    "and_expression": _and,
+    "or_expression": _or,
+}

@@ -1,0 +1,165 @@
+"""What happened to an event: facts, and the hooks that are told of them.
+
+A hook is a callable that gets one fact. Hooks run in the sender threads, never in the app's
+thread and never under a lock; several may run at a time. A hook that raises is logged and changes
+nothing. A hook may track, flush and read the stats.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from amplitude_moloco.wire.problem import Problem
+
+logger = logging.getLogger("amplitude_moloco")
+
+_MAX_POSTED = 10_000
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """MCM has taken the event: its end."""
+
+    sync: str
+    id: str
+    attempts: int
+    """How often it was sent, this time included."""
+    status: int
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """MCM could not take the event; it stays in the buffer and is sent again."""
+
+    sync: str
+    id: str
+    attempts: int
+    delay_seconds: float
+    reason: str
+    """The status, or the kind of the network's fault."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The event can't become an MCM event, and was never sent: its end."""
+
+    sync: str
+    id: str | None
+    event_name: str
+    """Amplitude's event type."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def reason(self) -> str:
+        """What it is counted under: the code of its first problem."""
+        return self.problems[0].code
+
+
+@dataclass(frozen=True)
+class Buried:
+    """The event lies with the dead letters: its end, unless it is resent."""
+
+    sync: str
+    id: str
+    attempts: int
+    reason: str
+    """``rejected`` by MCM, ``exhausted`` or ``expired``."""
+    status: int | None
+    message: str
+    """What MCM said about it, or the kind of the network's fault."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The event is gone: its end. The body is handed over, so that the app may keep it."""
+
+    sync: str
+    id: str
+    reason: str
+    """The buffer was ``full``, the destination was ``closed``, or there was no time to send it
+    at ``shutdown``."""
+    body: bytes
+    """The request that was not sent. Holds personal data: not for a log."""
+
+    def __repr__(self) -> str:
+        return f"Dropped(sync={self.sync!r}, id={self.id!r}, reason={self.reason!r})"
+
+
+Fact = Delivered | Retrying | Rejected | Buried | Dropped
+Hook = Callable[[Fact], object]
+
+
+class Hooks:
+    """Tells facts to every hook; the log comes first. May be used from any thread."""
+
+    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+        self._hooks: tuple[Hook, ...] = (LogHook(), *hooks)
+        self._posted: deque[Fact] = deque(maxlen=_MAX_POSTED)
+
+    def post(self, fact: Fact) -> None:
+        """Leave a fact for a sender thread to tell. Calls no hook; of too many, the oldest go."""
+        self._posted.append(fact)
+
+    def tell_posted(self) -> None:
+        """Tell what was left here."""
+        while self._posted:
+            try:
+                fact = self._posted.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            self.tell(fact)
+
+    def tell(self, fact: Fact) -> None:
+        """Call every hook. Never raises."""
+        for hook in self._hooks:
+            try:
+                hook(fact)
+            except Exception:
+                logger.exception("A hook raised on %s", type(fact).__name__)
+
+
+class LogHook:
+    """Logs what an operator wants to know, to the logger ``amplitude_moloco``.
+
+    What was refused or lost is a warning the first time that its reason turns up in a sync, and
+    then info; what was sent or will be is debug. Holds no value of an event.
+    """
+
+    def __init__(self) -> None:
+        self._warned: set[tuple[str, str, str]] = set()
+
+    def __call__(self, fact: Fact) -> None:
+        if isinstance(fact, Delivered):
+            logger.debug("Delivered %s to MCM (sync %s)", fact.id, fact.sync)
+        elif isinstance(fact, Retrying):
+            logger.debug(
+                "MCM did not take %s (sync %s, %s), attempt %d; again in %.0f s",
+                fact.id,
+                fact.sync,
+                fact.reason,
+                fact.attempts,
+                fact.delay_seconds,
+            )
+        elif isinstance(fact, Rejected):
+            problems = "; ".join(map(str, fact.problems))
+            self._log(fact, "%r can't be sent to MCM: %s", fact.event_name, problems)
+        elif isinstance(fact, Buried):
+            said = f"{fact.status or ''} {fact.message}".strip()
+            self._log(fact, "%s became a dead letter, %s: %s", fact.id, fact.reason, said)
+        else:
+            self._log(fact, "%s was dropped, %s", fact.id, fact.reason)
+
+    def _log(self, fact: Rejected | Buried | Dropped, message: str, *args: object) -> None:
+        seen = (type(fact).__name__, fact.sync, fact.reason)
+        level = logging.INFO if seen in self._warned else logging.WARNING
+        self._warned.add(seen)
+        logger.log(
+            level,
+            f"Sync %s: {message}",
+            fact.sync,
+            *args,
+            extra={"moloco_id": fact.id, "moloco_sync": fact.sync, "moloco_reason": fact.reason},
+        )

@@ -1,0 +1,221 @@
+"""The mapping chart: which property of an Amplitude event goes to which Moloco field.
+
+The fields and their defaults are those of the chart on Amplitude's page of its Moloco
+destination, and what MCM's API has beyond it; the tables are at the end. A mapping of the user's replaces a default: what it
+finds is used, and where it finds nothing the field is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal, DecimalException
+from difflib import get_close_matches
+from typing import Any
+
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.expression import compile_expression
+from amplitude_moloco.wire import ChannelType, EventType, Problem
+
+Source = str | Callable[[Any], Any]
+"""Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
+Attributes = Mapping[str, Any]
+_Fields = dict[str, Any]
+_Default = Callable[[Attributes, Mapping[str, Any], _Fields], Any]
+
+_CHANNEL_OF_PLATFORM = {
+    "ios": "APP",
+    "ipados": "APP",
+    "android": "APP",
+    "web": "SITE",
+    **{name.lower(): name for name in ChannelType.__members__},
+}
+
+
+class EventMapping:
+    """The chart for one sync, compiled. Pure, and safe to use from any thread."""
+
+    def __init__(
+        self,
+        event_type: EventType,
+        mapping: Mapping[str, Source] | None,
+        *,
+        channel_type: ChannelType | None = None,
+        include_user_properties: bool | Collection[str] = True,
+    ) -> None:
+        """Raises ConfigurationError for a mapping that can't work."""
+        mapping = mapping or {}
+        self._sources = [(field, *_source(field, source)) for field, source in mapping.items()]
+        derived = _DERIVED | (_DERIVED_FOR_PURCHASE if event_type is EventType.PURCHASE else {})
+        self._attributes = [pair for pair in _ATTRIBUTES.items() if pair[0] not in mapping]
+        self._properties = [field for field in _PROPERTIES if field not in mapping]
+        self._derived = [pair for pair in derived.items() if pair[0] not in mapping]
+        self._channel_type = channel_type.value if channel_type else None
+        self._include_user_properties = include_user_properties
+        self.from_properties = frozenset(self._properties).union(
+            field
+            for field, source in mapping.items()
+            if not isinstance(source, str) or "event_properties" in source
+        )
+        """The fields that come, or may come, from the event's properties."""
+
+    def apply(self, event: Any) -> tuple[_Fields, list[Problem]]:
+        """The fields for ``event``, as raw values, and a problem for each that can't be had."""
+        attributes = vars(event)
+        properties = attributes.get("event_properties")
+        fields: _Fields = {}
+        problems: list[Problem] = []
+        for field, search, wants_event in self._sources:
+            try:
+                fields[field] = search(event if wants_event else attributes)
+            except Exception as error:  # a callable may raise anything, and so may an expression
+                problems.append(_failed(field, error))
+        for field, name in self._attributes:
+            value = attributes.get(name)
+            if value is not None:
+                fields[field] = value
+        if properties:
+            for field in self._properties:
+                value = properties.get(field)
+                if value is not None:
+                    fields[field] = value
+        for field, derive in self._derived:
+            if field not in fields:
+                value = derive(attributes, properties or _NOTHING, fields)
+                if value is not None:
+                    fields[field] = value
+        self._finish(fields, attributes)
+        return fields, problems
+
+    def _finish(self, fields: _Fields, attributes: Attributes) -> None:
+        platform = fields.get("platform")
+        channel = _CHANNEL_OF_PLATFORM.get(platform.lower()) if type(platform) is str else None
+        channel = channel or self._channel_type
+        if channel:
+            fields["platform"] = channel
+        if fields.get("custom_id") in (-1, "-1"):  # Amplitude's word for outside of any session
+            del fields["custom_id"]
+        if fields.get("ip_address") == "$remote":  # Amplitude's word for the caller's address
+            del fields["ip_address"]
+        include = self._include_user_properties
+        if include:
+            user_properties = attributes.get("user_properties")
+            if include is not True and isinstance(user_properties, Mapping):
+                user_properties = {k: v for k, v in user_properties.items() if k in include}
+            fields["user_properties"] = user_properties
+
+
+def _source(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
+    """What finds a field's value, and whether it wants the event or the event's attributes."""
+    place = f"mapping.{field}"
+    if field not in MOLOCO_FIELDS:
+        close = get_close_matches(str(field), MOLOCO_FIELDS, n=1)
+        raise ConfigurationError(
+            f"{place}: {field!r} is not a Moloco field"
+            + (f"; did you mean {close[0]!r}?" if close else ".")
+            + f" The fields are {', '.join(MOLOCO_FIELDS)}."
+        )
+    if isinstance(source, str):
+        return compile_expression(source, place), False
+    if callable(source):
+        return source, True
+    raise ConfigurationError(
+        f"{place}: found {type(source).__name__}; use a JMESPath expression, such as "
+        f"event_properties.{field}, or a callable. Constant text is an expression in single "
+        f"quotes: \"'text'\"."
+    )
+
+
+def _failed(field: str, error: Exception) -> Problem:
+    return Problem(
+        field,
+        "mapping_failed",
+        f"a mapping that raised {type(error).__name__}",
+        "make it work for every event that the sync selects, also where a property is missing",
+    )
+
+
+def _event_id(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    event_id = event.get("event_id")
+    return event.get("insert_id") if event_id is None else event_id
+
+
+def _library(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    return event.get("user_agent") or event.get("library")
+
+
+def _advertising_id(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    return event.get("idfa") or event.get("adid")
+
+
+def _revenue(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    return event.get("revenue")
+
+
+def _purchase_revenue(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    """Also what Amplitude derives revenue from; a price elsewhere than in a purchase is none."""
+    amount = event.get("revenue")
+    if amount is None:
+        amount = _product(event.get("price"), event.get("quantity"))
+    if amount is None:
+        amount = properties.get("$revenue")
+    if amount is None:
+        amount = _product(properties.get("$price"), properties.get("$quantity"))
+    return amount
+
+
+def _revenue_currency(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
+    if fields.get("revenue_amount") is None:
+        return None
+    return event.get("currency") or properties.get("$currency")
+
+
+def _product(price: Any, quantity: Any) -> float | None:
+    """In decimals, since 3 times 10.1 is not 30.299999999999997. One, if there is no quantity."""
+    if price is None:
+        return None
+    try:
+        return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
+    except DecimalException:  # not numbers
+        return None
+
+
+_NOTHING: Mapping[str, Any] = {}
+# Field: the attribute of the event that it has by default.
+_ATTRIBUTES = {
+    "platform": "platform",
+    "user_id": "user_id",
+    "device_persistent_id": "device_id",
+    "custom_id": "session_id",
+    "os_name": "os_name",
+    "os_version": "os_version",
+    "device_type": "device_model",
+    "language": "language",
+    "ip_address": "ip",
+    "timestamp": "time",
+}
+# Fields that have the event property of the same name by default.
+_PROPERTIES = (
+    "shipping_charge_amount",
+    "shipping_charge_currency",
+    "revenue_amount",
+    "revenue_currency",
+    "page_id",
+    "referrer_page_id",
+    "search_query",
+    "items",
+    "domain",
+    "decision_track_id",
+    "personalization_mode",
+    "advertising_id",
+)
+# Where the default depends on more than that, in this order: a currency comes after its amount.
+_DERIVED: dict[str, _Default] = {
+    "event_id": _event_id,
+    "library": _library,
+    "revenue_amount": _revenue,
+    "revenue_currency": _revenue_currency,
+    "advertising_id": _advertising_id,
+}
+_DERIVED_FOR_PURCHASE: dict[str, _Default] = {"revenue_amount": _purchase_revenue}
+MOLOCO_FIELDS = tuple(dict.fromkeys((*_ATTRIBUTES, *_PROPERTIES, *_DERIVED)))
+"""The names that a mapping may have."""

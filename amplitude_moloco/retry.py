@@ -1,0 +1,56 @@
+"""When an event that MCM could not take is sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import random
+
+from amplitude_moloco.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class RetrySchedule:
+    """Moloco's schedule: after 5, 10, 20, 40 and 80 seconds, then every 15 minutes. Pure.
+
+    The jitter only lengthens a delay: Moloco asks for at least five seconds.
+    """
+
+    delays_seconds: tuple[float, ...] = (5, 10, 20, 40, 80)
+    then_seconds: float = 900
+    max_attempts: int = 10
+    max_age_seconds: float | None = 7 * 24 * 3600
+    jitter: float = 0.1
+    """The longest addition to a delay, as a part of it."""
+    random: Callable[[], float] = field(default=random, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.delays_seconds or min(*self.delays_seconds, self.then_seconds) <= 0:
+            raise ConfigurationError("retry: every delay must be more than 0 seconds")
+        if self.max_attempts < 1 or self.jitter < 0:
+            raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
+
+    def delay_seconds(self, attempts: int, at_least: float = 0.0) -> float:
+        """How long to wait after ``attempts`` failed ones; ``at_least`` is what MCM asked for."""
+        position = attempts - 1
+        delay = (
+            self.delays_seconds[position]
+            if position < len(self.delays_seconds)
+            else self.then_seconds
+        )
+        return self._lengthened(max(delay, at_least))
+
+    def longest_delay_seconds(self) -> float:
+        """How long to wait where only a person can help."""
+        return self._lengthened(self.then_seconds)
+
+    def gives_up(self, attempts: int, age_seconds: float) -> str | None:
+        """Why an event is not tried again, ``exhausted`` or ``expired``; None if it is."""
+        if attempts >= self.max_attempts:
+            return "exhausted"
+        if self.max_age_seconds is not None and age_seconds >= self.max_age_seconds:
+            return "expired"
+        return None
+
+    def _lengthened(self, delay_seconds: float) -> float:
+        return delay_seconds * (1 + self.jitter * self.random())

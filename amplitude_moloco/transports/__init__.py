@@ -1,0 +1,69 @@
+"""How a request gets to MCM, and what its answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+__all__ = ["SendResult", "Transport", "TransportFactory", "Verdict", "classify"]
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What came of one request: a status, or a fault of the network."""
+
+    status: int | None = None
+    message: str = ""
+    """The message of MCM's error, or the kind of the network's fault. Never the key."""
+    retry_after_seconds: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """For facts: the status, or the kind of the network's fault."""
+        return str(self.status or self.message)
+
+
+class Verdict(Enum):
+    """What an answer means for the event."""
+
+    DELIVERED = auto()
+    RETRY = auto()
+    """Moloco's side or the network failed: again later."""
+    THROTTLED = auto()
+    """Too fast: again later."""
+    MISCONFIGURED = auto()
+    """The key, the platform or the address is wrong: every event would fare the same."""
+    REJECTED = auto()
+    """MCM will never take this event."""
+
+
+class Transport(Protocol):
+    """Sends one body at a time to MCM, from several threads."""
+
+    def send(self, body: bytes) -> SendResult:
+        """Send one event. A fault of the network is a result, not an exception."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections; a request under way may fail."""
+        ...
+
+
+TransportFactory = Callable[[], Transport]
+
+
+def classify(result: SendResult) -> Verdict:
+    """Read an answer as Moloco's failure protocol wants it."""
+    status = result.status
+    if status is None or status < 200 or status == 408 or status >= 500:
+        return Verdict.RETRY
+    if status < 300:
+        return Verdict.DELIVERED
+    if status == 429:
+        return Verdict.THROTTLED
+    # A redirect is not followed: it would carry the key to another host.
+    if status < 400 or status in (401, 403, 404):
+        return Verdict.MISCONFIGURED
+    return Verdict.REJECTED
