@@ -12,6 +12,8 @@ from amplitude_moloco.sync import Sync
 from amplitude_moloco.wire import ChannelType, Problem
 from amplitude_moloco.wire.values import MAX_SIZE
 
+_MappedSync = tuple[Sync, EventMapping]
+_MAX_NAMES = 1_000  # an app that makes names up must not fill the memory
 _EMPTIED = (
     ". The event has no event_properties at all: Amplitude's SDK silently empties them when one "
     "value is a datetime, a Decimal, a tuple or a list in a list, or one key is no text; turn such "
@@ -52,7 +54,8 @@ class Converter:
     ) -> None:
         self._default_currency = default_currency
         self._hash_identifier = hash_identifier
-        self._mapped_syncs = [
+        self._by_name: dict[str, tuple[_MappedSync, ...]] = {}
+        self._mapped_syncs: list[_MappedSync] = [
             (
                 sync,
                 EventMapping(
@@ -68,7 +71,7 @@ class Converter:
     def convert(self, event: Any, now_millis: int) -> list[Conversion]:
         """One conversion for each sync that selects ``event``. Changes nothing, never raises."""
         conversions: list[Conversion] = []
-        for sync, mapping in self._mapped_syncs:
+        for sync, mapping in self._concerned(event.event_type):
             try:
                 if not sync.selects(event):
                     continue
@@ -81,6 +84,17 @@ class Converter:
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
         return conversions
+
+    def _concerned(self, name: object) -> tuple[_MappedSync, ...]:
+        """The syncs that may select events of this name; nearly always looked up."""
+        if type(name) is not str:
+            return ()
+        concerned = self._by_name.get(name)
+        if concerned is None:
+            concerned = tuple(pair for pair in self._mapped_syncs if pair[0].concerns(name))
+            if len(self._by_name) < _MAX_NAMES:
+                self._by_name[name] = concerned
+        return concerned
 
     def _convert(
         self, event: Any, sync: Sync, mapping: EventMapping, earlier: int, now_millis: int

@@ -60,7 +60,7 @@ class Dispatcher:
         self._monotonic = monotonic
 
         # One lock for all that follows. It is never held while something is sent, stored or told.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tick = threading.Condition(self._lock)  # the timekeeper waits here
         self._work = threading.Condition(self._lock)  # the other idle senders wait here
         self._settled = threading.Condition(self._lock)  # close() waits here

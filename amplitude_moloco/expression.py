@@ -62,18 +62,13 @@ def _identity(node: _Node) -> Expression:
 
 
 def _field(node: _Node) -> Expression:
-    name = node["value"]
-
-    def search(value: Any) -> Any:
-        try:
-            return value.get(name)
-        except AttributeError:
-            return None
-
-    return search
+    return _path([node["value"]])
 
 
 def _subexpression(node: _Node) -> Expression | None:
+    names = _field_names(node)
+    if names:
+        return _path(names)
     steps = _compile_all(node["children"])
     if not steps:
         return None
@@ -81,6 +76,33 @@ def _subexpression(node: _Node) -> Expression | None:
     def search(value: Any) -> Any:
         for step in steps:
             value = step(value)
+        return value
+
+    return search
+
+
+def _field_names(node: _Node) -> list[str] | None:
+    """The names of a dotted path; None for anything else."""
+    if node["type"] == "field":
+        return [node["value"]]
+    if node["type"] != "subexpression":
+        return None
+    names: list[str] = []
+    for child in node["children"]:
+        more = _field_names(child)
+        if more is None:
+            return None
+        names += more
+    return names
+
+
+def _path(names: list[str]) -> Expression:
+    def search(value: Any) -> Any:
+        try:
+            for name in names:
+                value = value.get(name)
+        except AttributeError:  # no object has no fields, and neither have they
+            return None
         return value
 
     return search

@@ -35,10 +35,10 @@ class Stats:
 
 
 class Ledger:
-    """Counts. Safe to use from any thread; each call is atomic."""
+    """Counts. Safe to use from any thread, and from a signal's handler; each call is atomic."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._accepted = self._delivered = self._buffered = self._retried = 0
         self._rejected: Counter[str] = Counter()
         self._buried: Counter[str] = Counter()

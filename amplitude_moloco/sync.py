@@ -60,22 +60,20 @@ class Sync:
         self.channel_type = read_channel_type(channel_type, "channel_type")
         self.enabled = enabled
         self.mapping = dict(mapping or {})
-        self._is_named = _names(events)
+        self._has_name, self._is_meant = _names(events)
         self._is_wanted = _filter(where)
         EventMapping(self.event_type, self.mapping)  # tells at once what can't work
 
     def __repr__(self) -> str:
         return f"Sync({self.event_type.value!r}, name={self.name!r}, enabled={self.enabled})"
 
+    def concerns(self, name: str) -> bool:
+        """Whether events of this name may be selected at all. Always the same for a name."""
+        return name not in _NEVER_SENT and self._has_name(name)
+
     def selects(self, event: Any) -> bool:
-        """Whether ``event`` is to be sent by this sync. Raises whatever a callable raises."""
-        name = event.event_type
-        return bool(
-            self.enabled
-            and name not in _NEVER_SENT
-            and self._is_named(event)
-            and self._is_wanted(event)
-        )
+        """Whether an event that this sync concerns is to be sent. Raises what a callable raises."""
+        return bool(self.enabled and self._is_meant(event) and self._is_wanted(event))
 
 
 def read_channel_type(value: ChannelType | str | None, place: str) -> ChannelType | None:
@@ -105,26 +103,24 @@ def _choice(choices: type[_Choice], value: object, place: str) -> _Choice:
     )
 
 
-def _names(events: str | Iterable[str] | Predicate) -> Predicate:
+def _names(events: str | Iterable[str] | Predicate) -> tuple[Callable[[str], bool], Predicate]:
+    """What tells by an event's name, and what tells by the event, whether it is meant."""
     if callable(events):
-        return events
+        return _always, events
     names = [events] if isinstance(events, str) else list(events)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
             f"events: found {names!r}; use names of Amplitude events, such as "
             f"['Order Completed'] or ['Order *'], or one callable"
         )
-    exact = frozenset(name for name in names if "*" not in name)
-    patterns = [name for name in names if "*" in name]
-    if not patterns:
-        return lambda event: event.event_type in exact
-    regex = re.compile("|".join(".*".join(map(re.escape, p.split("*"))) for p in patterns), re.S)
-    return lambda event: event.event_type in exact or regex.fullmatch(event.event_type)
+    patterns = (".*".join(map(re.escape, name.split("*"))) for name in names)
+    regex = re.compile("|".join(patterns), re.DOTALL)
+    return lambda name: bool(regex.fullmatch(name)), _always
 
 
 def _filter(where: str | Predicate | None) -> Predicate:
     if where is None:
-        return lambda event: True
+        return _always
     if isinstance(where, str):
         search = compile_expression(where, "where")
         return lambda event: is_true(search(vars(event)))
@@ -133,3 +129,7 @@ def _filter(where: str | Predicate | None) -> Predicate:
     raise ConfigurationError(
         f"where: found {type(where).__name__}; use a JMESPath expression or a callable"
     )
+
+
+def _always(anything: Any) -> bool:
+    return True

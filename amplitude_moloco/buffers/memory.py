@@ -17,7 +17,7 @@ class MemoryBuffer:
     def __init__(self, max_events: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._new: deque[Entry] = deque()
         self._later: list[tuple[float, Entry]] = []
         self._claimed: dict[int, Entry] = {}

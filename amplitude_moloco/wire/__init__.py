@@ -37,13 +37,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from amplitude_moloco.wire import values
 from amplitude_moloco.wire.items import ITEM_FIX, read_items, read_money
 from amplitude_moloco.wire.problem import Problem, Problems
 from amplitude_moloco.wire.vocabulary import (
-    NULL_LIKE,
     ChannelType,
     EventType,
     PersonalizationMode,
@@ -91,11 +91,11 @@ def build(
             part = problems.read(field, as_what, value)
             if part is not None:
                 (device if field in _OF_DEVICE else payload)[key] = part
-    moment = fields.get("timestamp")
+    moment = problems.read(
+        "timestamp", partial(values.timestamp, now_millis), fields.get("timestamp")
+    )
     if moment is not None:
-        moment = problems.read("timestamp", lambda at: values.timestamp(at, now_millis), moment)
-        if moment is not None:
-            payload["timestamp"] = moment
+        payload["timestamp"] = moment
     if payload.get("personalization_mode") == PersonalizationMode.ID_LESS.value:
         device.pop("advertising_id", None)
     else:
@@ -158,7 +158,13 @@ _OF_DEVICE = frozenset(
         "ip_address",
         "library",
         "advertising_id",
+        "device_persistent_id",
     }
+)
+_IDENTIFIERS = (
+    ("user_id", "user_id"),
+    ("device_persistent_id", "persistent_id"),
+    ("custom_id", "custom_id"),
 )
 _MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
@@ -173,26 +179,17 @@ def _read_identifiers(
     payload: dict[str, Any],
     device: dict[str, Any],
 ) -> None:
-    def identifier(value: object) -> str | None:
-        text = values.text(value)
-        if text is None or text.strip().lower() in NULL_LIKE:
-            return None
-        return values.check_length(hash_identifier(text) if hash_identifier else text)
-
     known_problems = len(problems)
     is_identified = is_given = False
-    for field, key, into in (
-        ("user_id", "user_id", payload),
-        ("device_persistent_id", "persistent_id", device),
-        ("custom_id", "custom_id", payload),
-    ):
+    read = partial(values.identifier, hash_identifier)
+    for field, key in _IDENTIFIERS:
         value = fields.get(field)
         if value is not None:
             is_given = True
-            text = problems.read(field, identifier, value)
+            text = problems.read(field, read, value)
             if text is not None:
                 is_identified = True
-                into[key] = text
+                (device if field in _OF_DEVICE else payload)[key] = text
     if not is_identified and len(problems) == known_problems:
         problems.note(
             "user_id",
@@ -251,10 +248,10 @@ _NEEDS = {
 
 def _check_needs(problems: Problems, event_type: EventType, payload: Mapping[str, Any]) -> None:
     for key, field, fix in _NEEDS[event_type]:
-        if key in payload:
-            continue
         # What is there but can't be used has been told already.
-        if not any(told.field == field or told.field.startswith(key) for told in problems):
+        if key not in payload and not any(
+            told.field == field or told.field.startswith(key) for told in problems
+        ):
             problems.note(field, "missing", "nothing", fix)
     if payload.get("channel_type") == ChannelType.APP.value:
         os = payload.get("device", {}).get("os")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -15,7 +15,12 @@ ITEM_FIX = (
     "event_properties.products[].{id: product_id, price: price, currency: currency}"
 )
 
-_TEXTS = ("id", "item_group_id", "seller_id")
+_PLAIN: tuple[tuple[str, Callable[[object], Any]], ...] = (
+    ("id", values.text),
+    ("item_group_id", values.text),
+    ("quantity", values.quantity),
+    ("seller_id", values.text),
+)
 _PRICES = ("price", "price_seller")
 _Money = dict[str, Any]
 
@@ -76,16 +81,15 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
         problems.note("", "wrong_type", values.describe(item), "use an object with an id")
         return result
     known_problems = len(problems)
-    for name in _TEXTS:
-        text = problems.read(name, values.text, item.get(name))
-        if text is not None:
-            result[name] = text
+    for name, as_what in _PLAIN:
+        value = item.get(name)
+        if value is not None:
+            part = problems.read(name, as_what, value)
+            if part is not None:
+                result[name] = part
     is_named = "id" in result or "item_group_id" in result
     if not is_named and len(problems) == known_problems:
         problems.note("", "missing", "neither id nor item_group_id", ITEM_FIX)
-    quantity = problems.read("quantity", values.quantity, item.get("quantity"))
-    if quantity is not None:
-        result["quantity"] = quantity
     for name in _PRICES:
         price = item.get(name)
         # Without a price, the currency beside it belongs to the other one, or to nothing.

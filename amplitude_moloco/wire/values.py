@@ -15,7 +15,7 @@ from re import ASCII, compile
 from typing import Any
 
 from amplitude_moloco.wire.language import iso_639_1
-from amplitude_moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS
+from amplitude_moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS, NULL_LIKE
 
 MAX_SIZE = 1_000_000
 """Characters in all texts of an object, and bytes in a request's body. Ours, not MCM's, which
@@ -108,7 +108,15 @@ def advertising_id(value: object) -> str | None:
     return None if word is None or set(word) <= {"0", "-"} else word
 
 
-def timestamp(value: object, now_millis: int) -> str | None:
+def identifier(hash_identifier: Callable[[str], str] | None, value: object) -> str | None:
+    """Text that identifies, hashed if that is wanted."""
+    plain = text(value)
+    if plain is None or plain.strip().lower() in NULL_LIKE:
+        return None
+    return check_length(hash_identifier(plain) if hash_identifier else plain)
+
+
+def timestamp(now_millis: int, value: object) -> str | None:
     """Unix milliseconds as text. A clock that is a little ahead is set to now."""
     moment = number(value)
     if moment is None:

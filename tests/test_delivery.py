@@ -1,0 +1,168 @@
+"""One entry's last step, without threads, network or time."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from amplitude_moloco.buffers import Entry
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.hooks import Buried, Delivered, Fact, Hooks, Retrying
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Ledger
+from amplitude_moloco.transports import SendResult
+
+NOW = 1_700_000_000.0
+OK = SendResult(200)
+UNAVAILABLE = SendResult(503, "try later")
+
+
+class Scripted:
+    """A transport that answers what it is told, and remembers what it sent."""
+
+    def __init__(self, *answers: SendResult | Exception) -> None:
+        self.answers = list(answers)
+        self.sent: list[bytes] = []
+
+    def send(self, body: bytes) -> SendResult:
+        self.sent.append(body)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A delivery with one event in its buffer, and a clock that stands still until it is moved."""
+
+    def __init__(
+        self, *answers: SendResult | Exception, retry: RetrySchedule | None = None
+    ) -> None:
+        self.now = NOW
+        self.facts: list[Fact] = []
+        self.buffer = MemoryBuffer()
+        self.transport = Scripted(*answers)
+        self.ledger = Ledger()
+        self.delivery = Delivery(
+            self.buffer,
+            self.transport,
+            retry=retry or RetrySchedule(jitter=0),
+            ledger=self.ledger,
+            hooks=Hooks([self.facts.append]),
+            wall=lambda: self.now,
+        )
+        self.ledger.stored()
+        assert self.buffer.put("id-1", "PURCHASE", b"body", NOW)
+
+    def claim(self) -> Entry:
+        (entry,) = self.buffer.claim(1, self.now)
+        return entry
+
+    def deliver(self) -> float | None:
+        """Claim what is due and deliver it; then move to when it is due again."""
+        delay = self.delivery.deliver(self.claim())
+        self.now += delay or 0
+        return delay
+
+
+def test_a_taken_event_is_out_of_the_buffer() -> None:
+    """A 2xx ends the event: it leaves the buffer, and is told and counted as delivered."""
+    bench = Bench(SendResult(202))
+    assert bench.deliver() is None
+    assert bench.facts == [Delivered("PURCHASE", "id-1", 1, 202)]
+    state = bench.buffer.state()
+    assert (state.waiting, state.claimed, state.dead) == (0, 0, 0)
+    assert bench.ledger.snapshot().delivered == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        SendResult(500),
+        UNAVAILABLE,
+        SendResult(408),
+        SendResult(429),
+        SendResult(message="ConnectTimeout"),
+        ValueError("of a broken transport"),
+    ],
+    ids=lambda failure: str(getattr(failure, "reason", failure)),
+)
+def test_what_may_pass_is_tried_again_with_the_same_bytes(failure: SendResult | Exception) -> None:
+    """After a failure that may pass, the same bytes are sent again five seconds later."""
+    bench = Bench(failure, OK)
+    assert bench.deliver() == 5
+    assert isinstance(bench.facts[0], Retrying)
+    assert bench.buffer.claim(1, bench.now - 0.001) == []
+    assert bench.deliver() is None
+    assert bench.transport.sent == [b"body", b"body"]
+    assert bench.facts[1] == Delivered("PURCHASE", "id-1", 2, 200)
+
+
+def test_the_delays_are_molocos() -> None:
+    """The delays grow as Moloco asks: 5, 10, 20, 40, 80 seconds, then 15 minutes."""
+    bench = Bench(*[UNAVAILABLE] * 7)
+    assert [bench.deliver() for _ in range(7)] == [5, 10, 20, 40, 80, 900, 900]
+
+
+@pytest.mark.parametrize(
+    ("asked_seconds", "delay"), [(0, 5), (4, 5), (60, 60), (1e9, 3600)], ids=str
+)
+def test_retry_after_is_a_floor_with_a_ceiling(asked_seconds: float, delay: float) -> None:
+    """What MCM asks for lengthens the delay, but not beyond an hour."""
+    bench = Bench(SendResult(429, retry_after_seconds=asked_seconds))
+    assert bench.deliver() == delay
+
+
+def test_the_last_attempt_is_followed_by_a_dead_letter() -> None:
+    """An event that fails as often as the schedule allows is buried as exhausted."""
+    bench = Bench(UNAVAILABLE, UNAVAILABLE, retry=RetrySchedule(jitter=0, max_attempts=2))
+    assert bench.deliver() == 5
+    assert bench.deliver() is None
+    assert bench.facts[-1] == Buried("PURCHASE", "id-1", 2, "exhausted", 503, "try later")
+    assert bench.ledger.snapshot().buried == {"exhausted": 1}
+
+
+def test_an_event_that_is_too_old_is_buried() -> None:
+    """An event that is as old as the schedule allows is buried as expired."""
+    bench = Bench(UNAVAILABLE, retry=RetrySchedule(jitter=0, max_age_seconds=100))
+    bench.now += 100
+    bench.deliver()
+    assert bench.facts == [Buried("PURCHASE", "id-1", 1, "expired", 503, "try later")]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 451])
+def test_a_refused_event_becomes_a_dead_letter_with_the_reason(status: int) -> None:
+    """What MCM refuses is buried with the status, MCM's message and the time."""
+    bench = Bench(SendResult(status, "missing page_id"))
+    entry = bench.claim()
+    bench.delivery.deliver(entry)
+    assert bench.facts == [Buried("PURCHASE", "id-1", 1, "rejected", status, "missing page_id")]
+    (letter,) = bench.buffer.dead_letters()
+    assert letter == (entry, "rejected", status, "missing page_id", NOW)
+
+
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 404])
+def test_a_wrong_key_uses_no_event_up(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """While the key or the address is wrong, an event waits however often it was tried, and one
+    line of the log says what is wrong until something gets through."""
+    tries = [SendResult(status, "who are you")] * 20
+    bench = Bench(*tries, retry=RetrySchedule(jitter=0, max_attempts=2))
+    assert [bench.deliver() for _ in range(20)] == [900] * 20
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.args for record in errors] == [(status, "who are you")]
+    assert bench.ledger.snapshot().buffered == 1
+
+
+def test_a_lost_claim_settles_nothing() -> None:
+    """What comes of an entry that was taken away meanwhile is neither told nor counted."""
+    for answer in (OK, UNAVAILABLE, SendResult(400)):
+        bench = Bench(answer)
+        entry = bench.claim()
+        bench.buffer.close()
+        bench.delivery.deliver(entry)
+        assert bench.facts == []
+        assert bench.ledger.snapshot().buffered == 1

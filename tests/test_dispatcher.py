@@ -1,0 +1,420 @@
+"""The engine's threads: when entries leave, what flush and close promise, and that nothing idles."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager
+
+import pytest
+
+from amplitude_moloco.buffers import Entry
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.dispatcher import Dispatcher
+from amplitude_moloco.hooks import Delivered, Dropped, Fact, Hooks, Rejected
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Ledger
+from amplitude_moloco.transports import SendResult
+from amplitude_moloco.wire import Problem
+
+LONG = 30.0
+"""Seconds after which a wait in a test has failed."""
+REJECTED = Rejected("SEARCH", "id", "Searched", (Problem("search_query", "missing", "-", "-"),))
+
+
+class Gate:
+    """A transport that holds every request until it is opened, then answers as it is told."""
+
+    def __init__(self, answer: Callable[[bytes], SendResult] | None = None) -> None:
+        self.answer = answer or (lambda body: SendResult(200))
+        self.open = threading.Event()
+        self.open.set()
+        self.arrived = threading.Semaphore(0)
+        self.sent: list[bytes] = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def send(self, body: bytes) -> SendResult:
+        with self._lock:
+            self.sent.append(body)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        self.arrived.release()
+        self.open.wait(LONG)
+        with self._lock:
+            self.at_once -= 1
+        return self.answer(body)
+
+    def wait_for(self, requests: int) -> None:
+        for _ in range(requests):
+            assert self.arrived.acquire(timeout=LONG)
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A dispatcher over a gate, with everything it tells."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        senders: int = 4,
+        flush_queue_size: int = 1,
+        flush_interval_seconds: float = 0.001,
+        buffer: MemoryBuffer | None = None,
+        retry: RetrySchedule | None = None,
+        hook: Callable[[Fact], object] = lambda fact: None,
+    ) -> None:
+        self.gate = gate
+        self.facts: list[Fact] = []
+        self.told = threading.Condition()
+        self.buffer = buffer or MemoryBuffer()
+        self.ledger = Ledger()
+        hooks = Hooks([self._hear, hook])
+        self.dispatcher = Dispatcher(
+            self.buffer,
+            Delivery(
+                self.buffer,
+                gate,
+                retry=retry or RetrySchedule(delays_seconds=(1000,)),
+                ledger=self.ledger,
+                hooks=hooks,
+            ),
+            ledger=self.ledger,
+            hooks=hooks,
+            senders=senders,
+            flush_queue_size=flush_queue_size,
+            flush_interval_seconds=flush_interval_seconds,
+        )
+
+    def _hear(self, fact: Fact) -> None:
+        with self.told:
+            self.facts.append(fact)
+            self.told.notify_all()
+
+    def put(self, *ids: str) -> None:
+        for id in ids:
+            self.dispatcher.put(id, "HOME", id.encode())
+
+    def wait_for_facts(self, count: int) -> None:
+        with self.told:
+            assert self.told.wait_for(lambda: len(self.facts) >= count, LONG)
+
+    def is_lawful(self) -> bool:
+        """accepted = delivered + rejected + buried + dropped + buffered."""
+        stats = self.ledger.snapshot()
+        ends = stats.delivered + sum(
+            sum(reasons.values()) for reasons in (stats.rejected, stats.buried, stats.dropped)
+        )
+        state = self.buffer.state()
+        return (
+            stats.accepted == ends + stats.buffered
+            and stats.buffered == state.waiting + state.claimed
+        )
+
+
+@contextmanager
+def closing(bench: Bench) -> Iterator[Bench]:
+    try:
+        yield bench
+    finally:
+        bench.gate.open.set()
+        bench.dispatcher.close(LONG)
+        assert bench.is_lawful()
+
+
+def senders() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "moloco-sender"]
+
+
+def test_no_thread_starts_before_the_first_event() -> None:
+    """Construction, flush of nothing and close start no thread; the first event does."""
+    bench = Bench(Gate())
+    assert bench.dispatcher.flush().result(LONG).accepted == 0
+    assert senders() == []
+    with closing(bench):
+        bench.put("a")
+        assert senders()
+    assert senders() == []
+
+
+def test_a_lone_event_leaves_after_the_interval() -> None:
+    """One event leaves without any other, once the flush interval is over."""
+    started = time.monotonic()
+    with closing(Bench(Gate(), flush_queue_size=100, flush_interval_seconds=0.2)) as bench:
+        bench.put("a")
+        bench.gate.wait_for(1)
+        assert time.monotonic() - started >= 0.2
+
+
+def test_a_full_queue_leaves_at_once() -> None:
+    """As many events as the flush queue holds do not wait for the interval."""
+    with closing(Bench(Gate(), flush_queue_size=3, flush_interval_seconds=LONG)) as bench:
+        bench.put("a", "b")
+        assert bench.gate.sent == []
+        bench.put("c")
+        bench.wait_for_facts(3)
+
+
+def test_flush_is_done_when_everything_before_it_was_tried_once() -> None:
+    """Flush waits for delivered, buried and once-tried events put before it, and for no other."""
+    answers = {b"a": SendResult(200), b"b": SendResult(400), b"c": SendResult(503)}
+    gate = Gate(lambda body: answers.get(body, SendResult(200)))
+    with closing(Bench(gate, flush_queue_size=100, flush_interval_seconds=LONG)) as bench:
+        gate.open.clear()
+        bench.put("a", "b", "c")
+        future = bench.dispatcher.flush()
+        gate.wait_for(3)
+        bench.put("later")
+        assert not future.done()
+        gate.open.set()
+        stats = future.result(LONG)
+        assert (stats.delivered, stats.buried, stats.retried) == (1, {"rejected": 1}, 1)
+        assert stats.buffered == 2
+        assert bench.buffer.state().next_due == 0  # the later one still waits for its interval
+
+
+def test_a_flush_future_cannot_be_cancelled() -> None:
+    """Cancelling a flush is refused, since its events are on their way."""
+    with closing(Bench(Gate())) as bench:
+        bench.gate.open.clear()
+        bench.put("a")
+        future = bench.dispatcher.flush()
+        assert not future.cancel()
+        bench.gate.open.set()
+        assert future.result(LONG).delivered == 1
+
+
+def test_a_hung_request_does_not_hold_up_the_next_event() -> None:
+    """While one request hangs, an event that comes later is sent by another sender."""
+    with closing(Bench(Gate())) as bench:
+        bench.gate.open.clear()
+        bench.put("a")
+        bench.gate.wait_for(1)
+        bench.put("b")
+        bench.gate.wait_for(1)
+        assert bench.gate.sent == [b"a", b"b"]
+
+
+def test_a_backlog_is_sent_by_as_many_senders_as_are_allowed() -> None:
+    """A backlog is sent by all senders at a time, never by more, and each event once."""
+    ids = [str(number) for number in range(500)]
+    with closing(Bench(Gate(), senders=4)) as bench:
+        bench.gate.open.clear()
+        bench.put(*ids)
+        bench.gate.wait_for(4)
+        bench.gate.open.set()
+        assert bench.dispatcher.flush().result(LONG).delivered == 500
+        assert bench.gate.most_at_once == 4
+        assert sorted(bench.gate.sent) == sorted(id.encode() for id in ids)
+
+
+def test_a_full_buffer_refuses_the_new_event_and_says_so() -> None:
+    """An event that finds no room is counted and told as dropped, with its body; none waits."""
+    with closing(Bench(Gate(), senders=1, buffer=MemoryBuffer(max_events=2))) as bench:
+        bench.gate.open.clear()
+        bench.put("a", "b", "c")
+        assert bench.ledger.snapshot().dropped == {"full": 1}
+        bench.gate.open.set()
+        bench.wait_for_facts(3)
+        (dropped,) = (fact for fact in bench.facts if isinstance(fact, Dropped))
+        assert (dropped.id, dropped.reason, dropped.body) == ("c", "full", b"c")
+
+
+def test_a_rejected_event_is_told_by_a_sender() -> None:
+    """What is rejected is counted at once, and told from a thread that is not the app's."""
+    threads: list[str] = []
+    bench = Bench(Gate(), hook=lambda fact: threads.append(threading.current_thread().name))
+    with closing(bench):
+        bench.dispatcher.reject(REJECTED)
+        assert bench.ledger.snapshot().rejected == {"search_query missing": 1}
+        bench.wait_for_facts(1)
+        assert bench.facts == [REJECTED]
+    assert threads == ["moloco-sender"]
+
+
+def test_an_event_comes_again_when_it_is_due() -> None:
+    """A failed event is sent again by itself once its delay is over."""
+    answers = [SendResult(503), SendResult(200)]
+    gate = Gate(lambda body: answers.pop(0))
+    retry = RetrySchedule(delays_seconds=(0.05,), jitter=0)
+    with closing(Bench(gate, retry=retry)) as bench:
+        bench.put("a")
+        bench.wait_for_facts(2)
+        assert bench.facts[-1] == Delivered("HOME", "a", 2, 200)
+
+
+def test_a_hook_may_put_flush_and_read_the_counters() -> None:
+    """A hook that tracks, flushes and reads counters does not deadlock."""
+
+    def hook(fact: Fact) -> None:
+        if isinstance(fact, Delivered) and fact.id == "a":
+            bench.put("from the hook")
+            bench.dispatcher.flush()
+            bench.ledger.snapshot()
+
+    bench = Bench(Gate(), hook=hook)
+    with closing(bench):
+        bench.put("a")
+        bench.wait_for_facts(2)
+        assert bench.gate.sent == [b"a", b"from the hook"]
+
+
+def test_a_sender_survives_whatever_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    """When the buffer itself raises, the sender logs it and goes on with the next event."""
+
+    class Failing(MemoryBuffer):
+        failures = 1
+
+        def claim(self, limit: int, now: float) -> list[Entry]:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("disk")
+            return super().claim(limit, now)
+
+    with closing(Bench(Gate(), buffer=Failing())) as bench:
+        bench.put("a")
+        assert bench.dispatcher.flush().result(LONG).delivered == 1
+    assert "A sender failed, and goes on" in caplog.text
+
+
+def test_close_sends_what_waits() -> None:
+    """Close sends everything that waits, also what the flush interval would have held back."""
+    bench = Bench(Gate(), flush_queue_size=1000, flush_interval_seconds=LONG)
+    bench.put(*map(str, range(200)))
+    assert bench.dispatcher.close(LONG) == 0
+    assert bench.ledger.snapshot().delivered == 200
+    assert senders() == []
+
+
+def test_close_keeps_its_deadline_and_tells_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """With a server that hangs, close ends in time, and every event that is lost is told."""
+    gate = Gate()
+    gate.open.clear()
+    bench = Bench(gate, senders=2)
+    bench.put(*map(str, range(10)))
+    gate.wait_for(2)
+    started = time.monotonic()
+    assert bench.dispatcher.close(0.3) == 10
+    assert 0.25 < time.monotonic() - started < 0.5
+    assert bench.ledger.snapshot().dropped == {"shutdown": 10}
+    assert {fact.id for fact in bench.facts if isinstance(fact, Dropped)} == set(
+        map(str, range(10))
+    )
+    assert "10 events could not be sent to MCM in time, and are lost" in caplog.text
+    gate.open.set()
+    wait_for_end_of_senders()
+    assert bench.ledger.snapshot().delivered == 0
+    assert bench.is_lawful()
+
+
+def test_close_does_not_wait_for_what_is_due_only_later() -> None:
+    """An event whose next attempt falls after the deadline is given up without waiting for it."""
+    with closing(Bench(Gate(lambda body: SendResult(503)))) as bench:
+        bench.put("a")
+        bench.wait_for_facts(1)
+        started = time.monotonic()
+        assert bench.dispatcher.close(LONG) == 1
+        assert time.monotonic() - started < 1
+
+
+def test_close_waits_for_what_is_due_in_time() -> None:
+    """An event whose next attempt falls before the deadline is still sent."""
+    answers = [SendResult(503), SendResult(200)]
+    gate = Gate(lambda body: answers.pop(0))
+    bench = Bench(gate, retry=RetrySchedule(delays_seconds=(0.3,), jitter=0))
+    bench.put("a")
+    bench.wait_for_facts(1)
+    assert bench.dispatcher.close(LONG) == 0
+    assert bench.ledger.snapshot().delivered == 1
+
+
+def test_close_from_four_threads_drains_once() -> None:
+    """Close may be called several times from several threads: each returns, one drains."""
+    gate = Gate()
+    bench = Bench(gate)
+    gate.open.clear()
+    bench.put("a", "b")
+    gate.wait_for(2)
+    returned: list[int] = []
+    closers = [
+        threading.Thread(target=lambda: returned.append(bench.dispatcher.close(LONG)))
+        for _ in range(4)
+    ]
+    for closer in closers:
+        closer.start()
+    gate.open.set()
+    for closer in closers:
+        closer.join(LONG)
+    assert returned == [0, 0, 0, 0]
+    assert bench.ledger.snapshot().delivered == 2
+    assert bench.dispatcher.close(LONG) == 0
+
+
+def test_a_flush_is_done_by_close() -> None:
+    """A flush that waits for a hung request is done when close gives that request up."""
+    gate = Gate()
+    gate.open.clear()
+    bench = Bench(gate)
+    bench.put("a")
+    future = bench.dispatcher.flush()
+    gate.wait_for(1)
+    bench.dispatcher.close(0.05)
+    assert future.result(LONG).dropped == {"shutdown": 1}
+    gate.open.set()
+    wait_for_end_of_senders()
+
+
+def test_an_event_after_close_is_refused_and_told() -> None:
+    """An event that comes after close is dropped as closed, and the hooks are told."""
+    bench = Bench(Gate())
+    bench.dispatcher.close(LONG)
+    bench.put("late")
+    bench.wait_for_facts(1)
+    assert bench.facts == [Dropped("HOME", "late", "closed", b"late")]
+    assert bench.is_lawful()
+    wait_for_end_of_senders()
+
+
+def test_events_come_from_many_threads_and_each_is_sent_once() -> None:
+    """Eight threads put at a time; every event is delivered, none twice."""
+    with closing(Bench(Gate(), flush_queue_size=16)) as bench:
+        producers = [
+            threading.Thread(target=bench.put, args=[f"{n}-{i}" for i in range(100)])
+            for n in range(8)
+        ]
+        for producer in producers:
+            producer.start()
+        for producer in producers:
+            producer.join()
+        assert bench.dispatcher.flush().result(LONG).delivered == 800
+        assert len(set(bench.gate.sent)) == 800
+
+
+def test_several_flushes_are_all_done() -> None:
+    """Flushes that overlap are each done."""
+    with closing(Bench(Gate(), flush_queue_size=1000, flush_interval_seconds=LONG)) as bench:
+        futures = []
+        for number in range(20):
+            bench.put(str(number))
+            futures.append(bench.dispatcher.flush())
+        assert not wait(futures, LONG).not_done
+
+
+def test_the_level_of_the_log_stays_the_apps(caplog: pytest.LogCaptureFixture) -> None:
+    """Delivering logs nothing at info or above."""
+    with caplog.at_level(logging.INFO), closing(Bench(Gate())) as bench:
+        bench.put("a")
+        bench.wait_for_facts(1)
+    assert caplog.records == []
+
+
+def wait_for_end_of_senders() -> None:
+    for sender in senders():
+        sender.join(LONG)
+    assert senders() == []
