@@ -223,8 +223,10 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         return self._converter.convert(event, int(time.time() * 1000))
 
     def _current(self) -> _Engine:
-        """This process's engine. A forked child has no threads, and must not send what is the
-        parent's: it starts afresh, and never touches the parent's again.
+        """This process's engine.
+
+        A forked child has no threads, and must not send what is its parent's: it starts afresh, and
+        never touches the parent's engine again.
         """
         if self._engine.pid != os.getpid():
             self._engine = self._start_afresh()

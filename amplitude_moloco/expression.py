@@ -40,7 +40,7 @@ def compile_expression(source: str, place: str) -> Expression:
 
 def is_true(result: object) -> bool:
     """Whether JMESPath takes a result for true: all but null, false and what is empty. 0 is."""
-    return not (result is None or result is False or result == "" or result == [] or result == {})
+    return not (result is None or result is False or result in ("", [], {}))
 
 
 def _first_line(error: JMESPathError) -> str:

@@ -145,12 +145,12 @@ class LogHook:
             )
         elif isinstance(fact, Rejected):
             problems = "; ".join(map(str, fact.problems))
-            self._log(fact, "%r can't be sent to MCM: %s", fact.event_name, problems)
+            self._log(fact, "Sync %s: %r can't be sent to MCM: %s", fact.event_name, problems)
         elif isinstance(fact, Buried):
             said = f"{fact.status or ''} {fact.message}".strip()
-            self._log(fact, "%s became a dead letter, %s: %s", fact.id, fact.reason, said)
+            self._log(fact, "Sync %s: %s became a dead letter, %s: %s", fact.id, fact.reason, said)
         else:
-            self._log(fact, "%s was dropped, %s", fact.id, fact.reason)
+            self._log(fact, "Sync %s: %s was dropped, %s", fact.id, fact.reason)
 
     def _log(self, fact: Rejected | Buried | Dropped, message: str, *args: object) -> None:
         seen = (type(fact).__name__, fact.sync, fact.reason)
@@ -158,7 +158,7 @@ class LogHook:
         self._warned.add(seen)
         logger.log(
             level,
-            f"Sync %s: {message}",
+            message,
             fact.sync,
             *args,
             extra={"moloco_id": fact.id, "moloco_sync": fact.sync, "moloco_reason": fact.reason},

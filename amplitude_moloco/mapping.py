@@ -1,8 +1,8 @@
 """The mapping chart: which property of an Amplitude event goes to which Moloco field.
 
 The fields and their defaults are those of the chart on Amplitude's page of its Moloco
-destination, and what MCM's API has beyond it; the tables are at the end. A mapping of the user's replaces a default: what it
-finds is used, and where it finds nothing the field is absent.
+destination, and what MCM's API has beyond it; the tables are at the end. A mapping of the user's
+replaces a default: what it finds is used, and where it finds nothing the field is absent.
 """
 
 from __future__ import annotations

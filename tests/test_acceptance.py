@@ -39,6 +39,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    """A server that knows one key and one platform."""
     with Sandbox(api_key="moloco-key", platform_id="MOLOCO_DEMO_TEST") as sandbox:
         yield sandbox
 

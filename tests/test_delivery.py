@@ -147,8 +147,7 @@ def test_a_refused_event_becomes_a_dead_letter_with_the_reason(status: int) -> N
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403, 404])
 def test_a_wrong_key_uses_no_event_up(status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """While the key or the address is wrong, an event waits however often it was tried, and one
-    line of the log says what is wrong until something gets through."""
+    """While key or address are wrong, events wait as long as it takes, and the log says so once."""
     tries = [SendResult(status, "who are you")] * 20
     bench = Bench(*tries, retry=RetrySchedule(jitter=0, max_attempts=2))
     assert [bench.deliver() for _ in range(20)] == [900] * 20

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amplitude import Amplitude, BaseEvent, Config, EventPlugin, Identify, EventOptions, Revenue
+from amplitude import Amplitude, BaseEvent, Config, EventOptions, EventPlugin, Identify, Revenue
 from amplitude.constants import PluginType
 from freezegun import freeze_time
 
@@ -58,11 +58,13 @@ class Accepting:
 
 @pytest.fixture
 def transport() -> Accepting:
+    """Takes everything, and sends nothing."""
     return Accepting()
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
+    """A server of this test's own."""
     with Sandbox() as sandbox:
         yield sandbox
 
@@ -76,27 +78,35 @@ def make(transport: Accepting | None = None, *syncs: Sync, **settings: Any) -> M
 
 
 def home(**attributes: Any) -> BaseEvent:
+    """An event that becomes a HOME."""
     attributes = {"user_id": "u-1", "time": 1_700_000_000_000, "insert_id": "i-1", **attributes}
     return BaseEvent("Home", **attributes)
 
 
 def flush(destination: MolocoDestination) -> Stats:
+    """Have everything tried once."""
     return destination.flush().result(timeout=10)
 
 
 # -- in the SDK ----------------------------------------------------------------------------------
 
 
+class Recording:
+    """A callback of Amplitude's that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def __call__(self, event: BaseEvent, code: int, message: str | None = None) -> None:
+        self.calls.append((event.insert_id, code))
+
+
 def test_amplitudes_side_is_unchanged_and_moloco_gets_the_event_too(sandbox: Sandbox) -> None:
-    """Amplitude gets the same uploads and calls the same callbacks with the plugin as without it."""
+    """Amplitude gets the same uploads, and calls the same callbacks, as without the plugin."""
     uploads = []
     for with_moloco in (False, True):
         sandbox.clear()
-        called: list[tuple[str, int]] = []
-        config = Config(
-            server_url=sandbox.amplitude_url,
-            callback=lambda event, code, message=None: called.append((event.insert_id, code)),
-        )
+        config = Config(server_url=sandbox.amplitude_url, callback=(callback := Recording()))
         client = Amplitude("amplitude-key", config)
         destination = make(base_url=sandbox.url)
         if with_moloco:
@@ -106,7 +116,7 @@ def test_amplitudes_side_is_unchanged_and_moloco_gets_the_event_too(sandbox: San
         for future in futures:
             future.result(timeout=10)
         client.shutdown()
-        uploads.append((sandbox.amplitude_events, called))
+        uploads.append((sandbox.amplitude_events, callback.calls))
         assert len(futures) == 1 + with_moloco
     assert uploads[0] == uploads[1]
     assert [event["id"] for event in sandbox.moloco_events] == ["i-1"]
@@ -278,6 +288,7 @@ class Hostile:
 
 
 def cyclic() -> list[Any]:
+    """A list that holds itself."""
     ring: list[Any] = []
     ring.append({"ring": ring})
     return ring
@@ -495,7 +506,7 @@ def test_a_clock_that_is_far_ahead_is_a_problem() -> None:
 def test_emptied_properties_are_explained() -> None:
     """Where the SDK has emptied the properties, the problem names that as the likely cause."""
     event = BaseEvent(
-        "Searched", user_id="u", event_properties={"query": "a", "at": datetime.now()}
+        "Searched", user_id="u", event_properties={"query": "a", "at": datetime.now(timezone.utc)}
     )
     assert event.event_properties is None
     (shown,) = make().preview(event)

@@ -1,4 +1,4 @@
-"""The engine's threads: when entries leave, what flush and close promise, and that nothing idles."""
+"""The engine's threads: when entries leave, and what flush and close promise."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Bench:
             assert self.told.wait_for(lambda: len(self.facts) >= count, LONG)
 
     def is_lawful(self) -> bool:
-        """accepted = delivered + rejected + buried + dropped + buffered."""
+        """The law: accepted = delivered + rejected + buried + dropped + buffered."""
         stats = self.ledger.snapshot()
         ends = stats.delivered + sum(
             sum(reasons.values()) for reasons in (stats.rejected, stats.buried, stats.dropped)
@@ -120,6 +120,7 @@ class Bench:
 
 @contextmanager
 def closing(bench: Bench) -> Iterator[Bench]:
+    """Let everything through at the end, and hold the law against it."""
     try:
         yield bench
     finally:
@@ -129,6 +130,7 @@ def closing(bench: Bench) -> Iterator[Bench]:
 
 
 def senders() -> list[threading.Thread]:
+    """The senders that run now."""
     return [thread for thread in threading.enumerate() if thread.name == "moloco-sender"]
 
 
@@ -415,6 +417,7 @@ def test_the_level_of_the_log_stays_the_apps(caplog: pytest.LogCaptureFixture) -
 
 
 def wait_for_end_of_senders() -> None:
+    """Join every sender."""
     for sender in senders():
         sender.join(LONG)
     assert senders() == []

@@ -108,9 +108,8 @@ def build(
     for key, amount_field, currency_field in _MONEY:
         amount, currency = fields.get(amount_field), fields.get(currency_field)
         if amount is not None or currency is not None:
-            money = read_money(
-                problems, amount_field, amount, currency_field, currency, default_currency
-            )
+            fields_and_values = (amount_field, amount, currency_field, currency)
+            money = read_money(problems, *fields_and_values, default_currency=default_currency)
             if money:
                 payload[key] = money
     _check_needs(problems, event_type, payload)

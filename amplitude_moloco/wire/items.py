@@ -47,6 +47,7 @@ def read_money(
     amount: object,
     currency_field: str,
     currency: object,
+    *,
     default_currency: str | None,
 ) -> _Money | None:
     """MCM's Money of an amount and a currency, which go together."""
@@ -104,15 +105,15 @@ def _read_price(
     problems: Problems, name: str, price: object, currency: object, default_currency: str | None
 ) -> _Money | None:
     if not isinstance(price, Mapping):
-        return read_money(problems, name, price, "currency", currency, default_currency)
-    return read_money(
-        problems,
-        f"{name}.amount",
-        price.get("amount"),
-        f"{name}.currency",
-        price.get("currency"),
-        default_currency,
-    )
+        fields_and_values = (name, price, "currency", currency)
+    else:
+        fields_and_values = (
+            f"{name}.amount",
+            price.get("amount"),
+            f"{name}.currency",
+            price.get("currency"),
+        )
+    return read_money(problems, *fields_and_values, default_currency=default_currency)
 
 
 def _is_currency(value: object) -> bool:

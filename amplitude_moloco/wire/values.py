@@ -6,12 +6,12 @@ Each function gives None for what counts as absent (None and blank text), raises
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from numbers import Real
-from re import ASCII, compile
 from typing import Any
 
 from amplitude_moloco.wire.language import iso_639_1
@@ -27,7 +27,7 @@ MAX_DEPTH = 64
 # What counts seconds stays below this range until the year 2286, and what counts microseconds is
 # above it since 1973.
 _MILLIS = range(10**10, 10**14)
-_NUMERIC = compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", ASCII)
+_NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Unusable(Exception):
