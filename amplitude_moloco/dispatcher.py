@@ -77,8 +77,9 @@ class Dispatcher:
     def put(self, id: str, sync: str, body: bytes) -> None:
         """Take in one event. Runs in the app's thread: never raises, waits or calls a hook."""
         self._ledger.stored()
-        if self._is_closing or not self._buffer.put(id, sync, body, self._wall()):
-            dropped = Dropped(sync, id, "closed" if self._is_closing else "full", body)
+        refused = "closed" if self._is_closing else self._buffer.put(id, sync, body, self._wall())
+        if refused:
+            dropped = Dropped(sync, id, refused, body)
             self._ledger.settled(dropped)
             self._post(dropped)
             return

@@ -56,7 +56,7 @@ class Bench:
             wall=lambda: self.now,
         )
         self.ledger.stored()
-        assert self.buffer.put("id-1", "PURCHASE", b"body", NOW)
+        assert self.buffer.put("id-1", "PURCHASE", b"body", NOW) is None
 
     def claim(self) -> Entry:
         (entry,) = self.buffer.claim(1, self.now)

@@ -273,11 +273,11 @@ def test_a_sender_survives_whatever_goes_wrong(caplog: pytest.LogCaptureFixture)
     class Failing(MemoryBuffer):
         failures = 1
 
-        def claim(self, limit: int, now: float) -> list[Entry]:
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
             if self.failures:
                 self.failures -= 1
                 raise OSError("disk")
-            return super().claim(limit, now)
+            return super().claim(limit, now, newest)
 
     with closing(Bench(Gate(), buffer=Failing())) as bench:
         bench.put("a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -23,6 +23,8 @@ class Entry(NamedTuple):
     """Unix time in seconds."""
     attempts: int = 0
     """How often it was sent and failed."""
+    token: int = 0
+    """Whose claim it is: with an old one nothing can be settled."""
 
 
 class DeadLetter(NamedTuple):
@@ -59,12 +61,20 @@ class Buffer(Protocol):
     change nothing, where the entry is no longer the caller's claim.
     """
 
-    def put(self, id: str, sync: str, body: bytes, now: float) -> bool:
-        """Store a new entry; False if there is no room for it."""
+    @property
+    def is_durable(self) -> bool:
+        """Whether what was put survives the process."""
         ...
 
-    def claim(self, limit: int, now: float) -> list[Entry]:
-        """Take up to ``limit`` entries that are due, those first that were due first."""
+    def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
+        """Store a new entry. Returns why it can't be stored (``full``, …); None if it is."""
+        ...
+
+    def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+        """Take up to ``limit`` entries that are due, those first that were due first.
+
+        Where more are due, ``newest`` of them are those that were put last.
+        """
         ...
 
     def ack(self, entry: Entry) -> bool:
@@ -81,6 +91,13 @@ class Buffer(Protocol):
 
     def dead_letters(self) -> list[DeadLetter]:
         """The dead letters, oldest first."""
+        ...
+
+    def resend(self, ids: Collection[str] | None, now: float) -> int:
+        """Make dead letters due again, with their ids and bodies, as new ones of now.
+
+        All of them, or those with these ids. Returns how many there were.
+        """
         ...
 
     def state(self) -> BufferState: ...

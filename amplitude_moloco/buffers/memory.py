@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
+from collections.abc import Collection
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
 
@@ -13,6 +14,8 @@ MAX_DEAD_LETTERS = 1_000
 
 class MemoryBuffer:
     """The Buffer in memory. New entries wait in a queue, those to be retried in a heap."""
+
+    is_durable = False
 
     def __init__(self, max_events: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._max_events = max_events
@@ -26,23 +29,26 @@ class MemoryBuffer:
         self._events = 0
         self._bytes = 0
 
-    def put(self, id: str, sync: str, body: bytes, now: float) -> bool:
+    def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         with self._lock:
             if self._events >= self._max_events or self._bytes + len(body) > self._max_bytes:
-                return False
+                return "full"
             self._last_key += 1
             self._new.append(Entry(self._last_key, id, sync, body, now))
             self._events += 1
             self._bytes += len(body)
-            return True
+            return None
 
-    def claim(self, limit: int, now: float) -> list[Entry]:
+    def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
         with self._lock:
             entries: list[Entry] = []
+            kept_back = [self._new.pop() for _ in range(min(newest, limit, len(self._new)))]
+            limit -= len(kept_back)
             while len(entries) < limit and self._later and self._later[0][0] <= now:
                 entries.append(heapq.heappop(self._later)[1])
             while len(entries) < limit and self._new:
                 entries.append(self._new.popleft())
+            entries += reversed(kept_back)
             self._claimed.update((entry.key, entry) for entry in entries)
             return entries
 
@@ -67,6 +73,18 @@ class MemoryBuffer:
     def dead_letters(self) -> list[DeadLetter]:
         with self._lock:
             return list(self._dead)
+
+    def resend(self, ids: Collection[str] | None, now: float) -> int:
+        with self._lock:
+            resent = [each for each in self._dead if ids is None or each.entry.id in ids]
+            for letter in resent:
+                self._dead.remove(letter)
+                self._last_key += 1
+                entry = letter.entry._replace(key=self._last_key, accepted_at=now, attempts=0)
+                self._new.append(entry)
+                self._events += 1
+                self._bytes += len(entry.body)
+            return len(resent)
 
     def state(self) -> BufferState:
         with self._lock:
