@@ -1,0 +1,148 @@
+"""The sandbox's HTTP side: routes, bodies in, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from amplitude_moloco.sandbox import answers
+from amplitude_moloco.sandbox.answers import Answer
+from amplitude_moloco.sandbox.document import parse
+from amplitude_moloco.sandbox.faults import Fault, Faults
+from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
+
+MAX_USER_EVENT_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the endpoints insist on; None stands for anything."""
+
+    api_key: str | None
+    platform_id: str | None
+    amplitude_api_key: str | None
+    delay_seconds: float
+
+
+class Endpoints:
+    """One method for each route. Runs in the server's event loop and nowhere else."""
+
+    def __init__(self, settings: Settings, record: Record, faults: Faults) -> None:
+        self._settings = settings
+        self._record = record
+        self._faults = faults
+        self.stopping = asyncio.Event()
+        """Set when the server stops: what is held back is let go."""
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        user_events = "/rmp/event/v1/platforms/{platform_id}/userevents"
+        routes = [
+            Route(user_events, self.post_user_event, methods=["POST"]),
+            Route("/2/httpapi", self.post_batch, methods=["POST"]),
+            Route("/batch", self.post_batch, methods=["POST"]),
+            Route("/events", self.get_events, methods=["GET"]),
+            Route("/events", self.delete_events, methods=["DELETE"]),
+            Route("/faults", self.post_fault, methods=["POST"]),
+        ]
+        app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _nobody_there})
+        # A client that adds a slash to MCM's path is wrong there, so it is wrong here.
+        app.router.redirect_slashes = False
+        return app
+
+    async def post_user_event(self, request: Request) -> Response:
+        """MCM's one operation."""
+        platform_id = request.path_params["platform_id"]
+        raw = await _body(request, MAX_USER_EVENT_BYTES)
+        now_seconds = time.time()
+        if raw is None:
+            raw, answer = b"", answers.moloco_refusal(413, "the body is too large")
+        elif fault := self._faults.take("moloco"):
+            answer = answers.moloco_fault(fault)
+        else:
+            answer = answers.moloco(
+                raw,
+                platform_id=platform_id,
+                headers=request.headers,
+                known_api_key=self._settings.api_key,
+                known_platform_id=self._settings.platform_id,
+                now_millis=int(now_seconds * 1000),
+            )
+        return await self._respond("moloco", platform_id, raw, answer, now_seconds)
+
+    async def post_batch(self, request: Request) -> Response:
+        """Amplitude's two upload operations, which are alike."""
+        raw = await _body(request, MAX_BATCH_BYTES)
+        now_seconds = time.time()
+        if raw is None:
+            kept, answer = b"", answers.amplitude_refusal(413, "Payload too large")
+        else:
+            answer, kept = answers.amplitude(
+                raw,
+                known_api_key=self._settings.amplitude_api_key,
+                now_millis=int(now_seconds * 1000),
+            )
+            if fault := self._faults.take("amplitude"):
+                answer = answers.amplitude_fault(fault)
+        return await self._respond("amplitude", None, kept, answer, now_seconds)
+
+    async def get_events(self, request: Request) -> Response:
+        """Everything that is kept."""
+        return _json(200, self._record.as_json())
+
+    async def delete_events(self, request: Request) -> Response:
+        """Forget everything that is kept."""
+        self._record.clear()
+        return _json(200, "{}")
+
+    async def post_fault(self, request: Request) -> Response:
+        """Ask for a fault: the fields of :class:`Fault` as a JSON object."""
+        raw = await _body(request, MAX_USER_EVENT_BYTES)
+        try:
+            self._faults.add(Fault(**parse(raw or b"")))
+        except (TypeError, ValueError) as mistake:
+            refusal = answers.moloco_refusal(400, str(mistake))
+            return _json(refusal.status, json.dumps(refusal.body))
+        return _json(200, "{}")
+
+    async def _respond(
+        self, target: Target, platform_id: str | None, kept: bytes, answer: Answer, at: float
+    ) -> Response:
+        self._record.add(
+            ReceivedRequest(target, platform_id, answer.status, answer.message, kept, at)
+        )
+        if self._settings.delay_seconds:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), self._settings.delay_seconds)
+        return _json(answer.status, json.dumps(answer.body), retry_after=answer.retry_after)
+
+
+async def _body(request: Request, limit_bytes: int) -> bytes | None:
+    """The request's body, or None if it is larger than the limit."""
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _json(status: int, text: str, *, retry_after: int | None = None) -> Response:
+    headers = None if retry_after is None else {"retry-after": str(retry_after)}
+    return Response(text, status, headers, media_type="application/json")
+
+
+async def _nobody_there(request: Request, exc: Exception) -> Response:
+    """Of a client that left before its body was complete; nothing of it is kept."""
+    return Response(status_code=400)

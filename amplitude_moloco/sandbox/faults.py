@@ -1,0 +1,65 @@
+"""Faults on demand: what the sandbox is told to answer instead of what it would."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import get_args
+
+from amplitude_moloco.sandbox.record import Target
+
+_STATUSES = range(400, 600)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An HTTP status for the next ``times`` requests to ``target``.
+
+    Raises ValueError for what can't be answered.
+    """
+
+    status: int
+    times: int = 1
+    retry_after: int | None = None
+    """Seconds for the header ``Retry-After``; None leaves it out."""
+    target: Target = "moloco"
+
+    def __post_init__(self) -> None:
+        if self.status not in _STATUSES:
+            raise ValueError(f"status must be from 400 to 599, not {self.status!r}")
+        if not isinstance(self.times, int) or self.times < 1:
+            raise ValueError(f"times must be 1 or more, not {self.times!r}")
+        if self.retry_after is not None and (
+            not isinstance(self.retry_after, int) or self.retry_after < 0
+        ):
+            raise ValueError(f"retry_after must be whole seconds, not {self.retry_after!r}")
+        if self.target not in get_args(Target):
+            raise ValueError(f"target must be moloco or amplitude, not {self.target!r}")
+
+
+class Faults:
+    """The faults that are still to be answered, in the order they were asked for.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[Target, deque[Fault]] = {name: deque() for name in get_args(Target)}
+        self._lock = Lock()
+
+    def add(self, fault: Fault) -> None:
+        """Answer this one after those that are pending."""
+        with self._lock:
+            self._pending[fault.target].append(fault)
+
+    def take(self, target: Target) -> Fault | None:
+        """The fault that the next request gets, or None."""
+        with self._lock:
+            pending = self._pending[target]
+            if not pending:
+                return None
+            fault = pending.popleft()
+            if fault.times > 1:
+                pending.appendleft(replace(fault, times=fault.times - 1))
+            return fault

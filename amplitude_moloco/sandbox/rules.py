@@ -1,0 +1,199 @@
+"""MCM's checks of a user event, as its published contract states them. Pure.
+
+Written from the contract and kept apart from :mod:`amplitude_moloco.wire`, which makes the
+events: where the two disagree, one of them is wrong, and a test sees it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_ENUMS = {
+    "event_type": (
+        "HOME",
+        "LAND",
+        "PAGE_VIEW",
+        "ITEM_PAGE_VIEW",
+        "SEARCH",
+        "ADD_TO_CART",
+        "ADD_TO_WISHLIST",
+        "PURCHASE",
+    ),
+    "channel_type": ("APP", "SITE", "DESKTOP_SITE", "MOBILE_SITE"),
+    "personalization_mode": ("STANDARD", "METRIC_ONLY", "ID_LESS"),
+}
+_REQUIRED_ENUMS = ("event_type", "channel_type")
+
+_REQUIRED = {
+    "LAND": ("referrer_page_id",),
+    "PAGE_VIEW": ("page_id",),
+    "ITEM_PAGE_VIEW": ("items",),
+    "SEARCH": ("search_query",),
+    "ADD_TO_CART": ("items",),
+    "ADD_TO_WISHLIST": ("items",),
+    "PURCHASE": ("items", "revenue"),
+}
+
+_MAX_ID_CHARACTERS = 128
+_ID_TEXTS = ("id", "user_id", "custom_id", "session_id", "page_id", "referrer_page_id")
+_TEXTS = ("search_query", "domain", "decision_track_id")
+_DEVICE_ID_TEXTS = ("persistent_id", "unique_device_id")
+_DEVICE_TEXTS = ("os", "os_version", "model", "ua", "language", "ip", "advertising_id")
+_ITEM_TEXTS = ("id", "item_group_id", "seller_id")
+
+_NULL_LIKE = frozenset({"null", "undefined", "invalid", "nil"})
+_NO_ADVERTISING_ID = "00000000-0000-0000-0000-000000000000"
+_LANGUAGE = re.compile(r"[A-Za-z]{2}")
+
+_INT64_TEXT = re.compile(r"[0-9]{1,19}")
+# A count of seconds stays below this until the year 2286.
+_FIRST_MILLIS = 10**10
+# Clocks of two machines are never quite the same.
+_FUTURE_ALLOWANCE_MILLIS = 5_000
+
+_INT32 = range(-(2**31), 2**31)
+# A tuple, since what is looked up in it may be of any type, unhashable ones included.
+_CURRENCIES = (
+    *("AED", "AUD", "BRL", "CAD", "CHF", "CNY", "DKK", "EUR", "GBP", "HKD", "IDR", "INR", "JPY"),
+    *("KRW", "MYR", "PHP", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "USD", "VES", "VND"),
+)
+
+
+def objection(event: object, *, now_millis: int) -> str | None:
+    """The message with which MCM refuses the event, or None if it accepts it.
+
+    ``event`` is parsed JSON of any kind. Fields that the contract does not name are tolerated.
+    """
+    if not isinstance(event, dict):
+        return "the body must be a JSON object"
+    return next(_objections(event, now_millis), None)
+
+
+def _objections(event: dict[str, Any], now_millis: int) -> Iterator[str]:
+    # Only the first one is asked for, so each check may rely on those before it.
+    yield from _blanks(event)
+    yield from _enums(event)
+    yield from _timestamp(event.get("timestamp"), now_millis)
+    yield from _texts(event, "", _ID_TEXTS, _TEXTS)
+    device = event.get("device", {})
+    if not isinstance(device, dict):
+        yield "device must be an object"
+    yield from _texts(device, "device.", _DEVICE_ID_TEXTS, _DEVICE_TEXTS)
+    yield from _identifiers(event, device)
+    yield from _device(event["channel_type"], device)
+    yield from _required(event)
+    yield from _items(event.get("items", []))
+    for field in ("revenue", "shipping_charge"):
+        if field in event:
+            yield from _money(event[field], field)
+
+
+def _blanks(value: object, place: str = "") -> Iterator[str]:
+    """Nulls and empty texts, wherever they are."""
+    if value is None:
+        yield f"{place} must not be null"
+    elif value == "":
+        yield f"{place} must not be empty"
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _blanks(part, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from _blanks(part, f"{place}[{i}]")
+
+
+def _enums(event: dict[str, Any]) -> Iterator[str]:
+    for field, words in _ENUMS.items():
+        if field not in event:
+            if field in _REQUIRED_ENUMS:
+                yield f"missing {field}"
+        elif event[field] not in words:
+            yield f"invalid {field}: must be one of {', '.join(words)}"
+
+
+def _timestamp(timestamp: object, now_millis: int) -> Iterator[str]:
+    if (
+        not isinstance(timestamp, str)
+        or not _INT64_TEXT.fullmatch(timestamp)
+        or not _FIRST_MILLIS <= int(timestamp) <= now_millis + _FUTURE_ALLOWANCE_MILLIS
+    ):
+        yield "invalid timestamp"
+
+
+def _texts(
+    holder: dict[str, Any], prefix: str, ids: tuple[str, ...], others: tuple[str, ...]
+) -> Iterator[str]:
+    for field in (*ids, *others):
+        value = holder.get(field, "")
+        if not isinstance(value, str):
+            yield f"{prefix}{field} must be a string"
+        elif field in ids and len(value) > _MAX_ID_CHARACTERS:
+            yield f"{prefix}{field} must be {_MAX_ID_CHARACTERS} characters or fewer"
+
+
+def _identifiers(event: dict[str, Any], device: dict[str, Any]) -> Iterator[str]:
+    sent = [
+        value
+        for value in (event.get("user_id"), device.get("persistent_id"), event.get("custom_id"))
+        if value is not None
+    ]
+    if event.get("personalization_mode") == "ID_LESS":
+        if sent:
+            yield "personalization_mode ID_LESS forbids user_id, device.persistent_id and custom_id"
+    elif not any(value.strip() and value.strip().lower() not in _NULL_LIKE for value in sent):
+        yield "no available valid identifier to construct Moloco advertising ID"
+
+
+def _device(channel_type: str, device: dict[str, Any]) -> Iterator[str]:
+    os = device.get("os", "").lower()
+    if channel_type == "APP" and "ios" not in os and "android" not in os:
+        yield "device os must contain ios or android for the app channel type"
+    if not _LANGUAGE.fullmatch(device.get("language", "en")):
+        yield "device.language must be an ISO 639-1 code of two letters"
+    if device.get("advertising_id") == _NO_ADVERTISING_ID:
+        yield "device.advertising_id must not be all zeros"
+
+
+def _required(event: dict[str, Any]) -> Iterator[str]:
+    for field in _REQUIRED.get(event["event_type"], ()):
+        if not event.get(field):
+            yield f"missing {field}"
+
+
+def _items(items: object) -> Iterator[str]:
+    if isinstance(items, list):
+        for i, item in enumerate(items):
+            yield from _item(item, f"items[{i}]")
+    else:
+        yield "items must be a list"
+
+
+def _item(item: object, place: str) -> Iterator[str]:
+    if isinstance(item, dict):
+        if "id" not in item and "item_group_id" not in item:
+            yield "invalid item: either id or item_group_id must be set"
+        yield from _texts(item, f"{place}.", (), _ITEM_TEXTS)
+        quantity = item.get("quantity", 1)
+        if type(quantity) is not int or quantity not in _INT32:  # a bool is an int, too
+            yield f"{place}.quantity must be an int32"
+        for field in ("price", "price_seller"):
+            if field in item:
+                yield from _money(item[field], f"{place}.{field}")
+    else:
+        yield f"{place} must be an object"
+
+
+def _money(money: object, place: str) -> Iterator[str]:
+    if not isinstance(money, dict) or "currency" not in money or "amount" not in money:
+        yield f"{place} must be an object with currency and amount"
+    elif money["currency"] not in _CURRENCIES:
+        yield f"{place}.currency must be one of the currencies that MCM knows"
+    elif not _is_number(money["amount"]):
+        yield f"{place}.amount must be a number"
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
