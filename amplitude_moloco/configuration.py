@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from dataclasses_json import DataClassJsonMixin, config
 from marshmallow import RAISE, ValidationError, fields
 
+from amplitude_moloco.breaker import BreakerSettings
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.sync import Sync
@@ -60,6 +61,15 @@ class RetrySettings(DataClassJsonMixin):
 
 
 @dataclass
+class BreakerFileSettings(DataClassJsonMixin):
+    """``breaker``: the arguments of a BreakerSettings."""
+
+    failures: int | None = _whole_number()
+    probe_delays_seconds: list[float] | None = _setting(fields.List(fields.Float()))
+    then_seconds: float | None = _setting(fields.Float())
+
+
+@dataclass
 class DestinationSettings(DataClassJsonMixin):
     """The whole file: the arguments of a MolocoDestination that plain data can hold."""
 
@@ -82,7 +92,11 @@ class DestinationSettings(DataClassJsonMixin):
     timeout_seconds: float | None = _setting(fields.Float())
     ca_bundle: str | None = _text()
     shutdown_timeout_seconds: float | None = _setting(fields.Float())
+    max_requests_per_second: float | None = _setting(fields.Float())
     retry: RetrySettings | None = _setting(fields.Nested(RetrySettings.schema(unknown=RAISE)))
+    breaker: BreakerFileSettings | None = _setting(
+        fields.Nested(BreakerFileSettings.schema(unknown=RAISE))
+    )
 
 
 _SCHEMA = DestinationSettings.schema(unknown=RAISE)
@@ -117,11 +131,15 @@ def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError("; ".join(problems)) from None
     arguments = dict(settings)
     arguments["syncs"] = [_sync(index, each) for index, each in enumerate(settings["syncs"])]
-    if "retry" in settings:
-        retry = dict(settings["retry"])
-        if "delays_seconds" in retry:
-            retry["delays_seconds"] = tuple(retry["delays_seconds"])
-        arguments["retry"] = RetrySchedule(**retry)
+    kinds: dict[str, Callable[..., Any]] = {"retry": RetrySchedule, "breaker": BreakerSettings}
+    for name, kind in kinds.items():
+        if name in settings:
+            arguments[name] = kind(
+                **{
+                    key: tuple(value) if isinstance(value, list) else value
+                    for key, value in settings[name].items()
+                }
+            )
     return arguments
 
 

@@ -1,4 +1,15 @@
-"""One entry's last step: send it, read the answer, and settle it.
+"""One entry's last step: send it, read the answer as Moloco's failure protocol wants it, settle it.
+
+==================================  =============  ================================================
+answer                              verdict        what follows
+==================================  =============  ================================================
+2xx                                 DELIVERED      it leaves the buffer
+no answer, 1xx, 408, 5xx            RETRY          again after 5, 10, 20, 40, 80 s, then every 15
+                                                   minutes; more than five in a row open the circuit
+429                                 THROTTLED      again later; the pace of everything is halved
+401, 403, 404, 3xx                  MISCONFIGURED  it stays; the circuit opens at once
+400, 413, other 4xx                 REJECTED       it becomes a dead letter
+==================================  =============  ================================================
 
 The threads that do so are the dispatcher's. Nothing here knows what is in a body.
 """
@@ -7,10 +18,22 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
+from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, DeadLetter, Entry
-from amplitude_moloco.hooks import Buried, Delivered, Fact, Hooks, Retrying
+from amplitude_moloco.hooks import (
+    Buried,
+    Delivered,
+    Fact,
+    Hooks,
+    Paused,
+    Resumed,
+    Retrying,
+    ThrottledIdentifier,
+)
+from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger
 from amplitude_moloco.transports import SendResult, Transport, Verdict, classify
@@ -18,30 +41,43 @@ from amplitude_moloco.transports import SendResult, Transport, Verdict, classify
 logger = logging.getLogger("amplitude_moloco")
 
 _MAX_RETRY_AFTER_SECONDS = 3600.0
+_THROTTLES_TO_NAME = 3
+_MAX_IDENTIFIERS = 1_000
 
 
 class Delivery:
-    """One entry at a time: send it, and settle it by the answer. Safe to use from any thread."""
+    """One entry at a time. Safe to use from any thread.
+
+    Args:
+        identify: Tells a body's identifier, unreadably; asked only when MCM throttles.
+        wall: Unix time in seconds.
+    """
 
     def __init__(
         self,
         buffer: Buffer,
         transport: Transport,
         *,
+        breaker: CircuitBreaker,
+        pacer: Pacer,
         retry: RetrySchedule,
         ledger: Ledger,
         hooks: Hooks,
+        identify: Callable[[bytes], str] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._buffer = buffer
         self._transport = transport
+        self._breaker = breaker
+        self._pacer = pacer
         self._retry = retry
         self._ledger = ledger
         self._hooks = hooks
+        self._identify = identify
         self._wall = wall
-        self._is_misconfigured = False
+        self._throttles: Counter[str] = Counter()
 
-    def deliver(self, entry: Entry) -> float | None:
+    def deliver(self, entry: Entry, *, is_probe: bool = False) -> float | None:
         """Send a claimed entry, and take it out of the buffer or give it back.
 
         Returns in how many seconds it comes due again; None if it was the end of it.
@@ -51,61 +87,94 @@ class Delivery:
         except Exception as error:  # whatever it is, the event must not be lost by it
             logger.exception("The transport raised")
             result = SendResult(message=type(error).__name__)
-        return self._settle(entry, result)
+        return self._settle(entry, result, is_probe)
 
-    def _settle(self, entry: Entry, result: SendResult) -> float | None:
+    def give_back(self, entry: Entry) -> None:
+        """Let go of a claimed entry that was not sent. It is due at once, as if never claimed."""
+        self._buffer.retry(entry, self._wall(), attempts=entry.attempts, strikes=entry.strikes)
+
+    def _settle(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
         verdict = classify(result)
+        others_pass = self._breaker.is_passing
+        self._learn(verdict, result, is_probe)
         if verdict is Verdict.DELIVERED:
-            self._is_misconfigured = False
-            status = result.status or 0
             if self._buffer.ack(entry):
+                status = result.status or 0
                 self._tell(Delivered(entry.sync, entry.id, entry.attempts + 1, status))
             return None
         if verdict is Verdict.REJECTED:
             self._bury(entry, "rejected", result)
             return None
         if verdict is Verdict.MISCONFIGURED:
-            return self._keep(entry, result)
-        return self._try_again(entry, result)
+            # Not this event's fault: it keeps its place. That it was tried is remembered.
+            return self._reschedule(entry, 0.0, result, attempts=max(1, entry.attempts))
+        if verdict is Verdict.THROTTLED:
+            self._watch_identifier(entry, others_pass)
+            return self._try_again(entry, result, entry.strikes)
+        return self._try_again(entry, result, entry.strikes + others_pass)
 
-    def _try_again(self, entry: Entry, result: SendResult) -> float | None:
-        attempts = entry.attempts + 1
-        age_seconds = self._wall() - entry.accepted_at
-        given_up = self._retry.gives_up(attempts, age_seconds)
+    def _learn(self, verdict: Verdict, result: SendResult, is_probe: bool) -> None:
+        """What an answer says about MCM, whatever becomes of the event."""
+        if verdict in (Verdict.RETRY, Verdict.MISCONFIGURED):
+            is_misconfigured = verdict is Verdict.MISCONFIGURED
+            if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured):
+                reason = "misconfigured" if is_misconfigured else "outage"
+                self._hooks.tell(Paused(reason, result.status, result.message))
+            return
+        if verdict is Verdict.THROTTLED:
+            self._pacer.throttled()
+            if not is_probe:
+                return
+        if self._breaker.succeeded():
+            self._pacer.ramp()
+            self._hooks.tell(Resumed())
+
+    def _try_again(self, entry: Entry, result: SendResult, strikes: int) -> float | None:
+        given_up = self._retry.gives_up(strikes, self._wall() - entry.accepted_at)
         if given_up:
             self._bury(entry, given_up, result)
             return None
+        attempts = entry.attempts + 1
         asked_seconds = min(result.retry_after_seconds, _MAX_RETRY_AFTER_SECONDS)
         delay_seconds = self._retry.delay_seconds(attempts, asked_seconds)
-        return self._reschedule(entry, attempts, delay_seconds, result)
-
-    def _keep(self, entry: Entry, result: SendResult) -> float:
-        """No event is used up by a wrong key: each waits, however often it was tried."""
-        if not self._is_misconfigured:
-            self._is_misconfigured = True
-            logger.error(
-                "MCM answers %s (%s): the API key, the platform id or the address is wrong. Events "
-                "are kept and tried again later.",
-                result.status,
-                result.message,
-            )
-        attempts = max(entry.attempts, 1)  # one is remembered, so that it counts as tried
-        return self._reschedule(entry, attempts, self._retry.longest_delay_seconds(), result)
+        return self._reschedule(entry, delay_seconds, result, attempts=attempts, strikes=strikes)
 
     def _reschedule(
-        self, entry: Entry, attempts: int, delay_seconds: float, result: SendResult
+        self,
+        entry: Entry,
+        delay_seconds: float,
+        result: SendResult,
+        *,
+        attempts: int,
+        strikes: int | None = None,
     ) -> float:
-        if self._buffer.retry(entry, attempts, self._wall() + delay_seconds):
+        due = self._wall() + delay_seconds
+        strikes = entry.strikes if strikes is None else strikes
+        if self._buffer.retry(entry, due, attempts=attempts, strikes=strikes):
             self._tell(Retrying(entry.sync, entry.id, attempts, delay_seconds, result.reason))
         return delay_seconds
 
     def _bury(self, entry: Entry, reason: str, result: SendResult) -> None:
+        entry = entry._replace(attempts=entry.attempts + 1)
         letter = DeadLetter(entry, reason, result.status, result.message, self._wall())
         if self._buffer.bury(letter):
-            attempts = entry.attempts + 1
             self._tell(
-                Buried(entry.sync, entry.id, attempts, reason, result.status, result.message)
+                Buried(entry.sync, entry.id, entry.attempts, reason, result.status, result.message)
             )
+
+    def _watch_identifier(self, entry: Entry, others_pass: bool) -> None:
+        """Name an identifier that is throttled while others pass, once.
+
+        One that many shoppers share is the usual cause, says Moloco.
+        """
+        if self._identify is None or not others_pass:
+            return
+        identifier = self._identify(entry.body)
+        if identifier not in self._throttles and len(self._throttles) >= _MAX_IDENTIFIERS:
+            return
+        self._throttles[identifier] += 1
+        if self._throttles[identifier] == _THROTTLES_TO_NAME:
+            self._hooks.tell(ThrottledIdentifier(identifier))
 
     def _tell(self, fact: Fact) -> None:
         self._ledger.settled(fact)

@@ -18,13 +18,16 @@ from typing import Any
 
 from amplitude import BaseEvent, Config, DestinationPlugin
 
+from amplitude_moloco import process
+from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
 from amplitude_moloco.buffers import Buffer, BufferFactory, DeadLetter, open_buffer
 from amplitude_moloco.conversion import Conversion, Converter
 from amplitude_moloco.delivery import Delivery
 from amplitude_moloco.dispatcher import Dispatcher
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.hooks import Hook, Hooks, Rejected
-from amplitude_moloco.identifiers import hash_identifier
+from amplitude_moloco.identifiers import fingerprint_of_body, hash_identifier
+from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger, Stats
 from amplitude_moloco.sync import Sync, read_channel_type
@@ -66,7 +69,9 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         timeout_seconds: For one request.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
         shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
+        max_requests_per_second: How fast MCM may be called at most; None for as fast as it takes.
         retry: When an event that MCM could not take is sent again.
+        breaker: When sending pauses because MCM fails, and when it is tried again.
         transport: A callable that opens another transport than the one over requests.
 
     Raises:
@@ -93,7 +98,9 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         timeout_seconds: float = 10.0,
         ca_bundle: str | None = None,
         shutdown_timeout_seconds: float = 5.0,
+        max_requests_per_second: float | None = None,
         retry: RetrySchedule | None = None,
+        breaker: BreakerSettings | None = None,
         transport: TransportFactory | None = None,
     ) -> None:
         super().__init__()
@@ -126,6 +133,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         self._connections = connections
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._retry = retry or RetrySchedule()
+        self._breaker_settings = breaker or BreakerSettings()
+        self._max_requests_per_second = max_requests_per_second
         self._open_buffer = partial(open_buffer, buffer) if isinstance(buffer, str) else buffer
         self._open_transport = transport or partial(
             RequestsTransport,
@@ -136,6 +145,9 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         )
         iso_639_1("en")  # reads its tables now, so that no event waits for them
         self._engine = self._start_afresh()
+        self._timelines: list[Any] = [self.timeline]
+        self._is_set_up = False
+        process.call_in_forked_child(self._after_fork)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -162,6 +174,16 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs; ``enabled`` of each may be changed at any time."""
         return self._syncs
+
+    def setup(self, client: Any) -> None:
+        """Called by the SDK when the destination is added. Calling it again does nothing more."""
+        super().setup(client)
+        timeline = getattr(client, "_Amplitude__timeline", None)  # private: where it is, it is used
+        if not any(timeline is known for known in self._timelines):
+            self._timelines.append(timeline)
+        if not self._is_set_up:
+            self._is_set_up = True
+            process.call_early_at_exit(self.close)
 
     def execute(self, event: BaseEvent) -> None:
         """Take one event. Called by the SDK inside ``track()``, under its lock.
@@ -204,15 +226,20 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         """
         return self._current().dispatcher.flush()
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Go on sending for ``shutdown_timeout_seconds`` at most, then end the threads.
 
         What could not be sent in time is told to the hooks as :class:`Dropped`, and its number is
-        logged. Calling it again does nothing.
+        logged. Calling it again does nothing. For a destination that was removed from its client;
+        where it was not, the SDK calls ``shutdown()``, and the interpreter's end this.
         """
         engine = self._current()
         engine.dispatcher.close(self._shutdown_timeout_seconds)
         engine.transport.close()
+
+    def shutdown(self) -> None:
+        """Close this destination, and the plugins that were added to it. Called by the SDK."""
+        self.close()
         super().shutdown()
 
     def _convert(self, event: BaseEvent) -> list[Conversion]:
@@ -232,13 +259,30 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             self._engine = self._start_afresh()
         return self._engine
 
+    def _after_fork(self) -> None:
+        for timeline in self._timelines:
+            process.renew_locks(timeline)
+
     def _start_afresh(self) -> _Engine:
         buffer, transport = self._open_buffer(), self._open_transport()
         ledger, hooks = Ledger(), Hooks(self._hooks)
-        delivery = Delivery(buffer, transport, retry=self._retry, ledger=ledger, hooks=hooks)
+        breaker = CircuitBreaker(self._breaker_settings)
+        pacer = Pacer(self._max_requests_per_second)
+        delivery = Delivery(
+            buffer,
+            transport,
+            breaker=breaker,
+            pacer=pacer,
+            retry=self._retry,
+            ledger=ledger,
+            hooks=hooks,
+            identify=fingerprint_of_body,
+        )
         dispatcher = Dispatcher(
             buffer,
             delivery,
+            breaker=breaker,
+            pacer=pacer,
             ledger=ledger,
             hooks=hooks,
             senders=self._connections,

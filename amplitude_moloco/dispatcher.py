@@ -3,6 +3,9 @@
 Senders are daemon threads, started one by one as there is work for them, the first one with the
 first event. One idle sender keeps the time: it alone wakes up when something comes due, claims a
 batch, and wakes the others for it. While the buffer is empty, nobody wakes up at all.
+
+An open circuit and a slow pace hold the senders back here: nothing is claimed while the circuit is
+open but one entry for a probe, and what was claimed before goes back as it was.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
+from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
 from amplitude_moloco.delivery import Delivery
 from amplitude_moloco.hooks import Dropped, Hooks, Rejected
+from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.stats import Ledger, Stats
 
 logger = logging.getLogger("amplitude_moloco")
@@ -41,6 +46,8 @@ class Dispatcher:
         buffer: Buffer,
         delivery: Delivery,
         *,
+        breaker: CircuitBreaker,
+        pacer: Pacer,
         ledger: Ledger,
         hooks: Hooks,
         senders: int,
@@ -51,6 +58,8 @@ class Dispatcher:
     ) -> None:
         self._buffer = buffer
         self._delivery = delivery
+        self._breaker = breaker
+        self._pacer = pacer
         self._ledger = ledger
         self._hooks = hooks
         self._max_senders = senders
@@ -63,10 +72,12 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._tick = threading.Condition(self._lock)  # the timekeeper waits here
         self._work = threading.Condition(self._lock)  # the other idle senders wait here
+        self._paced = threading.Condition(self._lock)  # senders wait for their moment here
         self._settled = threading.Condition(self._lock)  # close() waits here
         self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
         self._fresh = 0  # events put since the last claim
         self._staged: deque[Entry] = deque()  # claimed, and not yet taken by a sender
+        self._sending = 0  # taken by a sender, and not yet settled
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
@@ -153,8 +164,8 @@ class Dispatcher:
         with self._lock:
             while not self._is_stopped:
                 if self._staged:
-                    entry = self._staged.popleft()
-                    return partial(self._send, entry, self._leaves_no_watch())
+                    self._sending += 1
+                    return partial(self._send, self._staged.popleft(), self._leaves_no_watch())
                 if self._has_timekeeper:
                     self._idle += 1
                     self._work.wait()
@@ -175,27 +186,50 @@ class Dispatcher:
         delay: float | None = None
         try:
             self._hooks.tell_posted()
-            entries = self._buffer.claim(self._max_senders, self._wall())
-            due = self._buffer.state().next_due
-            delay = None if due is None else max(0.0, due - self._wall())
+            delay = self._breaker.delay_seconds()
+            if delay == 0:
+                limit = 1 if self._breaker.is_open else self._max_senders
+                entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
+                due = self._buffer.state().next_due
+                delay = None if due is None else max(0.0, due - self._wall())
+                if len(entries) < limit and delay == 0:
+                    delay = None  # put just now: whoever put it has set the time
         finally:
             with self._lock:
                 self._has_timekeeper = False
                 self._staged.extend(entries)
-                if delay is not None and (delay > 0 or len(entries) == self._max_senders):
+                if delay is not None:
                     self._bring_forward(delay)
 
     def _send(self, entry: Entry, leaves_no_watch: bool) -> None:
-        if leaves_no_watch:
-            self._start_sender()
-        delay = self._delivery.deliver(entry)
-        with self._lock:
-            if delay is not None:
-                self._bring_forward(delay)
-            has_flushes = bool(self._flushes)
-            self._settled.notify_all()
+        delay: float | None = 0.0
+        try:
+            if leaves_no_watch:
+                self._start_sender()
+            is_probe = self._breaker.begin_probe()
+            if is_probe or (not self._breaker.is_open and self._wait_for_pace()):
+                again = self._delivery.deliver(entry, is_probe=is_probe)
+                delay = 0.0 if is_probe else again  # what comes next, the circuit tells
+            else:
+                self._delivery.give_back(entry)
+        finally:
+            with self._lock:
+                self._sending -= 1
+                if delay is not None:
+                    self._bring_forward(delay)
+                has_flushes = bool(self._flushes)
+                self._settled.notify_all()
         if has_flushes:
             self._finish_flushes()
+
+    def _wait_for_pace(self) -> bool:
+        """Wait for this request's moment. False if the circuit opened, or the end came, before."""
+        delay = self._pacer.reserve()
+        if delay > 0:
+            with self._lock:
+                self._paced.wait_for(lambda: self._is_stopped, delay)
+                return not (self._is_stopped or self._breaker.is_open)
+        return True
 
     def _leaves_no_watch(self) -> bool:
         """Called before a sender goes to send: whether nobody else sees to what is left."""
@@ -254,9 +288,7 @@ class Dispatcher:
 
     def _drain(self, deadline: float) -> None:
         while (remaining := deadline - self._monotonic()) > 0:
-            state = self._buffer.state()
-            comes_in_time = state.next_due is not None and state.next_due - self._wall() < remaining
-            if not (state.claimed or comes_in_time):
+            if not self._comes_in_time(remaining):
                 return
             if self._senders or self._start_sender():
                 with self._lock:
@@ -264,20 +296,34 @@ class Dispatcher:
             else:
                 self._send_here()
 
+    def _comes_in_time(self, remaining_seconds: float) -> bool:
+        """Whether something is on its way, or can be sent before the time is over."""
+        with self._lock:
+            if self._staged or self._sending:
+                return True
+        due = self._buffer.state().next_due
+        probe_delay = self._breaker.delay_seconds()
+        return (
+            due is not None
+            and due - self._wall() < remaining_seconds
+            and (probe_delay is None or probe_delay < remaining_seconds)
+        )
+
     def _send_here(self) -> None:
         """Where no thread can be started any more, the closing one does a sender's work."""
         self._claim()
         while self._staged:
+            self._sending += 1
             self._send(self._staged.popleft(), leaves_no_watch=False)
 
     def _stop(self, deadline: float) -> int:
         with self._lock:
             self._is_stopped = True
-            self._staged.clear()
+            self._staged.clear()  # the buffer gives them back, or up
             senders = list(self._senders)
             flushes, self._flushes = self._flushes, []
-            self._tick.notify_all()
-            self._work.notify_all()
+            for condition in (self._tick, self._work, self._paced):
+                condition.notify_all()
         lost = self._buffer.close()
         for entry in lost:
             dropped = Dropped(entry.sync, entry.id, "shutdown", entry.body)

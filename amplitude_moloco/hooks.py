@@ -17,6 +17,11 @@ from amplitude_moloco.wire.problem import Problem
 logger = logging.getLogger("amplitude_moloco")
 
 _MAX_POSTED = 10_000
+_PAUSED = {
+    "outage": "MCM fails (%s). Events are kept, and sent when it works again.",
+    "misconfigured": "MCM refuses all events (%s): the API key, the platform id or the address is "
+    "wrong. Events are kept, and sent when that is mended.",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,31 @@ class Dropped:
         return f"Dropped(sync={self.sync!r}, id={self.id!r}, reason={self.reason!r})"
 
 
-Fact = Delivered | Retrying | Rejected | Buried | Dropped
+@dataclass(frozen=True)
+class Paused:
+    """Nothing more is sent but a probe now and then; everything is kept. No event's end."""
+
+    reason: str
+    """``outage``: more than five failures in a row. ``misconfigured``: MCM does not know the key
+    or the platform, or the address is wrong."""
+    status: int | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """MCM takes events again after a pause. No event's end."""
+
+
+@dataclass(frozen=True)
+class ThrottledIdentifier:
+    """One identifier is throttled while others pass: many shoppers may share it. No event's end."""
+
+    identifier: str
+    """Hashed: of the same identifier always the same."""
+
+
+Fact = Delivered | Retrying | Rejected | Buried | Dropped | Paused | Resumed | ThrottledIdentifier
 Hook = Callable[[Fact], object]
 
 
@@ -149,8 +178,19 @@ class LogHook:
         elif isinstance(fact, Buried):
             said = f"{fact.status or ''} {fact.message}".strip()
             self._log(fact, "Sync %s: %s became a dead letter, %s: %s", fact.id, fact.reason, said)
-        else:
+        elif isinstance(fact, Dropped):
             self._log(fact, "Sync %s: %s was dropped, %s", fact.id, fact.reason)
+        elif isinstance(fact, Paused):
+            said = f"{fact.status or ''} {fact.message}".strip()
+            logger.error(_PAUSED.get(fact.reason, _PAUSED["outage"]), said)
+        elif isinstance(fact, Resumed):
+            logger.warning("MCM takes events again; what was kept is being sent")
+        else:
+            logger.warning(
+                "MCM throttles one identifier while others pass (%s, hashed): do many shoppers "
+                "share it?",
+                fact.identifier,
+            )
 
     def _log(self, fact: Rejected | Buried | Dropped, message: str, *args: object) -> None:
         seen = (type(fact).__name__, fact.sync, fact.reason)

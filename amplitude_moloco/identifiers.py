@@ -1,7 +1,8 @@
-"""How a shopper's identifiers are hashed, here and in an app's calls of Moloco's Decision API."""
+"""How a shopper's identifiers are hashed, here and in an app's calls of the Decision API."""
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 
 
@@ -12,3 +13,10 @@ def hash_identifier(identifier: str, salt: str = "") -> str:
     to the Decision API.
     """
     return sha256((salt + identifier).encode()).hexdigest()
+
+
+def fingerprint_of_body(body: bytes) -> str:
+    """Tells the identifiers of MCM events apart, and no more: fit for a log."""
+    event = json.loads(body)
+    identifier = event.get("user_id") or event.get("device", {}).get("persistent_id")
+    return hash_identifier(str(identifier or event.get("custom_id")))[:16]

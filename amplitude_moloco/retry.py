@@ -19,13 +19,15 @@ class RetrySchedule:
     delays_seconds: tuple[float, ...] = (5, 10, 20, 40, 80)
     then_seconds: float = 900
     max_attempts: int = 10
+    """So many failures while other events pass, and the event is given up as ``exhausted``."""
     max_age_seconds: float | None = 7 * 24 * 3600
+    """Older than this, an event that fails is given up as ``expired``; None: never."""
     jitter: float = 0.1
     """The longest addition to a delay, as a part of it."""
     random: Callable[[], float] = field(default=random, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.delays_seconds or min(*self.delays_seconds, self.then_seconds) <= 0:
+        if min((*self.delays_seconds, self.then_seconds)) <= 0:
             raise ConfigurationError("retry: every delay must be more than 0 seconds")
         if self.max_attempts < 1 or self.jitter < 0:
             raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
@@ -38,19 +40,16 @@ class RetrySchedule:
             if position < len(self.delays_seconds)
             else self.then_seconds
         )
-        return self._lengthened(max(delay, at_least))
+        return max(delay, at_least) * (1 + self.jitter * self.random())
 
-    def longest_delay_seconds(self) -> float:
-        """How long to wait where only a person can help."""
-        return self._lengthened(self.then_seconds)
+    def gives_up(self, strikes: int, age_seconds: float) -> str | None:
+        """Why an event is not tried again, ``exhausted`` or ``expired``; None if it is.
 
-    def gives_up(self, attempts: int, age_seconds: float) -> str | None:
-        """Why an event is not tried again, ``exhausted`` or ``expired``; None if it is."""
-        if attempts >= self.max_attempts:
+        ``strikes`` are the failures while other events passed. An outage is nobody's strike: it
+        costs time, and no event.
+        """
+        if strikes >= self.max_attempts:
             return "exhausted"
         if self.max_age_seconds is not None and age_seconds >= self.max_age_seconds:
             return "expired"
         return None
-
-    def _lengthened(self, delay_seconds: float) -> float:
-        return delay_seconds * (1 + self.jitter * self.random())

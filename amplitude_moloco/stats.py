@@ -6,9 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from amplitude_moloco.hooks import Buried, Delivered, Dropped, Fact, Rejected
+from amplitude_moloco.hooks import Buried, Delivered, Dropped, Fact, Rejected, Retrying
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class Ledger:
             return Stats(
                 accepted=self._accepted,
                 delivered=self._delivered,
-                rejected=MappingProxyType(dict(self._rejected)),
-                buried=MappingProxyType(dict(self._buried)),
-                dropped=MappingProxyType(dict(self._dropped)),
+                rejected=dict(self._rejected),
+                buried=dict(self._buried),
+                dropped=dict(self._dropped),
                 buffered=self._buffered,
                 retried=self._retried,
             )
@@ -85,6 +84,6 @@ class Ledger:
         elif isinstance(fact, Dropped):
             self._dropped[fact.reason] += 1
         else:
-            self._retried += 1
+            self._retried += isinstance(fact, Retrying)
             return False
         return True

@@ -6,10 +6,21 @@ import logging
 
 import pytest
 
+from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
 from amplitude_moloco.buffers import Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.delivery import Delivery
-from amplitude_moloco.hooks import Buried, Delivered, Fact, Hooks, Retrying
+from amplitude_moloco.hooks import (
+    Buried,
+    Delivered,
+    Fact,
+    Hooks,
+    Paused,
+    Resumed,
+    Retrying,
+    ThrottledIdentifier,
+)
+from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger
 from amplitude_moloco.transports import SendResult
@@ -44,12 +55,17 @@ class Bench:
     ) -> None:
         self.now = NOW
         self.facts: list[Fact] = []
+        self.breaker = CircuitBreaker(BreakerSettings(failures=5), monotonic=lambda: self.now)
+        self.pacer = Pacer(100.0, monotonic=lambda: self.now)
         self.buffer = MemoryBuffer()
         self.transport = Scripted(*answers)
         self.ledger = Ledger()
         self.delivery = Delivery(
             self.buffer,
             self.transport,
+            breaker=self.breaker,
+            pacer=self.pacer,
+            identify=lambda body: f"hash of {body.decode()}",
             retry=retry or RetrySchedule(jitter=0),
             ledger=self.ledger,
             hooks=Hooks([self.facts.append]),
@@ -62,11 +78,18 @@ class Bench:
         (entry,) = self.buffer.claim(1, self.now)
         return entry
 
-    def deliver(self) -> float | None:
+    def deliver(self, *, is_probe: bool = False) -> float | None:
         """Claim what is due and deliver it; then move to when it is due again."""
-        delay = self.delivery.deliver(self.claim())
+        delay = self.delivery.deliver(self.claim(), is_probe=is_probe)
         self.now += delay or 0
         return delay
+
+    def let_another_pass(self) -> None:
+        """What the breaker learns when another event is delivered."""
+        self.breaker.succeeded()
+
+    def told(self, kind: type[Fact]) -> list[Fact]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
 def test_a_taken_event_is_out_of_the_buffer() -> None:
@@ -117,13 +140,100 @@ def test_retry_after_is_a_floor_with_a_ceiling(asked_seconds: float, delay: floa
     assert bench.deliver() == delay
 
 
-def test_the_last_attempt_is_followed_by_a_dead_letter() -> None:
-    """An event that fails as often as the schedule allows is buried as exhausted."""
-    bench = Bench(UNAVAILABLE, UNAVAILABLE, retry=RetrySchedule(jitter=0, max_attempts=2))
-    assert bench.deliver() == 5
+def test_an_event_that_fails_while_others_pass_is_exhausted() -> None:
+    """An event that fails ten times while others pass is buried as exhausted."""
+    bench = Bench(*[UNAVAILABLE] * 10, retry=RetrySchedule(jitter=0, max_attempts=10))
+    for _ in range(9):
+        bench.let_another_pass()
+        assert bench.deliver() is not None
+    bench.let_another_pass()
     assert bench.deliver() is None
-    assert bench.facts[-1] == Buried("PURCHASE", "id-1", 2, "exhausted", 503, "try later")
+    assert bench.facts[-1] == Buried("PURCHASE", "id-1", 10, "exhausted", 503, "try later")
     assert bench.ledger.snapshot().buried == {"exhausted": 1}
+    assert bench.told(Paused) == []
+
+
+def test_an_outage_uses_no_event_up() -> None:
+    """While nothing passes, an event may fail as often as it likes: it costs one strike at most."""
+    bench = Bench(*[UNAVAILABLE] * 50, OK, retry=RetrySchedule(jitter=0, max_attempts=2))
+    bench.let_another_pass()
+    for _ in range(50):
+        assert bench.deliver() is not None
+    assert bench.deliver() is None
+    assert bench.told(Delivered) == [Delivered("PURCHASE", "id-1", 51, 200)]
+
+
+@pytest.mark.parametrize("answer", [SendResult(429), SendResult(401)], ids=["429", "401"])
+def test_a_throttle_and_a_wrong_key_are_no_strike(answer: SendResult) -> None:
+    """Neither 429 nor 401 brings an event nearer to its end, even while others pass."""
+    bench = Bench(*[answer] * 20, OK, retry=RetrySchedule(jitter=0, max_attempts=1))
+    for _ in range(20):
+        bench.let_another_pass()
+        assert bench.deliver() is not None
+    assert bench.deliver() is None
+    assert bench.ledger.snapshot().delivered == 1
+
+
+def test_more_than_five_failures_in_a_row_open_the_circuit_and_are_told_once() -> None:
+    """The sixth failure in a row pauses the destination, which is told once; a probe resumes it."""
+    bench = Bench(*[UNAVAILABLE] * 8, OK)
+    for _ in range(5):
+        bench.deliver()
+    assert not bench.breaker.is_open
+    bench.deliver()
+    assert bench.breaker.is_open
+    for _ in range(2):
+        bench.now += 900
+        assert bench.breaker.begin_probe()
+        bench.deliver(is_probe=True)
+    assert bench.told(Paused) == [Paused("outage", 503, "try later")]
+    assert bench.breaker.begin_probe()
+    bench.deliver(is_probe=True)
+    assert bench.told(Resumed) == [Resumed()]
+    assert not bench.breaker.is_open
+    assert bench.pacer.rate == 10  # the backlog drains with a ramp
+
+
+@pytest.mark.parametrize("status", [200, 400, 429])
+def test_a_probe_that_is_answered_closes_the_circuit(status: int) -> None:
+    """A probe that is taken, refused or throttled shows that MCM works again."""
+    bench = Bench(SendResult(status))
+    bench.breaker.failed(at_once=True)
+    bench.now += 5
+    assert bench.breaker.begin_probe()
+    bench.deliver(is_probe=True)
+    assert not bench.breaker.is_open
+
+
+def test_a_throttle_halves_the_pace() -> None:
+    """One 429 halves the pace of everything, and pauses nothing."""
+    bench = Bench(SendResult(429))
+    bench.delivery.deliver(bench.claim())
+    assert bench.pacer.rate == 50
+    assert not bench.breaker.is_open
+
+
+def test_an_identifier_that_is_throttled_while_others_pass_is_named_once() -> None:
+    """Three throttles of one identifier while others pass name it, hashed, and only once."""
+    bench = Bench(*[SendResult(429)] * 6)
+    bench.deliver()
+    for _ in range(2):
+        bench.let_another_pass()
+        bench.deliver()
+    assert bench.told(ThrottledIdentifier) == []
+    for _ in range(3):
+        bench.let_another_pass()
+        bench.deliver()
+    assert bench.told(ThrottledIdentifier) == [ThrottledIdentifier("hash of body")]
+
+
+def test_what_was_not_sent_goes_back_as_it_was() -> None:
+    """An entry that is given back is due at once, with no attempt more."""
+    bench = Bench()
+    entry = bench.claim()
+    bench.delivery.give_back(entry)
+    assert bench.claim() == entry
+    assert bench.facts == []
 
 
 def test_an_event_that_is_too_old_is_buried() -> None:
@@ -142,17 +252,22 @@ def test_a_refused_event_becomes_a_dead_letter_with_the_reason(status: int) -> N
     bench.delivery.deliver(entry)
     assert bench.facts == [Buried("PURCHASE", "id-1", 1, "rejected", status, "missing page_id")]
     (letter,) = bench.buffer.dead_letters()
-    assert letter == (entry, "rejected", status, "missing page_id", NOW)
+    buried = entry._replace(attempts=1)
+    assert letter == (buried, "rejected", status, "missing page_id", NOW)
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403, 404])
-def test_a_wrong_key_uses_no_event_up(status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_key_pauses_and_keeps_everything(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """While key or address are wrong, events wait as long as it takes, and the log says so once."""
     tries = [SendResult(status, "who are you")] * 20
     bench = Bench(*tries, retry=RetrySchedule(jitter=0, max_attempts=2))
-    assert [bench.deliver() for _ in range(20)] == [900] * 20
+    assert [bench.deliver() for _ in range(20)] == [0] * 20
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [record.args for record in errors] == [(status, "who are you")]
+    assert [record.args for record in errors] == [(f"{status} who are you",)]
+    assert bench.told(Paused) == [Paused("misconfigured", status, "who are you")]
+    assert bench.breaker.is_open
     assert bench.ledger.snapshot().buffered == 1
 
 

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
 from amplitude_moloco.buffers import Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.delivery import Delivery
 from amplitude_moloco.dispatcher import Dispatcher
 from amplitude_moloco.hooks import Delivered, Dropped, Fact, Hooks, Rejected
+from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger
 from amplitude_moloco.transports import SendResult
@@ -56,6 +58,19 @@ class Gate:
     def close(self) -> None: ...
 
 
+class Watched(MemoryBuffer):
+    """A buffer that tells when an entry was given back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Condition()
+
+    def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
+        with self.changed:
+            self.changed.notify_all()
+            return super().retry(entry, due, attempts=attempts, strikes=strikes)
+
+
 class Bench:
     """A dispatcher over a gate, with everything it tells."""
 
@@ -68,6 +83,8 @@ class Bench:
         flush_interval_seconds: float = 0.001,
         buffer: MemoryBuffer | None = None,
         retry: RetrySchedule | None = None,
+        breaker: BreakerSettings | None = None,
+        max_requests_per_second: float | None = None,
         hook: Callable[[Fact], object] = lambda fact: None,
     ) -> None:
         self.gate = gate
@@ -76,15 +93,21 @@ class Bench:
         self.buffer = buffer or MemoryBuffer()
         self.ledger = Ledger()
         hooks = Hooks([self._hear, hook])
+        self.breaker = CircuitBreaker(breaker)
+        self.pacer = Pacer(max_requests_per_second)
         self.dispatcher = Dispatcher(
             self.buffer,
             Delivery(
                 self.buffer,
                 gate,
+                breaker=self.breaker,
+                pacer=self.pacer,
                 retry=retry or RetrySchedule(delays_seconds=(1000,)),
                 ledger=self.ledger,
                 hooks=hooks,
             ),
+            breaker=self.breaker,
+            pacer=self.pacer,
             ledger=self.ledger,
             hooks=hooks,
             senders=senders,
@@ -104,6 +127,10 @@ class Bench:
     def wait_for_facts(self, count: int) -> None:
         with self.told:
             assert self.told.wait_for(lambda: len(self.facts) >= count, LONG)
+
+    def wait_for_delivered(self, count: int) -> None:
+        with self.told:
+            assert self.told.wait_for(lambda: self.ledger.snapshot().delivered >= count, LONG)
 
     def is_lawful(self) -> bool:
         """The law: accepted = delivered + rejected + buried + dropped + buffered."""
@@ -421,3 +448,85 @@ def wait_for_end_of_senders() -> None:
     for sender in senders():
         sender.join(LONG)
     assert senders() == []
+
+
+QUICK_PROBES = BreakerSettings(failures=5, probe_delays_seconds=(0.05,), then_seconds=0.05)
+
+
+def test_an_outage_pauses_everything_but_one_probe_at_a_time() -> None:
+    """With the circuit open nothing is sent but one probe at a time; then everything is, once."""
+    works = threading.Event()
+    gate = Gate(lambda body: SendResult(200 if works.is_set() else 503))
+    retry = RetrySchedule(delays_seconds=(0.02,), then_seconds=0.02, jitter=0)
+    with closing(Bench(gate, retry=retry, breaker=QUICK_PROBES)) as bench:
+        bench.put(*map(str, range(40)))
+        with bench.told:
+            assert bench.told.wait_for(lambda: bench.breaker.is_open, LONG)
+        until_open = len(gate.sent)
+        assert until_open <= 6 + 4  # those that were on their way when it opened
+        gate.most_at_once = gate.at_once
+        bench.put("new")
+        assert gate_reaches(gate, until_open + 6)
+        assert gate.most_at_once <= 4
+        works.set()
+        assert bench.dispatcher.flush().result(LONG).delivered >= 1
+        bench.wait_for_delivered(41)
+        assert [type(fact).__name__ for fact in bench.facts].count("Paused") == 1
+        assert [type(fact).__name__ for fact in bench.facts].count("Resumed") == 1
+        assert bench.ledger.snapshot().buried == {}
+
+
+def gate_reaches(gate: Gate, requests: int) -> bool:
+    """Wait until so many requests were made in all."""
+    while len(gate.sent) < requests:
+        if not gate.arrived.acquire(timeout=LONG):
+            return False
+    return True
+
+
+def test_claimed_events_go_back_when_the_circuit_opens() -> None:
+    """What was claimed before the circuit opened goes back without an attempt."""
+    gate = Gate(lambda body: SendResult(401))
+    slow = BreakerSettings(probe_delays_seconds=(1000,))
+    buffer = Watched()
+    with closing(Bench(gate, senders=2, breaker=slow, buffer=buffer)) as bench:
+        gate.open.clear()
+        bench.put(*map(str, range(10)))
+        gate.wait_for(2)
+        gate.open.set()
+        with buffer.changed:
+            assert buffer.changed.wait_for(lambda: buffer.state().waiting == 10, LONG)
+        assert len(gate.sent) == 2
+
+
+def test_shutdown_does_not_wait_for_an_open_circuit() -> None:
+    """While the circuit is open and no probe is due in time, close ends at once."""
+    slow = BreakerSettings(probe_delays_seconds=(1000,))
+    with closing(Bench(Gate(lambda body: SendResult(401)), breaker=slow)) as bench:
+        bench.put("a", "b", "c")
+        with bench.told:
+            assert bench.told.wait_for(lambda: bench.breaker.is_open, LONG)
+        started = time.monotonic()
+        assert bench.dispatcher.close(LONG) == 3
+        assert time.monotonic() - started < 1
+
+
+def test_the_pace_is_kept() -> None:
+    """No more requests are made per second than are allowed, from the first one on."""
+    started = time.monotonic()
+    with closing(Bench(Gate(), max_requests_per_second=50)) as bench:
+        bench.put(*map(str, range(26)))
+        assert bench.dispatcher.flush().result(LONG).delivered == 26
+        assert time.monotonic() - started >= 0.5
+
+
+def test_close_interrupts_those_that_wait_for_their_moment() -> None:
+    """Senders that wait for the pace give their events back when close is over."""
+    bench = Bench(Gate(), max_requests_per_second=0.5)
+    bench.put("a", "b", "c")
+    bench.gate.wait_for(1)
+    started = time.monotonic()
+    assert bench.dispatcher.close(0.2) == 2
+    assert time.monotonic() - started < 0.5
+    wait_for_end_of_senders()
+    assert bench.is_lawful()

@@ -23,6 +23,8 @@ class Entry(NamedTuple):
     """Unix time in seconds."""
     attempts: int = 0
     """How often it was sent and failed."""
+    strikes: int = 0
+    """How often it failed while others passed: what it is given up for."""
     token: int = 0
     """Whose claim it is: with an old one nothing can be settled."""
 
@@ -81,8 +83,8 @@ class Buffer(Protocol):
         """Take out a claimed entry that was delivered."""
         ...
 
-    def retry(self, entry: Entry, attempts: int, due: float) -> bool:
-        """Give back a claimed entry: it comes due again then, with so many attempts behind it."""
+    def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
+        """Give back a claimed entry: it comes due again then, with these numbers."""
         ...
 
     def bury(self, letter: DeadLetter) -> bool:

@@ -56,11 +56,11 @@ class MemoryBuffer:
         with self._lock:
             return self._remove(entry)
 
-    def retry(self, entry: Entry, attempts: int, due: float) -> bool:
+    def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
         with self._lock:
             if self._claimed.pop(entry.key, None) is None:
                 return False
-            heapq.heappush(self._later, (due, entry._replace(attempts=attempts)))
+            heapq.heappush(self._later, (due, entry._replace(attempts=attempts, strikes=strikes)))
             return True
 
     def bury(self, letter: DeadLetter) -> bool:
@@ -80,7 +80,9 @@ class MemoryBuffer:
             for letter in resent:
                 self._dead.remove(letter)
                 self._last_key += 1
-                entry = letter.entry._replace(key=self._last_key, accepted_at=now, attempts=0)
+                entry = letter.entry._replace(
+                    key=self._last_key, accepted_at=now, attempts=0, strikes=0
+                )
                 self._new.append(entry)
                 self._events += 1
                 self._bytes += len(entry.body)

@@ -22,6 +22,11 @@ class Endpoint:
     api_key: str = field(repr=False)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is plain http, which is only allowed on a loopback address."""
+        return self.url.startswith("http:")
+
+    @property
     def headers(self) -> dict[str, str]:
         return {
             "x-api-key": self.api_key,

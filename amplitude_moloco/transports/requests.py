@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from email.utils import parsedate_to_datetime
+from http.client import RemoteDisconnected
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ProtocolError
 
 from amplitude_moloco.transports import SendResult
 from amplitude_moloco.transports.endpoint import Endpoint
@@ -51,25 +53,30 @@ class RequestsTransport:
             endpoint.url, {}, None, ca_bundle or True, None
         )
         self._verify = settings["verify"] or True  # there is no way to switch it off
-        self._proxies = settings["proxies"]
+        # A proxy is elsewhere: this host's own addresses mean nothing there, and what is sent to
+        # them in plain http must not leave the host.
+        self._proxies = {} if endpoint.is_plain else settings["proxies"]
+        self._may_have_idle = False
 
     def send(self, body: bytes) -> SendResult:
-        request = self._prepared.copy()
-        request.prepare_body(body, None)
         deadline = time.monotonic() + self._timeout_seconds
         try:
-            response = self._adapter.send(
-                request,
-                stream=True,
-                timeout=self._timeout_seconds,
-                verify=self._verify,
-                proxies=self._proxies,
-            )
+            try:
+                response = self._post(body)
+            except requests.ConnectionError as fault:
+                if not (self._may_have_idle and _was_hung_up(fault)):
+                    raise
+                # The server had closed a connection that was kept alive, as servers do. Nothing of
+                # the request was taken, so it goes out once more, on a new connection.
+                self._may_have_idle = False
+                self._adapter.poolmanager.clear()
+                response = self._post(body)
             with response:
                 answer = self._read(response, deadline)
         except (requests.RequestException, OSError) as fault:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
+        self._may_have_idle = True
         return SendResult(
             status=response.status_code,
             message="" if response.ok else self._message(answer),
@@ -78,6 +85,17 @@ class RequestsTransport:
 
     def close(self) -> None:
         self._session.close()
+
+    def _post(self, body: bytes) -> requests.Response:
+        request = self._prepared.copy()
+        request.prepare_body(body, None)
+        return self._adapter.send(
+            request,
+            stream=True,
+            timeout=self._timeout_seconds,
+            verify=self._verify,
+            proxies=self._proxies,
+        )
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """The answer's beginning. A connection whose answer is not read to its end is closed."""
@@ -96,6 +114,14 @@ class RequestsTransport:
         except (ValueError, LookupError, TypeError, RecursionError):
             message = text
         return str(message).replace(self._api_key, "[key]")[:_MAX_MESSAGE]
+
+
+def _was_hung_up(fault: requests.ConnectionError) -> bool:
+    """Whether the other side closed the connection instead of answering."""
+    cause = fault.args[0] if fault.args else None
+    return isinstance(cause, ProtocolError) and isinstance(
+        cause.args[-1], (RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+    )
 
 
 def _retry_after_seconds(value: str | None) -> float:

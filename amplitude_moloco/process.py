@@ -1,0 +1,70 @@
+"""What the end of a process and a fork do to a destination: exit hooks and fresh locks.
+
+Holds no destination alive, and never raises.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+
+def call_early_at_exit(method: Callable[[], Any]) -> None:
+    """Call a bound method when the interpreter ends, before those that are registered now.
+
+    Such hooks run the other way round than they were registered: this one, registered after the
+    SDK's, runs before it, and so before the SDK waits for its own uploads. Where the interpreter
+    has no such hooks, or ends already, nothing is registered.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        target = reference()
+        if target is not None:
+            target()
+
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        try:
+            register(call)
+        except RuntimeError:  # the interpreter is on its way out: the SDK's hook will do
+            return
+
+
+def call_in_forked_child(method: Callable[[], Any]) -> None:
+    """Call a bound method in every child that is forked from now on."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        target = reference()
+        if target is not None:
+            target()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=call)
+
+
+def renew_locks(timeline: Any) -> None:
+    """Give a timeline of the SDK, and its destinations, new locks; where they are as expected.
+
+    A child inherits the locks as they were at the fork. One that a thread of the parent's held is
+    never released in the child, and each ``track()`` would wait for it.
+    """
+    locks = getattr(timeline, "locks", None)
+    if isinstance(locks, dict):
+        for kind in locks:
+            locks[kind] = threading.Lock()
+    plugins = getattr(timeline, "plugins", None)
+    if isinstance(plugins, dict):
+        for plugin in itertools.chain(*plugins.values()):
+            _renew(getattr(plugin, "storage", None), "buffer_lock_cv", threading.Condition)
+            _renew(getattr(plugin, "workers", None), "consumer_lock", threading.RLock)
+
+
+def _renew(owner: Any, name: str, new: Callable[[], Any]) -> None:
+    if isinstance(getattr(owner, name, None), type(new())):
+        setattr(owner, name, new())
