@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from amplitude_moloco import wire
 from amplitude_moloco.mapping import EventMapping
 from amplitude_moloco.sync import Sync
-from amplitude_moloco.wire import ChannelType, Problem
+from amplitude_moloco.wire import ChannelType, Problem, values
 from amplitude_moloco.wire.values import MAX_SIZE
 
 _MappedSync = tuple[Sync, EventMapping]
@@ -53,7 +54,11 @@ class Converter:
         hash_identifier: Callable[[str], str] | None = None,
     ) -> None:
         self._default_currency = default_currency
-        self._hash_identifier = hash_identifier
+        self._identifier: Callable[[object], str | None] = (
+            partial(values.hashed_identifier, hash_identifier)
+            if hash_identifier
+            else values.identifier
+        )
         self._by_name: dict[str, tuple[_MappedSync, ...]] = {}
         self._mapped_syncs: list[_MappedSync] = [
             (
@@ -109,7 +114,7 @@ class Converter:
             fields,
             now_millis=now_millis,
             default_currency=self._default_currency,
-            hash_identifier=self._hash_identifier,
+            identifier=self._identifier,
         )
         if not (problems or failed):
             body = wire.encode(payload)

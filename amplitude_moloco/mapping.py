@@ -20,7 +20,6 @@ Source = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
 Attributes = Mapping[str, Any]
 _Fields = dict[str, Any]
-_Default = Callable[[Attributes, Mapping[str, Any], _Fields], Any]
 
 _CHANNEL_OF_PLATFORM = {
     "ios": "APP",
@@ -45,10 +44,11 @@ class EventMapping:
         """Raises ConfigurationError for a mapping that can't work."""
         mapping = mapping or {}
         self._sources = [(field, *_source(field, source)) for field, source in mapping.items()]
-        derived = _DERIVED | (_DERIVED_FOR_PURCHASE if event_type is EventType.PURCHASE else {})
-        self._attributes = [pair for pair in _ATTRIBUTES.items() if pair[0] not in mapping]
+        self._attributes = [pair for pair in _ATTRIBUTES if pair[0] not in mapping]
         self._properties = [field for field in _PROPERTIES if field not in mapping]
-        self._derived = [pair for pair in derived.items() if pair[0] not in mapping]
+        is_purchase = event_type is EventType.PURCHASE
+        self._derives_amount = is_purchase and "revenue_amount" not in mapping
+        self._derives_currency = "revenue_currency" not in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
         self.from_properties = frozenset(self._properties).union(
@@ -69,20 +69,20 @@ class EventMapping:
                 fields[field] = search(event if wants_event else attributes)
             except Exception as error:  # a callable may raise anything, and so may an expression
                 problems.append(_failed(field, error))
+        get = attributes.get
         for field, name in self._attributes:
-            value = attributes.get(name)
-            if value is not None:
+            value = get(name)
+            if value is not None and value != "":
                 fields[field] = value
         if properties:
             for field in self._properties:
                 value = properties.get(field)
                 if value is not None:
                     fields[field] = value
-        for field, derive in self._derived:
-            if field not in fields:
-                value = derive(attributes, properties or _NOTHING, fields)
-                if value is not None:
-                    fields[field] = value
+        if self._derives_amount and "revenue_amount" not in fields:
+            fields["revenue_amount"] = _derived_amount(attributes, properties or _NOTHING)
+        if self._derives_currency and fields.get("revenue_amount") is not None:
+            fields.setdefault("revenue_currency", _derived_currency(attributes, properties))
         self._finish(fields, attributes)
         return fields, problems
 
@@ -134,28 +134,9 @@ def _failed(field: str, error: Exception) -> Problem:
     )
 
 
-def _event_id(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    event_id = event.get("event_id")
-    return event.get("insert_id") if event_id is None else event_id
-
-
-def _library(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    return event.get("user_agent") or event.get("library")
-
-
-def _advertising_id(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    return event.get("idfa") or event.get("adid")
-
-
-def _revenue(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    return event.get("revenue")
-
-
-def _purchase_revenue(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    """Also what Amplitude derives revenue from; a price elsewhere than in a purchase is none."""
-    amount = event.get("revenue")
-    if amount is None:
-        amount = _product(event.get("price"), event.get("quantity"))
+def _derived_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
+    """What Amplitude derives a purchase's revenue from; elsewhere a price is none."""
+    amount = _product(event.get("price"), event.get("quantity"))
     if amount is None:
         amount = properties.get("$revenue")
     if amount is None:
@@ -163,10 +144,8 @@ def _purchase_revenue(event: Attributes, properties: Mapping[str, Any], fields: 
     return amount
 
 
-def _revenue_currency(event: Attributes, properties: Mapping[str, Any], fields: _Fields) -> Any:
-    if fields.get("revenue_amount") is None:
-        return None
-    return event.get("currency") or properties.get("$currency")
+def _derived_currency(event: Attributes, properties: Mapping[str, Any] | None) -> Any:
+    return event.get("currency") or (properties or _NOTHING).get("$currency")
 
 
 def _product(price: Any, quantity: Any) -> float | None:
@@ -180,20 +159,27 @@ def _product(price: Any, quantity: Any) -> float | None:
 
 
 _NOTHING: Mapping[str, Any] = {}
-# Field: the attribute of the event that it has by default.
-_ATTRIBUTES = {
-    "platform": "platform",
-    "user_id": "user_id",
-    "device_persistent_id": "device_id",
-    "custom_id": "session_id",
-    "os_name": "os_name",
-    "os_version": "os_version",
-    "device_type": "device_model",
-    "language": "language",
-    "ip_address": "ip",
-    "timestamp": "time",
-}
-# Fields that have the event property of the same name by default.
+# Field, and an attribute that it has by default; of several attributes the last one that is there.
+_ATTRIBUTES = (
+    ("platform", "platform"),
+    ("event_id", "insert_id"),
+    ("event_id", "event_id"),
+    ("user_id", "user_id"),
+    ("device_persistent_id", "device_id"),
+    ("custom_id", "session_id"),
+    ("os_name", "os_name"),
+    ("os_version", "os_version"),
+    ("device_type", "device_model"),
+    ("language", "language"),
+    ("ip_address", "ip"),
+    ("library", "library"),
+    ("library", "user_agent"),
+    ("revenue_amount", "revenue"),
+    ("timestamp", "time"),
+    ("advertising_id", "adid"),
+    ("advertising_id", "idfa"),
+)
+# Fields that have the event property of the same name by default, before any attribute.
 _PROPERTIES = (
     "shipping_charge_amount",
     "shipping_charge_currency",
@@ -208,14 +194,5 @@ _PROPERTIES = (
     "personalization_mode",
     "advertising_id",
 )
-# Where the default depends on more than that, in this order: a currency comes after its amount.
-_DERIVED: dict[str, _Default] = {
-    "event_id": _event_id,
-    "library": _library,
-    "revenue_amount": _revenue,
-    "revenue_currency": _revenue_currency,
-    "advertising_id": _advertising_id,
-}
-_DERIVED_FOR_PURCHASE: dict[str, _Default] = {"revenue_amount": _purchase_revenue}
-MOLOCO_FIELDS = tuple(dict.fromkeys((*_ATTRIBUTES, *_PROPERTIES, *_DERIVED)))
+MOLOCO_FIELDS = tuple(dict.fromkeys((*(field for field, _ in _ATTRIBUTES), *_PROPERTIES)))
 """The names that a mapping may have."""

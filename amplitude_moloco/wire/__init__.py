@@ -73,13 +73,13 @@ def build(
     *,
     now_millis: int,
     default_currency: str | None = None,
-    hash_identifier: Callable[[str], str] | None = None,
+    identifier: Callable[[object], str | None] = values.identifier,
 ) -> UserEvent:
     """Make MCM's object of the chart's fields, and find everything that forbids to send it.
 
     ``fields`` maps names of the mapping chart (and ``user_properties``) to whatever the app has
     there; none of it is changed. ``default_currency`` is for amounts that come without one,
-    ``hash_identifier`` is applied to the three identifiers.
+    ``identifier`` reads the three identifiers, and may hash them.
     """
     problems = Problems()
     payload: dict[str, Any] = {"event_type": event_type.value}
@@ -87,10 +87,10 @@ def build(
     for field, value in fields.items():
         plain = _PLAIN.get(field)
         if plain and value is not None:
-            key, as_what = plain
+            is_of_device, key, as_what = plain
             part = problems.read(field, as_what, value)
             if part is not None:
-                (device if field in _OF_DEVICE else payload)[key] = part
+                (device if is_of_device else payload)[key] = part
     moment = problems.read(
         "timestamp", partial(values.timestamp, now_millis), fields.get("timestamp")
     )
@@ -99,7 +99,7 @@ def build(
     if payload.get("personalization_mode") == PersonalizationMode.ID_LESS.value:
         device.pop("advertising_id", None)
     else:
-        _read_identifiers(problems, fields, hash_identifier, payload, device)
+        _read_identifiers(problems, fields, identifier, payload, device)
     if device:
         payload["device"] = device
     items = fields.get("items")
@@ -126,44 +126,33 @@ _JSON = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 )
 
-# Field of the chart: its key on the wire, and what its value is read as.
-_PLAIN: dict[str, tuple[str, Callable[[object], Any]]] = {
-    "event_id": ("id", values.short_text),
+# Field of the chart: whether it belongs to the device, its key, and what its value is read as.
+_PLAIN: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
+    "event_id": (False, "id", values.short_text),
     "platform": (
+        False,
         "channel_type",
         values.one_of(ChannelType, ", or give the sync or the destination a channel_type"),
     ),
-    "os_name": ("os", values.text),
-    "os_version": ("os_version", values.text),
-    "device_type": ("model", values.text),
-    "language": ("language", values.language),
-    "ip_address": ("ip", values.text),
-    "library": ("ua", values.text),
-    "advertising_id": ("advertising_id", values.advertising_id),
-    "page_id": ("page_id", values.short_text),
-    "referrer_page_id": ("referrer_page_id", values.short_text),
-    "search_query": ("search_query", values.text),
-    "domain": ("domain", values.text),
-    "decision_track_id": ("decision_track_id", values.text),
-    "personalization_mode": ("personalization_mode", values.one_of(PersonalizationMode)),
-    "user_properties": ("user_properties", values.json_object),
+    "os_name": (True, "os", values.text),
+    "os_version": (True, "os_version", values.text),
+    "device_type": (True, "model", values.text),
+    "language": (True, "language", values.language),
+    "ip_address": (True, "ip", values.text),
+    "library": (True, "ua", values.text),
+    "advertising_id": (True, "advertising_id", values.advertising_id),
+    "page_id": (False, "page_id", values.short_text),
+    "referrer_page_id": (False, "referrer_page_id", values.short_text),
+    "search_query": (False, "search_query", values.text),
+    "domain": (False, "domain", values.text),
+    "decision_track_id": (False, "decision_track_id", values.text),
+    "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
+    "user_properties": (False, "user_properties", values.json_object),
 }
-_OF_DEVICE = frozenset(
-    {
-        "os_name",
-        "os_version",
-        "device_type",
-        "language",
-        "ip_address",
-        "library",
-        "advertising_id",
-        "device_persistent_id",
-    }
-)
 _IDENTIFIERS = (
-    ("user_id", "user_id"),
-    ("device_persistent_id", "persistent_id"),
-    ("custom_id", "custom_id"),
+    ("user_id", False, "user_id"),
+    ("device_persistent_id", True, "persistent_id"),
+    ("custom_id", False, "custom_id"),
 )
 _MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
@@ -174,21 +163,20 @@ _MONEY = (
 def _read_identifiers(
     problems: Problems,
     fields: Mapping[str, Any],
-    hash_identifier: Callable[[str], str] | None,
+    identifier: Callable[[object], str | None],
     payload: dict[str, Any],
     device: dict[str, Any],
 ) -> None:
     known_problems = len(problems)
     is_identified = is_given = False
-    read = partial(values.identifier, hash_identifier)
-    for field, key in _IDENTIFIERS:
+    for field, is_of_device, key in _IDENTIFIERS:
         value = fields.get(field)
         if value is not None:
             is_given = True
-            text = problems.read(field, read, value)
+            text = problems.read(field, identifier, value)
             if text is not None:
                 is_identified = True
-                (device if field in _OF_DEVICE else payload)[key] = text
+                (device if is_of_device else payload)[key] = text
     if not is_identified and len(problems) == known_problems:
         problems.note(
             "user_id",

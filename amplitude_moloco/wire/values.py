@@ -108,12 +108,15 @@ def advertising_id(value: object) -> str | None:
     return None if word is None or set(word) <= {"0", "-"} else word
 
 
-def identifier(hash_identifier: Callable[[str], str] | None, value: object) -> str | None:
-    """Text that identifies, hashed if that is wanted."""
-    plain = text(value)
-    if plain is None or plain.strip().lower() in NULL_LIKE:
-        return None
-    return check_length(hash_identifier(plain) if hash_identifier else plain)
+def identifier(value: object) -> str | None:
+    """Text of at most 128 characters that identifies."""
+    return check_length(_identifying(value))
+
+
+def hashed_identifier(hash_identifier: Callable[[str], str], value: object) -> str | None:
+    """The hash of text that identifies, however long it is."""
+    plain = _identifying(value)
+    return None if plain is None else check_length(hash_identifier(plain))
 
 
 def timestamp(now_millis: int, value: object) -> str | None:
@@ -254,6 +257,11 @@ def _key(key: object) -> str:
         raise Unusable("not_json", f"a key that is {describe(key)}", "use text for every key")
     _check_unicode(key)
     return str.__str__(key)
+
+
+def _identifying(value: object) -> str | None:
+    plain = text(value)
+    return None if plain is None or plain.strip().lower() in NULL_LIKE else plain
 
 
 def _shortest(value: float) -> int | float:
