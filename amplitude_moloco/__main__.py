@@ -1,0 +1,5 @@
+"""``python -m amplitude_moloco``: the command line, where its script is not on the path."""
+
+from amplitude_moloco.cli import main
+
+main()
