@@ -145,6 +145,8 @@ def _projection(node: _Node) -> Expression | None:
 
 def _multi_select_dict(node: _Node) -> Expression | None:
     pairs = node["children"]
+    if all(pair["children"][0]["type"] == "field" for pair in pairs):
+        return _pick({pair["value"]: pair["children"][0]["value"] for pair in pairs})
     steps = _compile_all([pair["children"][0] for pair in pairs])
     if not steps:
         return None
@@ -154,6 +156,23 @@ def _multi_select_dict(node: _Node) -> Expression | None:
         return None if value is None else {name: step(value) for name, step in named}
 
     return search
+
+
+def _pick(fields: dict[str, str]) -> Expression:
+    """A multi-select of plain fields, as the items of a mapping are."""
+    named = list(fields.items())
+
+    def search(value: Any) -> Any:
+        if value is None:
+            return None
+        get = getattr(value, "get", _get_nothing)
+        return {name: get(field) for name, field in named}
+
+    return search
+
+
+def _get_nothing(field: str) -> None:
+    """What anything that is no object has in every field."""
 
 
 def _literal(node: _Node) -> Expression:

@@ -2,8 +2,8 @@
 
     python benchmarks/track_cost.py [--events 5000] [--rounds 5]
 
-Three clients track the same purchases of two items in one process, in turn: Amplitude alone, with an
-empty destination plugin beside it, and with a MolocoDestination beside it. The SDK copies every
+Three clients track the same purchases of two items in one process, in turn: Amplitude alone, with
+an empty destination plugin beside it, and with a MolocoDestination beside it. The SDK copies every
 event for a second destination, whatever that does; so the destination's own work is the difference
 to the empty one. Nothing is uploaded meanwhile, by either side.
 """
@@ -29,7 +29,7 @@ class EmptyDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has 
     """Takes every event, and does nothing with it."""
 
     def execute(self, event: BaseEvent) -> None:
-        return None
+        """Do nothing."""
 
 
 def moloco() -> MolocoDestination:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -34,10 +34,9 @@ def read_items(
         problems.note("items", "wrong_type", values.describe(value), fix)
         return None
     items = []
-    for index, item in enumerate(value):
-        problems.place = f"items[{index}]"
+    for problems.item, item in enumerate(value):
         items.append(_read_item(problems, item, default_currency))
-    problems.place = ""
+    problems.item = None
     return items or None
 
 
@@ -78,7 +77,7 @@ def read_money(
 
 def _read_item(problems: Problems, item: object, default_currency: str | None) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    if not isinstance(item, Mapping):
+    if not values.is_mapping(item):
         problems.note("", "wrong_type", values.describe(item), "use an object with an id")
         return result
     known_problems = len(problems)
@@ -104,7 +103,7 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
 def _read_price(
     problems: Problems, name: str, price: object, currency: object, default_currency: str | None
 ) -> _Money | None:
-    if not isinstance(price, Mapping):
+    if not values.is_mapping(price):
         fields_and_values = (name, price, "currency", currency)
     else:
         fields_and_values = (

@@ -38,8 +38,8 @@ class Problem:
 class Problems(list[Problem]):
     """The problems of one event, noted while it is read."""
 
-    place = ""
-    """What the fields are in, while they are not the event's own: ``items[1]``."""
+    item: int | None = None
+    """The index of the item that is read; None for the fields of the event itself."""
 
     def read(
         self, field: str, as_what: Callable[[object], _Value | None], value: object
@@ -52,5 +52,6 @@ class Problems(list[Problem]):
             return None
 
     def note(self, field: str, reason: str, found: str, fix: str) -> None:
-        path = ".".join(part for part in (self.place, field) if part)
-        self.append(Problem(path, reason, found, fix))
+        if self.item is not None:
+            field = f"items[{self.item}].{field}".rstrip(".")
+        self.append(Problem(field, reason, found, fix))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from amplitude_moloco.wire.language import iso_639_1
 from amplitude_moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS, NULL_LIKE
@@ -27,6 +27,7 @@ MAX_DEPTH = 64
 # What counts seconds stays below this range until the year 2286, and what counts microseconds is
 # above it since 1973.
 _MILLIS = range(10**10, 10**14)
+_SCALARS = frozenset({str, int, float, bool})
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -49,6 +50,12 @@ def describe(value: object) -> str:
     if isinstance(value, Mapping):
         return "an object"
     return f"a value of type {type(value).__name__}"
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    """As isinstance does, at a fraction of its cost for what nearly all values are."""
+    kind = type(value)
+    return kind is dict or (kind not in _SCALARS and isinstance(value, Mapping))
 
 
 def text(value: object) -> str | None:
@@ -187,7 +194,7 @@ def quantity(value: object) -> int | None:
 
 def json_object(value: object) -> dict[str, Any] | None:
     """A copy that JSON can hold, without nulls, empty texts, empty lists and empty objects."""
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise Unusable("wrong_type", describe(value), "use an object")
     return _JsonCopy().mapping(value, MAX_DEPTH)
 
@@ -224,7 +231,7 @@ class _JsonCopy:
             return value
         if isinstance(value, (int, float)):
             return self._number(value)
-        if isinstance(value, Mapping):
+        if is_mapping(value):
             return self.mapping(value, depth)
         if isinstance(value, (list, tuple)):
             return self._list(value, depth)

@@ -1,0 +1,320 @@
+"""The life and death of a process: exit, signals and fork, with the real SDK in real processes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amplitude_moloco import process
+from amplitude_moloco.sandbox import Sandbox
+
+PRELUDE = """
+import os, signal, sys, threading
+from amplitude import Amplitude, BaseEvent, Config
+from amplitude.plugin import DestinationPlugin
+from amplitude_moloco import MolocoDestination, Sync
+
+moloco_url, amplitude_url = sys.argv[1:3]
+
+def make(**settings):
+    settings = {"channel_type": "SITE", "base_url": moloco_url, **settings}
+    return MolocoDestination("key", "SHOP", [Sync("HOME", events=["Home"])], **settings)
+
+def make_client(*plugins):
+    config = Config(server_url=amplitude_url, flush_interval_millis=50)
+    client = Amplitude("amplitude-key", config)
+    for plugin in plugins:
+        client.add(plugin)
+    return client
+
+def home(id):
+    return BaseEvent("Home", user_id="user-1", insert_id=id)
+
+# Held back, so that only the end of the process can send them.
+HELD_BACK = {"flush_queue_size": 1000, "flush_interval_millis": 60_000}
+"""
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A server of this test's own."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """The URL of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def start(
+    tmp_path: Path, script: str, moloco_url: str, amplitude_url: str
+) -> subprocess.Popen[str]:
+    """Run a script that begins with the prelude."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PRELUDE + script, moloco_url, amplitude_url],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(tmp_path: Path, script: str, moloco_url: str, amplitude_url: str) -> tuple[int, str, str]:
+    """Run a script to its end; its exit code, output and errors."""
+    with start(tmp_path, script, moloco_url, amplitude_url) as child:
+        output, errors = child.communicate(timeout=40)
+    return child.returncode, output, errors
+
+
+def ids(sandbox: Sandbox) -> list[str]:
+    """The ids of the events that MCM has taken."""
+    return sorted(event["id"] for event in sandbox.moloco_events)
+
+
+ENDS = {
+    "end of script": ("", 0),
+    "sys.exit": ("sys.exit(3)", 3),
+    "exception": ("raise ValueError('of the app')", 1),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", -signal.SIGINT),
+    "SIGTERM with a handler": (
+        (
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+            "os.kill(os.getpid(), 15)\n"
+            "threading.Event().wait()"
+        ),
+        0,
+    ),
+    "shutdown twice": ("client.shutdown(); client.shutdown()", 0),
+    "exit in a thread": (
+        "thread = threading.Thread(target=sys.exit); thread.start(); thread.join()",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_waits_is_sent_when_the_process_ends(
+    tmp_path: Path, sandbox: Sandbox, end: str
+) -> None:
+    """However a process ends that runs its exit hooks, its events are sent, and nothing is said."""
+    how, code = ENDS[end]
+    script = f"""
+client = make_client(make(**HELD_BACK))
+for number in range(100):
+    client.track(home(f"{{number:03}}"))
+{how}
+"""
+    returned, output, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert returned == code
+    assert ids(sandbox) == [f"{number:03}" for number in range(100)]
+    assert len(sandbox.amplitude_events) == 100
+    assert output == ""
+    assert "moloco" not in errors.lower()
+
+
+def test_a_hung_amplitude_does_not_hold_up_moloco(
+    tmp_path: Path, sandbox: Sandbox, black_hole: str
+) -> None:
+    """With Amplitude's endpoint hanging at exit, MCM's events are sent before that wait is over."""
+    script = """
+client = make_client(make(**HELD_BACK))
+for number in range(200):
+    client.track(home(str(number)))
+print("tracked", flush=True)
+"""
+    with start(tmp_path, script, sandbox.url, f"{black_hole}/2/httpapi") as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "tracked\n"
+        deadline = time.monotonic() + 4
+        while len(sandbox.requests) < 200 and time.monotonic() < deadline:
+            assert child.poll() is None
+        assert len(ids(sandbox)) == 200
+        assert child.poll() is None  # it still waits for Amplitude
+        child.kill()
+        child.communicate()
+
+
+def test_another_destination_that_raises_changes_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A destination before ours that raises in its shutdown does not keep ours from draining."""
+    script = """
+class Raising(DestinationPlugin):
+    def execute(self, event): pass
+    def flush(self): pass
+    def shutdown(self): raise ValueError("of another destination")
+
+client = make_client(Raising(), make(**HELD_BACK))
+client.track(home("1"))
+"""
+    run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert ids(sandbox) == ["1"]
+
+
+def test_a_hung_server_holds_the_process_no_longer_than_the_deadline(
+    tmp_path: Path, sandbox: Sandbox, black_hole: str
+) -> None:
+    """With MCM hanging, the process is gone a second after the deadline, and says the count."""
+    script = """
+client = make_client(make(shutdown_timeout_seconds=1))
+for number in range(50):
+    client.track(home(str(number)))
+print("tracked", flush=True)
+"""
+    with start(tmp_path, script, black_hole, sandbox.amplitude_url) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "tracked\n"
+        tracked = time.monotonic()
+        _, errors = child.communicate(timeout=40)
+        assert time.monotonic() - tracked < 2
+    assert child.returncode == 0
+    assert "50 events could not be sent to MCM in time, and are lost" in errors
+
+
+def test_without_exit_hooks_memory_is_gone(tmp_path: Path, sandbox: Sandbox) -> None:
+    """os._exit runs no hook: what waits in memory is lost, as the README says."""
+    script = """
+client = make_client(make(**HELD_BACK))
+client.track(home("1"))
+os._exit(0)
+"""
+    run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert ids(sandbox) == []
+
+
+def test_children_of_multiprocessing_send_their_own_and_the_parent_its_own(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """Of a parent and its forked workers, each sends what it tracked, and nothing is sent twice."""
+    script = """
+import multiprocessing
+client = make_client(make(**HELD_BACK))
+client.track(home("parent before"))
+
+def work(number):
+    client.track(home(f"child {number}"))
+
+context = multiprocessing.get_context("fork")
+workers = [context.Process(target=work, args=[number]) for number in range(3)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join(20)
+assert [worker.exitcode for worker in workers] == [0, 0, 0]
+client.track(home("parent after"))
+"""
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert (code, errors) == (0, "")
+    assert ids(sandbox) == ["child 0", "child 1", "child 2", "parent after", "parent before"]
+
+
+def test_a_fork_while_threads_track_hangs_no_child(tmp_path: Path, sandbox: Sandbox) -> None:
+    """While four threads track, a hundred forked children track once each, and none hangs."""
+    script = """
+import itertools
+destination = make()
+client = make_client(destination)
+stop = threading.Event()
+
+def track():
+    while not stop.is_set():
+        client.track(home(None))
+
+threads = [threading.Thread(target=track) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for number in range(100):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # one that hangs is killed
+        client.track(home(f"child {number}"))
+        destination.shutdown()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, f"child {number} hung"
+stop.set()
+for thread in threads:
+    thread.join()
+os._exit(0)
+"""
+    code, _, errors = run(
+        tmp_path,
+        script.replace("stop.is_set()", "stop.wait(0.0002)"),
+        sandbox.url,
+        sandbox.amplitude_url,
+    )
+    assert (code, errors) == (0, "")
+    children = [id for id in ids(sandbox) if id.startswith("child")]
+    assert children == sorted(f"child {number}" for number in range(100))
+
+
+def test_a_spawned_worker_sends_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    """A worker that is spawned, and makes a client of its own, sends what it tracks."""
+    script = """
+import concurrent.futures, multiprocessing
+"""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        PRELUDE.replace("sys.argv[1:3]", f"{sandbox.url!r}, {sandbox.amplitude_url!r}")
+        + "def work(number):\n    client = make_client(make())\n"
+        "    client.track(home(str(number)))\n    client.shutdown()\n"
+    )
+    main = tmp_path / "main.py"
+    main.write_text(
+        script
+        + "from worker import work\n"
+        + "if __name__ == '__main__':\n"
+        + "    context = multiprocessing.get_context('spawn')\n"
+        + "    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:\n"
+        + "        list(pool.map(work, range(4)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(main)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ids(sandbox) == ["0", "1", "2", "3"]
+
+
+class Timeline:
+    """As the SDK's, or not quite."""
+
+    def __init__(self, locks: object, plugins: object) -> None:
+        self.locks, self.plugins = locks, plugins
+
+
+@pytest.mark.parametrize("timeline", [None, object(), Timeline([], 3), Timeline({}, {"a": [1]})])
+def test_an_sdk_that_has_changed_is_left_alone(timeline: object) -> None:
+    """Where the SDK's locks are not where they were, nothing is renewed and nothing raises."""
+    before = dict(vars(timeline)) if hasattr(timeline, "__dict__") else {}
+    process.renew_locks(timeline)
+    assert (dict(vars(timeline)) if hasattr(timeline, "__dict__") else {}) == before
+
+
+class Counting:
+    """Counts how often it is called."""
+
+    calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+
+
+def test_the_hooks_of_a_process_hold_nothing_alive() -> None:
+    """What is registered for exit and fork is let go of when nobody else holds it."""
+    import gc
+    import weakref
+
+    counting = Counting()
+    reference = weakref.ref(counting)
+    process.call_early_at_exit(counting.call)
+    process.call_in_forked_child(counting.call)
+    del counting
+    gc.collect()
+    assert reference() is None
