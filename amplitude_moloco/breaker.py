@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.retry import is_duration
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class BreakerSettings:
     then_seconds: float = 900
 
     def __post_init__(self) -> None:
-        if self.failures < 1 or min((*self.probe_delays_seconds, self.then_seconds)) <= 0:
+        delays = (*self.probe_delays_seconds, self.then_seconds)
+        if not (self.failures >= 1 and all(map(is_duration, delays))):
             raise ConfigurationError(
-                "breaker: failures must be at least 1, and every delay more than 0 seconds"
+                "breaker: failures must be at least 1, every delay a number of seconds above 0"
             )
 
 

@@ -11,10 +11,13 @@ from amplitude_moloco import wire
 from amplitude_moloco.mapping import EventMapping
 from amplitude_moloco.sync import Sync
 from amplitude_moloco.wire import ChannelType, Problem, values
-from amplitude_moloco.wire.values import MAX_SIZE
+from amplitude_moloco.wire.values import MAX_SIZE, Unusable
 
 _MappedSync = tuple[Sync, EventMapping]
 _MAX_NAMES = 1_000  # an app that makes names up must not fill the memory
+_IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
+# Reasons that come of something that is not there.
+_FOR_WANT = frozenset({"missing", "no_identifier", "mapping_failed", "half_money", "app_os"})
 _EMPTIED = (
     ". The event has no event_properties at all: Amplitude's SDK silently empties them when one "
     "value is a datetime, a Decimal, a tuple or a list in a list, or one key is no text; turn such "
@@ -93,7 +96,9 @@ class Converter:
     def _concerned(self, name: object) -> tuple[_MappedSync, ...]:
         """The syncs that may select events of this name; nearly always looked up."""
         if type(name) is not str:
-            return ()
+            if not isinstance(name, str):
+                return ()
+            name = str.__str__(name)
         concerned = self._by_name.get(name)
         if concerned is None:
             concerned = tuple(pair for pair in self._mapped_syncs if pair[0].concerns(name))
@@ -105,10 +110,9 @@ class Converter:
         self, event: Any, sync: Sync, mapping: EventMapping, earlier: int, now_millis: int
     ) -> Conversion:
         fields, failed = mapping.apply(event)
-        event_id = fields.get("event_id")
-        if earlier and type(event_id) in (str, int):
+        if earlier:
             # MCM would take the same id for a duplicate, also when the type is another.
-            fields["event_id"] = f"{event_id}-{earlier + 1}"
+            fields["event_id"] = _with_suffix(fields.get("event_id"), f"-{earlier + 1}")
         payload, problems = wire.build(
             sync.event_type,
             fields,
@@ -121,18 +125,27 @@ class Converter:
             if len(body) <= MAX_SIZE:
                 return Conversion(sync.name, payload["id"], payload, body, ())
             problems.append(_too_big(body))
-        if not vars(event).get("event_properties"):
-            problems = [_explain_emptied(problem, mapping) for problem in problems]
         # A field whose mapping failed is told once, not as missing too.
         known = {problem.field for problem in failed}
         problems = failed + [problem for problem in problems if problem.field not in known]
+        if not vars(event).get("event_properties"):
+            problems = [_explain_emptied(problem, mapping) for problem in problems]
         return Conversion(sync.name, payload.get("id"), payload, b"", tuple(problems))
 
 
 def _explain_emptied(problem: Problem, mapping: EventMapping) -> Problem:
-    if problem.reason in ("missing", "no_identifier") and problem.field in mapping.from_properties:
+    fields = _IDENTIFIERS if problem.reason == "no_identifier" else {problem.field}
+    if problem.reason in _FOR_WANT and fields & mapping.from_properties:
         return replace(problem, fix=problem.fix + _EMPTIED)
     return problem
+
+
+def _with_suffix(event_id: object, suffix: str) -> object:
+    try:
+        text = values.text(event_id)
+    except Unusable:
+        return event_id  # the problem is about what it is
+    return None if text is None else text + suffix
 
 
 def _unfiltered(sync: Sync, error: Exception) -> Conversion:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
 from amplitude_moloco.errors import ConfigurationError
@@ -33,14 +34,29 @@ def compile_expression(source: str, place: str) -> Expression:
         raise ConfigurationError(
             f"{place}: {source!r} is not a JMESPath expression ({_first_line(error)}). Names with "
             f"other characters than letters, digits and _ go in double quotes, as in "
-            f'event_properties."Product Name"; constant text in single quotes.'
+            f'event_properties."Product Name"; constant text in single quotes; numbers, true, '
+            f"false and null in backticks, as in `0`."
         ) from None
+    unknown = sorted(_functions(compiled.parsed) - Functions.FUNCTION_TABLE.keys())
+    if unknown:
+        raise ConfigurationError(
+            f"{place}: {source!r} calls {unknown[0]}(), which JMESPath does not have; its "
+            f"functions are {', '.join(sorted(Functions.FUNCTION_TABLE))}"
+        )
     return _compile(cast(_Node, compiled.parsed)) or compiled.search
 
 
 def is_true(result: object) -> bool:
     """Whether JMESPath takes a result for true: all but null, false and what is empty. 0 is."""
     return not (result is None or result is False or result in ("", [], {}))
+
+
+def _functions(node: Any) -> set[str]:
+    """The names of all functions that are called in a node."""
+    if not isinstance(node, dict):  # a slice has plain numbers
+        return set()
+    called: set[str] = set().union(*map(_functions, node.get("children", ())))
+    return called | {node["value"]} if node["type"] == "function_expression" else called
 
 
 def _first_line(error: JMESPathError) -> str:

@@ -42,7 +42,12 @@ class EventMapping:
         include_user_properties: bool | Collection[str] = True,
     ) -> None:
         """Raises ConfigurationError for a mapping that can't work."""
-        mapping = mapping or {}
+        mapping = {} if mapping is None else mapping
+        if not isinstance(mapping, Mapping):
+            raise ConfigurationError(
+                f"mapping: found {type(mapping).__name__}; use a dict of Moloco fields and "
+                f"expressions or callables"
+            )
         self._sources = [(field, *_source(field, source)) for field, source in mapping.items()]
         self._attributes = [pair for pair in _ATTRIBUTES if pair[0] not in mapping]
         self._properties = [field for field in _PROPERTIES if field not in mapping]
@@ -72,12 +77,12 @@ class EventMapping:
         get = attributes.get
         for field, name in self._attributes:
             value = get(name)
-            if value is not None and value != "":
+            if value is not None and (type(value) is not str or value.strip()):
                 fields[field] = value
         if properties:
             for field in self._properties:
                 value = properties.get(field)
-                if value is not None:
+                if value is not None and (type(value) is not str or value.strip()):
                     fields[field] = value
         if self._derives_amount and "revenue_amount" not in fields:
             fields["revenue_amount"] = _derived_amount(attributes, properties or _NOTHING)
@@ -88,8 +93,9 @@ class EventMapping:
 
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         platform = fields.get("platform")
-        channel = _CHANNEL_OF_PLATFORM.get(platform.lower()) if type(platform) is str else None
-        channel = channel or self._channel_type
+        channel = self._channel_type
+        if isinstance(platform, str):
+            channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
         if channel:
             fields["platform"] = channel
         if fields.get("custom_id") in (-1, "-1"):  # Amplitude's word for outside of any session

@@ -9,6 +9,11 @@ from random import random
 from amplitude_moloco.errors import ConfigurationError
 
 
+def is_duration(value: object) -> bool:
+    """Whether this is a number of seconds that one can wait."""
+    return isinstance(value, (int, float)) and value > 0
+
+
 @dataclass(frozen=True)
 class RetrySchedule:
     """Moloco's schedule: after 5, 10, 20, 40 and 80 seconds, then every 15 minutes. Pure.
@@ -27,9 +32,11 @@ class RetrySchedule:
     random: Callable[[], float] = field(default=random, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if min((*self.delays_seconds, self.then_seconds)) <= 0:
-            raise ConfigurationError("retry: every delay must be more than 0 seconds")
-        if self.max_attempts < 1 or self.jitter < 0:
+        if not all(map(is_duration, (*self.delays_seconds, self.then_seconds))):
+            raise ConfigurationError("retry: every delay must be a number of seconds above 0")
+        if self.max_age_seconds is not None and not is_duration(self.max_age_seconds):
+            raise ConfigurationError("retry: max_age_seconds must be above 0, or None for ever")
+        if not (self.max_attempts >= 1 and self.jitter >= 0):
             raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
 
     def delay_seconds(self, attempts: int, at_least: float = 0.0) -> float:

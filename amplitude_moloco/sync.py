@@ -59,10 +59,10 @@ class Sync:
         self.name = name or self.event_type.value
         self.channel_type = read_channel_type(channel_type, "channel_type")
         self.enabled = enabled
-        self.mapping = dict(mapping or {})
         self._has_name, self._is_meant = _names(events)
         self._is_wanted = _filter(where)
-        EventMapping(self.event_type, self.mapping)  # tells at once what can't work
+        EventMapping(self.event_type, mapping)  # tells at once what can't work
+        self.mapping = dict(mapping or {})
 
     def __repr__(self) -> str:
         return f"Sync({self.event_type.value!r}, name={self.name!r}, enabled={self.enabled})"
@@ -83,7 +83,7 @@ def read_channel_type(value: ChannelType | str | None, place: str) -> ChannelTyp
 
 def _event_type(value: EventType | str) -> EventType:
     name = value.strip().upper() if isinstance(value, str) else value
-    right = _MISSPELLED.get(name)
+    right = _MISSPELLED.get(name) if isinstance(name, str) else None
     if right:
         warnings.warn(
             f"{name} is a misspelling on Amplitude's page; MCM's name is {right.value}",
@@ -107,7 +107,7 @@ def _names(events: str | Iterable[str] | Predicate) -> tuple[Callable[[str], boo
     """What tells by an event's name, and what tells by the event, whether it is meant."""
     if callable(events):
         return _always, events
-    names = [events] if isinstance(events, str) else list(events)
+    names = [events] if isinstance(events, str) or not isinstance(events, Iterable) else [*events]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
             f"events: found {names!r}; use names of Amplitude events, such as "

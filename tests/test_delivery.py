@@ -232,7 +232,7 @@ def test_what_was_not_sent_goes_back_as_it_was() -> None:
     bench = Bench()
     entry = bench.claim()
     bench.delivery.give_back(entry)
-    assert bench.claim() == entry
+    assert bench.claim()._replace(token=entry.token) == entry
     assert bench.facts == []
 
 

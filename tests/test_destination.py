@@ -522,7 +522,7 @@ def test_emptied_properties_are_explained() -> None:
         ({"api_key": ""}, "api_key: empty"),
         ({"api_key": "a\r\nb"}, "api_key: empty, or with blanks, line ends"),
         ({"platform_id": " "}, "platform_id: empty"),
-        ({"platform_id": "a\nb"}, "platform_id: holds a line end"),
+        ({"platform_id": "a\nb"}, "platform_id: 'a\\nb' can't be in an address"),
         ({"platform_name": None}, "platform_name: missing; give it"),
         ({"platform_name": "a.b/c"}, "platform_name: 'a.b/c' can't be part of a host's name"),
         ({"base_url": "http://example.com"}, "base_url: plain http to example.com"),

@@ -116,9 +116,13 @@ def open_buffer(url: str) -> Buffer:
     """
     from amplitude_moloco.buffers.memory import MemoryBuffer  # it needs the names above
 
-    parts = urlsplit(url)
-    if parts.scheme != "memory" or parts.netloc or parts.path:
-        raise ConfigurationError(f"buffer: {url!r} is no buffer; use 'memory://'")
+    refusal = ConfigurationError(f"buffer: {url!r} is no buffer; use 'memory://'")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise refusal from None
+    if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
+        raise refusal
     return MemoryBuffer(**_whole_numbers(parts.query, ("max_events", "max_bytes")))
 
 

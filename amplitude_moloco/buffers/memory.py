@@ -23,14 +23,19 @@ class MemoryBuffer:
         self._lock = threading.RLock()
         self._new: deque[Entry] = deque()
         self._later: list[tuple[float, Entry]] = []
+        self._untried_later: set[int] = set()  # those of them that were given back unsent
         self._claimed: dict[int, Entry] = {}
         self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
         self._last_key = 0
+        self._claims = 0
+        self._is_closed = False
         self._events = 0
         self._bytes = 0
 
     def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         with self._lock:
+            if self._is_closed:
+                return "closed"
             if self._events >= self._max_events or self._bytes + len(body) > self._max_bytes:
                 return "full"
             self._last_key += 1
@@ -42,13 +47,19 @@ class MemoryBuffer:
     def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
         with self._lock:
             entries: list[Entry] = []
+            if self._is_closed:
+                return entries
             kept_back = [self._new.pop() for _ in range(min(newest, limit, len(self._new)))]
             limit -= len(kept_back)
             while len(entries) < limit and self._later and self._later[0][0] <= now:
-                entries.append(heapq.heappop(self._later)[1])
+                entry = heapq.heappop(self._later)[1]
+                self._untried_later.discard(entry.key)
+                entries.append(entry)
             while len(entries) < limit and self._new:
                 entries.append(self._new.popleft())
             entries += reversed(kept_back)
+            self._claims += 1
+            entries = [entry._replace(token=self._claims) for entry in entries]
             self._claimed.update((entry.key, entry) for entry in entries)
             return entries
 
@@ -58,8 +69,10 @@ class MemoryBuffer:
 
     def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
         with self._lock:
-            if self._claimed.pop(entry.key, None) is None:
+            if not self._release(entry):
                 return False
+            if not attempts:
+                self._untried_later.add(entry.key)
             heapq.heappush(self._later, (due, entry._replace(attempts=attempts, strikes=strikes)))
             return True
 
@@ -76,6 +89,8 @@ class MemoryBuffer:
 
     def resend(self, ids: Collection[str] | None, now: float) -> int:
         with self._lock:
+            if self._is_closed:
+                return 0
             resent = [each for each in self._dead if ids is None or each.entry.id in ids]
             for letter in resent:
                 self._dead.remove(letter)
@@ -91,6 +106,7 @@ class MemoryBuffer:
     def state(self) -> BufferState:
         with self._lock:
             untried = [key for key, entry in self._claimed.items() if not entry.attempts]
+            untried += self._untried_later
             if self._new:
                 untried.append(self._new[0].key)
             later = self._later[0][0] if self._later else None
@@ -108,14 +124,23 @@ class MemoryBuffer:
             lost = [*self._claimed.values(), *self._new, *(entry for _, entry in self._later)]
             self._new.clear()
             self._later.clear()
+            self._untried_later.clear()
             self._claimed.clear()
             self._events = self._bytes = 0
-            self._max_events = 0  # a put that comes late finds no room
+            self._is_closed = True
             return lost
 
     def _remove(self, entry: Entry) -> bool:
-        if self._claimed.pop(entry.key, None) is None:
+        if not self._release(entry):
             return False
         self._events -= 1
         self._bytes -= len(entry.body)
+        return True
+
+    def _release(self, entry: Entry) -> bool:
+        """End a claim, if it is still the caller's."""
+        claimed = self._claimed.get(entry.key)
+        if claimed is None or claimed.token != entry.token:
+            return False
+        del self._claimed[entry.key]
         return True

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timezone
 from email.utils import parsedate_to_datetime
-from http.client import RemoteDisconnected
+from os import PathLike, fspath
+from pathlib import Path
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ProtocolError
 
+from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports import SendResult
+from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
 from amplitude_moloco.transports.endpoint import Endpoint
 
 MAX_ANSWER_BYTES = 16 * 1024
 _MAX_MESSAGE = 300
 _CHUNK_BYTES = 1024
+_MAX_REPLACED_CONNECTIONS = 3
 
 
 class RequestsTransport:
@@ -24,13 +27,16 @@ class RequestsTransport:
 
     Redirects are not followed, since the adapter that is called here follows none. Proxies and a
     CA bundle come from the environment, as they do for all of requests; TLS verification is
-    always on.
+    always on. A ``.netrc`` is not read: the key alone opens MCM.
 
     Args:
         endpoint: Where to post, and the key.
         connections: How many threads may send at a time, each on a connection that is kept alive.
-        timeout_seconds: For connecting, for each wait for the server, and for the whole answer.
+        timeout_seconds: For connecting, and for the whole of an answer.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
+
+    Raises:
+        ConfigurationError: The certificates can't be read.
     """
 
     def __init__(
@@ -39,44 +45,33 @@ class RequestsTransport:
         *,
         connections: int = 16,
         timeout_seconds: float = 10.0,
-        ca_bundle: str | None = None,
+        ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
+        if ca_bundle is not None and not Path(ca_bundle).exists():
+            raise ConfigurationError(f"ca_bundle: {fspath(ca_bundle)!r} is not there")
         self._api_key = endpoint.api_key
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
+        self._adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
         self._session.mount(endpoint.url, self._adapter)
         # What never changes from request to request is worked out once.
-        request = requests.Request("POST", endpoint.url, headers=endpoint.headers)
-        self._prepared = self._session.prepare_request(request)
+        self._prepared = requests.Request("POST", endpoint.url, headers=endpoint.headers).prepare()
         settings = self._session.merge_environment_settings(
-            endpoint.url, {}, None, ca_bundle or True, None
+            endpoint.url, {}, None, fspath(ca_bundle) if ca_bundle is not None else True, None
         )
         self._verify = settings["verify"] or True  # there is no way to switch it off
         # A proxy is elsewhere: this host's own addresses mean nothing there, and what is sent to
         # them in plain http must not leave the host.
         self._proxies = {} if endpoint.is_plain else settings["proxies"]
-        self._may_have_idle = False
 
     def send(self, body: bytes) -> SendResult:
-        deadline = time.monotonic() + self._timeout_seconds
+        exchange.deadline = time.monotonic() + self._timeout_seconds
         try:
-            try:
-                response = self._post(body)
-            except requests.ConnectionError as fault:
-                if not (self._may_have_idle and _was_hung_up(fault)):
-                    raise
-                # The server had closed a connection that was kept alive, as servers do. Nothing of
-                # the request was taken, so it goes out once more, on a new connection.
-                self._may_have_idle = False
-                self._adapter.poolmanager.clear()
-                response = self._post(body)
-            with response:
-                answer = self._read(response, deadline)
+            with self._post(body) as response:
+                answer = self._read(response)  # to its end, so that the connection can be kept
         except (requests.RequestException, OSError) as fault:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
-        self._may_have_idle = True
         return SendResult(
             status=response.status_code,
             message="" if response.ok else self._message(answer),
@@ -87,8 +82,23 @@ class RequestsTransport:
         self._session.close()
 
     def _post(self, body: bytes) -> requests.Response:
+        """Send, and once more at once where a kept-alive connection turns out to be closed.
+
+        Servers close them when they please, and then nothing of the request was taken.
+        """
+        for _ in range(_MAX_REPLACED_CONNECTIONS):
+            try:
+                return self._post_once(body)
+            except requests.ConnectionError as fault:
+                if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
+                    raise
+                self._adapter.poolmanager.clear()  # the others have been closed as well
+        return self._post_once(body)
+
+    def _post_once(self, body: bytes) -> requests.Response:
         request = self._prepared.copy()
         request.prepare_body(body, None)
+        exchange.is_on_used_connection = False
         return self._adapter.send(
             request,
             stream=True,
@@ -97,12 +107,12 @@ class RequestsTransport:
             proxies=self._proxies,
         )
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
+    def _read(self, response: requests.Response) -> bytes:
         """The answer's beginning. A connection whose answer is not read to its end is closed."""
         answer = b""
         for chunk in response.iter_content(_CHUNK_BYTES):
             answer += chunk
-            if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+            if len(answer) > MAX_ANSWER_BYTES:
                 break
         return answer
 
@@ -112,16 +122,9 @@ class RequestsTransport:
         try:
             message = json.loads(text)["message"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            message = text
-        return str(message).replace(self._api_key, "[key]")[:_MAX_MESSAGE]
-
-
-def _was_hung_up(fault: requests.ConnectionError) -> bool:
-    """Whether the other side closed the connection instead of answering."""
-    cause = fault.args[0] if fault.args else None
-    return isinstance(cause, ProtocolError) and isinstance(
-        cause.args[-1], (RemoteDisconnected, ConnectionResetError, BrokenPipeError)
-    )
+            message = None
+        message = text if message is None else str(message)
+        return message.replace(self._api_key, "[key]")[:_MAX_MESSAGE]
 
 
 def _retry_after_seconds(value: str | None) -> float:
@@ -130,9 +133,13 @@ def _retry_after_seconds(value: str | None) -> float:
         return 0.0
     try:
         return max(0.0, float(int(value)))
+    except OverflowError:
+        return 0.0
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)  # as HTTP's dates are
+        return max(0.0, date.timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0

@@ -103,6 +103,8 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
 def _read_price(
     problems: Problems, name: str, price: object, currency: object, default_currency: str | None
 ) -> _Money | None:
+    if isinstance(price, str) and not price.strip():  # as absent as None
+        return None
     if not values.is_mapping(price):
         fields_and_values = (name, price, "currency", currency)
     else:

@@ -1,0 +1,113 @@
+"""Connections that keep a deadline, and know whether they were used before.
+
+A timeout of requests is one for each wait: a server that sends a byte now and then holds a thread
+for ever. Here one deadline holds for the whole answer. What is overridden is what http.client and
+urllib3 leave open for it: the class of a response, and the classes of a pool's connections.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from http.client import HTTPResponse
+from socket import socket
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class _Exchange(threading.local):
+    """What this thread's request is allowed, and what is known of it."""
+
+    deadline = 0.0
+    """When the answer must be complete, in seconds of the monotonic clock."""
+    is_on_used_connection = False
+    """Whether it went over a connection that an earlier one was kept alive on."""
+
+
+exchange = _Exchange()
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket no longer than the deadline of the exchange allows."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining_seconds = exchange.deadline - time.monotonic()
+        if remaining_seconds <= 0:
+            raise TimeoutError("the answer took too long")
+        self._sock.settimeout(remaining_seconds)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(HTTPResponse):
+    """A response that is read through a deadline, and whose early answers end the connection."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        super().begin()
+        if self.status < 200:  # the real answer may follow, and must not be taken for another's
+            self.will_close = True
+
+
+class _Connection(HTTPConnection):
+    """Tells the exchange whether it was used before."""
+
+    response_class = _DeadlineResponse
+    _requests = 0
+
+    def connect(self) -> None:
+        super().connect()
+        self._requests = 0
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        exchange.is_on_used_connection = self.sock is not None and self._requests > 0
+        super().request(*args, **kwargs)  # connects first, where it is not connected
+        self._requests += 1
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """The adapter of requests, over these connections, directly and through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_own_connections(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use_own_connections(manager)
+        return manager
+
+
+def _use_own_connections(manager: PoolManager) -> None:
+    if type(manager) in (PoolManager, ProxyManager):  # one for SOCKS has connections of its own
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
