@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.retry import is_duration
+from amplitude_moloco.retry import is_positive
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BreakerSettings:
 
     def __post_init__(self) -> None:
         delays = (*self.probe_delays_seconds, self.then_seconds)
-        if not (self.failures >= 1 and all(map(is_duration, delays))):
+        if not (is_positive(self.failures) and all(map(is_positive, delays))):
             raise ConfigurationError(
                 "breaker: failures must be at least 1, every delay a number of seconds above 0"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataclasses_json import DataClassJsonMixin, config
-from marshmallow import RAISE, ValidationError, fields
+from marshmallow import RAISE, fields
 
 from amplitude_moloco.breaker import BreakerSettings
 from amplitude_moloco.errors import ConfigurationError
@@ -21,6 +21,24 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+class _Flag(fields.Boolean):
+    """Neither 1 nor "yes"."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class _Number(fields.Float):
+    """No number in quotes."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 def _setting(kind: fields.Field, *, required: bool = False) -> Any:
@@ -46,18 +64,18 @@ class SyncSettings(DataClassJsonMixin):
     where: str | None = _text()
     mapping: dict[str, str] | None = _setting(fields.Dict(fields.String(), fields.String()))
     channel_type: str | None = _text()
-    enabled: bool | None = _setting(fields.Boolean(truthy={True}, falsy={False}))
+    enabled: bool | None = _setting(_Flag())
 
 
 @dataclass
 class RetrySettings(DataClassJsonMixin):
     """``retry``: the arguments of a RetrySchedule."""
 
-    delays_seconds: list[float] | None = _setting(fields.List(fields.Float()))
-    then_seconds: float | None = _setting(fields.Float())
+    delays_seconds: list[float] | None = _setting(fields.List(_Number()))
+    then_seconds: float | None = _setting(_Number())
     max_attempts: int | None = _whole_number()
-    max_age_seconds: float | None = _setting(fields.Float(allow_none=True))
-    jitter: float | None = _setting(fields.Float())
+    max_age_seconds: float | None = _setting(_Number(allow_none=True))
+    jitter: float | None = _setting(_Number())
 
 
 @dataclass
@@ -65,8 +83,8 @@ class BreakerFileSettings(DataClassJsonMixin):
     """``breaker``: the arguments of a BreakerSettings."""
 
     failures: int | None = _whole_number()
-    probe_delays_seconds: list[float] | None = _setting(fields.List(fields.Float()))
-    then_seconds: float | None = _setting(fields.Float())
+    probe_delays_seconds: list[float] | None = _setting(fields.List(_Number()))
+    then_seconds: float | None = _setting(_Number())
 
 
 @dataclass
@@ -89,10 +107,10 @@ class DestinationSettings(DataClassJsonMixin):
     flush_queue_size: int | None = _whole_number()
     flush_interval_millis: int | None = _whole_number()
     connections: int | None = _whole_number()
-    timeout_seconds: float | None = _setting(fields.Float())
+    timeout_seconds: float | None = _setting(_Number())
     ca_bundle: str | None = _text()
-    shutdown_timeout_seconds: float | None = _setting(fields.Float())
-    max_requests_per_second: float | None = _setting(fields.Float())
+    shutdown_timeout_seconds: float | None = _setting(_Number())
+    max_requests_per_second: float | None = _setting(_Number())
     retry: RetrySettings | None = _setting(fields.Nested(RetrySettings.schema(unknown=RAISE)))
     breaker: BreakerFileSettings | None = _setting(
         fields.Nested(BreakerFileSettings.schema(unknown=RAISE))
@@ -124,11 +142,9 @@ def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises ConfigurationError that names the path of every key that is unknown, missing or of a
     wrong type.
     """
-    try:
-        _SCHEMA.load(dict(settings))
-    except ValidationError as error:
-        problems = sorted(set(_problems(error.messages, settings)))
-        raise ConfigurationError("; ".join(problems)) from None
+    messages = _SCHEMA.validate(dict(settings))
+    if messages:
+        raise ConfigurationError("; ".join(sorted(set(_problems(messages, settings)))))
     arguments = dict(settings)
     arguments["syncs"] = [_sync(index, each) for index, each in enumerate(settings["syncs"])]
     kinds: dict[str, Callable[..., Any]] = {"retry": RetrySchedule, "breaker": BreakerSettings}
@@ -160,11 +176,10 @@ def _problems(messages: Any, found: Any, path: str = "") -> Iterator[str]:
     for key, inner in messages.items():
         if isinstance(key, int):
             yield from _problems(inner, found[key], f"{path}[{key}]")
-        elif key in ("_schema", "value"):  # about the whole of it, and marshmallow's word for
+        elif isinstance(found, Mapping) and key != "_schema":
+            yield from _problems(inner, found.get(key, _MISSING), f"{path}.{key}".lstrip("."))
+        else:  # marshmallow's words for the whole of it, and for the value of a key
             yield from _problems(inner, found, path)
-        else:
-            part = found.get(key, _MISSING) if isinstance(found, Mapping) else found
-            yield from _problems(inner, part, f"{path}.{key}".lstrip("."))
 
 
 _MISSING = object()

@@ -28,7 +28,7 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.hooks import Hook, Hooks, Rejected
 from amplitude_moloco.identifiers import fingerprint_of_body, hash_identifier
 from amplitude_moloco.pacing import Pacer
-from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.retry import RetrySchedule, is_positive
 from amplitude_moloco.stats import Ledger, Stats
 from amplitude_moloco.sync import Sync, read_channel_type
 from amplitude_moloco.transports import Transport, TransportFactory
@@ -340,7 +340,8 @@ def _checked_currency(currency: str | None) -> str | None:
 def _checked_names(names: bool | Collection[str]) -> bool | Collection[str]:
     if isinstance(names, bool):
         return names
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    is_list = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise ConfigurationError(
             "include_user_properties: use True, False, or a list of the names to send"
         )
@@ -362,5 +363,5 @@ def _hasher(setting: bool | Mapping[str, str] | None) -> partial[str] | None:
 
 
 def _check_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if not is_positive(value):
         raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

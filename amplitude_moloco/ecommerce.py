@@ -77,21 +77,26 @@ def ecommerce_syncs() -> list[Sync]:
     ]
 
 
-def _items(event: Any) -> list[dict[str, Any]]:
+def _items(event: Any) -> Any:
     properties = event.event_properties or {}
     products = properties.get("products")
     if products is None:
         products = [properties] if _product_id(properties) is not None else []
-    return [
-        {
-            "id": _product_id(product),
-            "price": product.get("price"),
-            "currency": product.get("currency") or _currency(event),
-            "quantity": product.get("quantity"),
-            "seller_id": product.get("seller_id"),
-        }
-        for product in products
-    ]
+    if not isinstance(products, list):
+        return products  # what is wrong with it is told like for any items
+    return [_item(product, _currency(event)) for product in products]
+
+
+def _item(product: Any, currency: Any) -> Any:
+    if not isinstance(product, Mapping):
+        return product
+    return {
+        "id": _product_id(product),
+        "price": product.get("price"),
+        "currency": product.get("currency") or currency,
+        "quantity": product.get("quantity"),
+        "seller_id": product.get("seller_id"),
+    }
 
 
 def _product_id(product: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.retry import is_positive
 
 _MIN_RATE = 0.5
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
@@ -31,7 +32,7 @@ class Pacer:
         max_requests_per_second: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_requests_per_second is not None and not max_requests_per_second > 0:
+        if max_requests_per_second is not None and not is_positive(max_requests_per_second):
             raise ConfigurationError("max_requests_per_second: use a number above 0, or None")
         self._max_rate = max_requests_per_second
         self._monotonic = monotonic

@@ -9,9 +9,9 @@ from random import random
 from amplitude_moloco.errors import ConfigurationError
 
 
-def is_duration(value: object) -> bool:
-    """Whether this is a number of seconds that one can wait."""
-    return isinstance(value, (int, float)) and value > 0
+def is_positive(value: object) -> bool:
+    """Whether this is a number above 0: a time that one can wait, a rate, a count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class RetrySchedule:
     random: Callable[[], float] = field(default=random, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not all(map(is_duration, (*self.delays_seconds, self.then_seconds))):
+        if not all(map(is_positive, (*self.delays_seconds, self.then_seconds))):
             raise ConfigurationError("retry: every delay must be a number of seconds above 0")
-        if self.max_age_seconds is not None and not is_duration(self.max_age_seconds):
+        if self.max_age_seconds is not None and not is_positive(self.max_age_seconds):
             raise ConfigurationError("retry: max_age_seconds must be above 0, or None for ever")
-        if not (self.max_attempts >= 1 and self.jitter >= 0):
+        if not is_positive(self.max_attempts) or not (self.jitter == 0 or is_positive(self.jitter)):
             raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
 
     def delay_seconds(self, attempts: int, at_least: float = 0.0) -> float:

@@ -415,7 +415,7 @@ def test_a_sound_event_is_sent(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
     """Whatever an event holds, each conversion is a body that keeps every rule, or problems."""
     for conversion in case.convert():
@@ -445,7 +445,6 @@ def test_converting_changes_nothing(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=200)
 def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
     """No text of the event is in any problem, so that problems may be logged."""
     for conversion in case.convert():

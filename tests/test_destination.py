@@ -615,7 +615,9 @@ def test_the_key_is_shown_nowhere(sandbox: Sandbox, caplog: pytest.LogCaptureFix
     key = "a-secret-key-4711"
     facts: list[Fact] = []
     with caplog.at_level(logging.DEBUG):
-        destination = make(base_url=sandbox.url, api_key=key, hooks=[facts.append])
+        destination = make(
+            base_url=sandbox.url, api_key=key, hooks=[facts.append], shutdown_timeout_seconds=0.3
+        )
         sandbox.fail_next(401)
         sandbox.fail_next(400)
         for number in range(4):

@@ -42,6 +42,7 @@ EVENT = {
             {"product_id": "a", "price": 1.5, "variants": [{"sku": "a1"}, {"sku": "a2"}]},
             {"product_id": "b", "price": 2, "variants": [{"sku": "b1"}, {"name": "b2"}]},
             7,
+            None,
         ],
     },
 }
@@ -136,6 +137,14 @@ def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
                 {"id": None, "price": None, "at": "shop"},
             ],
         ),
+        (
+            "event_properties.products[].{id: variants[].sku}",
+            [{"id": ["a1", "a2"]}, {"id": ["b1"]}, {"id": None}],
+        ),
+        ("user_id.{id: a, of: b.c}", None),
+        ("user_id.{id: a}", None),
+        ("event_properties.{a: total, a: count}", {"a": 0}),
+        ("event_properties.products[:1].product_id", ["a"]),
         ("event_properties.total > `12`", True),
         ("event_properties.tags > `12`", None),
         ("event_properties.count || `5`", 0),
@@ -144,7 +153,7 @@ def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
         ("event_properties.total && 'some'", "some"),
         ("'constant'", "constant"),
         ("event_properties.[nothing, currency][?@] | [0]", "USD"),
-        ("length(event_properties.products)", 3),
+        ("length(event_properties.products)", 4),
     ],
 )
 def test_expressions_that_apps_write(source: str, found: object) -> None:
