@@ -39,6 +39,7 @@ class Dispatcher:
         flush_queue_size: So many waiting events are sent at once.
         flush_interval_seconds: So long an event waits for others at most.
         wall, monotonic: The clocks, in seconds.
+        thread: Makes a thread that is not started yet.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Dispatcher:
         flush_interval_seconds: float,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
         self._buffer = buffer
         self._delivery = delivery
@@ -67,6 +69,7 @@ class Dispatcher:
         self._flush_interval_seconds = flush_interval_seconds
         self._wall = wall
         self._monotonic = monotonic
+        self._thread = thread
 
         # One lock for all that follows. It is never held while something is sent, stored or told.
         self._lock = threading.RLock()
@@ -233,11 +236,10 @@ class Dispatcher:
 
     def _leaves_no_watch(self) -> bool:
         """Called before a sender goes to send: whether nobody else sees to what is left."""
-        if self._staged or not self._has_timekeeper:
-            if not self._idle:
-                return True
+        needs_watch = bool(self._staged) or not self._has_timekeeper
+        if needs_watch and self._idle:
             self._work.notify()
-        return False
+        return needs_watch and not self._idle
 
     def _start_first_sender(self) -> None:
         if not self._senders:  # seen without the lock: at worst there are two
@@ -248,7 +250,7 @@ class Dispatcher:
         with self._lock:
             if len(self._senders) >= self._max_senders:
                 return True
-            sender = threading.Thread(target=self._run, name="moloco-sender", daemon=True)
+            sender = self._thread(target=self._run, name="moloco-sender", daemon=True)
             self._senders.add(sender)
         try:
             sender.start()

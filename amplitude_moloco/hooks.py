@@ -7,6 +7,7 @@ nothing. A hook may track, flush and read the stats.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -134,12 +135,9 @@ class Hooks:
 
     def tell_posted(self) -> None:
         """Tell what was left here."""
-        while self._posted:
-            try:
-                fact = self._posted.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            self.tell(fact)
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                self.tell(self._posted.popleft())
 
     def tell(self, fact: Fact) -> None:
         """Call every hook. Never raises."""

@@ -5,6 +5,8 @@ Holds no destination alive, and never raises.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import itertools
 import os
 import threading
@@ -18,25 +20,21 @@ def call_early_at_exit(method: Callable[[], Any]) -> None:
 
     Such hooks run the other way round than they were registered: this one, registered after the
     SDK's, runs before it, and so before the SDK waits for its own uploads. Where the interpreter
-    has no such hooks, or ends already, nothing is registered.
+    ends already, nothing is registered.
     """
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        target = reference()
-        if target is not None:
-            target()
-
-    register = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        try:
-            register(call)
-        except RuntimeError:  # the interpreter is on its way out: the SDK's hook will do
-            return
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with contextlib.suppress(RuntimeError):  # too late; the SDK's own hook will do
+        register(weakly(method))
 
 
 def call_in_forked_child(method: Callable[[], Any]) -> None:
     """Call a bound method in every child that is forked from now on."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+        os.register_at_fork(after_in_child=weakly(method))
+
+
+def weakly(method: Callable[[], Any]) -> Callable[[], None]:
+    """Calls a bound method as long as its object lives, and does not keep that alive."""
     reference = weakref.WeakMethod(method)
 
     def call() -> None:
@@ -44,8 +42,7 @@ def call_in_forked_child(method: Callable[[], Any]) -> None:
         if target is not None:
             target()
 
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=call)
+    return call
 
 
 def renew_locks(timeline: Any) -> None:

@@ -200,3 +200,16 @@ def test_quickstart(start: Start) -> None:
     assert (code, err) == (0, "")
     assert "Amplitude received ['Order Completed']" in out
     assert '"event_type": "PURCHASE"' in out
+
+
+def test_as_a_module() -> None:
+    """``python -m amplitude_moloco`` is the same command line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "amplitude_moloco", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "sandbox" in done.stdout
+    assert "demo" in done.stdout

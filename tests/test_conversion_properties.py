@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from amplitude import BaseEvent
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amplitude_moloco import Conversion, Sync, hash_identifier
@@ -23,6 +23,8 @@ from amplitude_moloco.wire import ChannelType
 
 NOW = 1_700_000_000_000
 FIVE_MINUTES = 5 * 60 * 1000
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""How fast a machine is must not decide whether a test passes."""
 MARK = "¤"
 """Is in every text of an event that is no word of MCM's or Amplitude's, and nowhere else."""
 
@@ -404,6 +406,7 @@ cases = st.builds(
         Case, events(), st.lists(plain_syncs, min_size=1, max_size=3), settings_of_destination
     )
 )
+@UNHURRIED
 def test_a_sound_event_is_sent(case: Case) -> None:
     """An event that has what its type needs becomes a body, and the body keeps every rule."""
     conversions = case.convert()
@@ -415,7 +418,7 @@ def test_a_sound_event_is_sent(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=200)
+@settings(UNHURRIED, max_examples=200)
 def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
     """Whatever an event holds, each conversion is a body that keeps every rule, or problems."""
     for conversion in case.convert():
@@ -428,6 +431,7 @@ def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
 
 
 @given(cases)
+@UNHURRIED
 def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
     """Converting an event once more gives the same ids, the same bytes and the same problems."""
     first, second = case.convert(), case.convert()
@@ -437,6 +441,7 @@ def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
 
 
 @given(cases)
+@UNHURRIED
 def test_converting_changes_nothing(case: Case) -> None:
     """The event and everything in it are afterwards what they were before."""
     before = repr(vars(case.event))
@@ -445,6 +450,7 @@ def test_converting_changes_nothing(case: Case) -> None:
 
 
 @given(cases)
+@UNHURRIED
 def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
     """No text of the event is in any problem, so that problems may be logged."""
     for conversion in case.convert():
@@ -453,6 +459,7 @@ def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
 
 
 @given(events(), st.lists(syncs, min_size=2, max_size=4))
+@UNHURRIED
 def test_no_two_conversions_share_an_id(event: Any, several: list[Sync]) -> None:
     """What one event becomes for several syncs has different ids, so that MCM keeps each."""
     conversions = Converter(several).convert(event, NOW)

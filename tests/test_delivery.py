@@ -280,3 +280,19 @@ def test_a_lost_claim_settles_nothing() -> None:
         bench.delivery.deliver(entry)
         assert bench.facts == []
         assert bench.ledger.snapshot().buffered == 1
+
+
+def test_an_endless_row_of_identifiers_fills_no_memory() -> None:
+    """Only so many identifiers are watched: one that comes after them is not named."""
+    bench = Bench(*[SendResult(429)] * 1003)
+    bench.delivery.give_back(bench.claim())
+    bench.buffer.ack(bench.claim())
+    for number in range(1000):
+        bench.buffer.put(str(number), "HOME", f"{number}".encode(), NOW)
+        bench.let_another_pass()
+        bench.delivery.deliver(bench.claim())
+    bench.buffer.put("new", "HOME", b"new", NOW)
+    for _ in range(3):
+        bench.let_another_pass()
+        bench.deliver()
+    assert bench.told(ThrottledIdentifier) == []

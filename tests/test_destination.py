@@ -153,6 +153,16 @@ def test_an_event_before_setup_is_taken(transport: Accepting) -> None:
     destination.shutdown()
 
 
+def test_setup_may_be_called_again(transport: Accepting) -> None:
+    """A destination that is added to its client twice sends each event twice, and ends once."""
+    client = Amplitude("amplitude-key", Config(server_url="http://127.0.0.1:9/"))
+    client.add(destination := make(transport))
+    client.add(destination)
+    client.track(home())
+    client.shutdown()
+    assert destination.stats().delivered == 2
+
+
 def test_an_event_after_shutdown_is_refused(transport: Accepting) -> None:
     """An event after shutdown is dropped as closed, without an exception."""
     destination = make(transport)

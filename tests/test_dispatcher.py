@@ -85,6 +85,7 @@ class Bench:
         retry: RetrySchedule | None = None,
         breaker: BreakerSettings | None = None,
         max_requests_per_second: float | None = None,
+        thread: Callable[..., threading.Thread] = threading.Thread,
         hook: Callable[[Fact], object] = lambda fact: None,
     ) -> None:
         self.gate = gate
@@ -113,6 +114,7 @@ class Bench:
             senders=senders,
             flush_queue_size=flush_queue_size,
             flush_interval_seconds=flush_interval_seconds,
+            thread=thread,
         )
 
     def _hear(self, fact: Fact) -> None:
@@ -528,5 +530,49 @@ def test_close_interrupts_those_that_wait_for_their_moment() -> None:
     started = time.monotonic()
     assert bench.dispatcher.close(0.2) == 2
     assert time.monotonic() - started < 0.5
+    wait_for_end_of_senders()
+    assert bench.is_lawful()
+
+
+class NoMore(threading.Thread):
+    """A thread that can't be started, as while the interpreter ends."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_can_be_started_close_sends_itself() -> None:
+    """When no sender can be started, the thread that closes sends what waits."""
+    bench = Bench(Gate(), thread=NoMore)
+    bench.put(*map(str, range(40)))
+    assert bench.gate.sent == []
+    assert bench.dispatcher.close(LONG) == 0
+    assert bench.ledger.snapshot().delivered == 40
+
+
+def test_an_event_that_comes_while_others_are_claimed_is_not_forgotten() -> None:
+    """An event that is put in the middle of a claim leaves after its own interval."""
+
+    class Busy(MemoryBuffer):
+        is_first = True
+
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+            entries = super().claim(limit, now, newest)
+            if self.is_first:
+                self.is_first = False
+                bench.put("b")
+            return entries
+
+    bench = Bench(Gate(), buffer=Busy(), flush_queue_size=2, flush_interval_seconds=0.01)
+    with closing(bench):
+        bench.put("a")
+        bench.wait_for_delivered(2)
+
+
+def test_a_hook_may_close_the_destination() -> None:
+    """A hook that closes neither waits for itself nor loses what was delivered."""
+    bench = Bench(Gate(), hook=lambda fact: bench.dispatcher.close(0.2))
+    bench.put("a")
+    bench.wait_for_delivered(1)
     wait_for_end_of_senders()
     assert bench.is_lawful()

@@ -9,12 +9,14 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amplitude_moloco import ConfigurationError
 from amplitude_moloco.expression import compile_expression, is_true
 
+# How fast a machine is must not decide whether a test passes.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Few names and few values, so that expressions find something, and comparisons are equal.
 NAMES = ("a", "b", "c d")
 JSON = st.recursive(
@@ -102,7 +104,7 @@ def outcome(search: Callable[[Any], Any], value: Any) -> str:
 
 
 @given(source=COMPILED, value=JSON)
-@settings(max_examples=300)
+@settings(UNHURRIED, max_examples=300)
 def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
     """Any expression of the compiled shapes is compiled, and finds what jmespath finds."""
     expression = compile_expression(source, "where")
@@ -111,6 +113,7 @@ def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> No
 
 
 @given(source=ANY, value=JSON)
+@UNHURRIED
 def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
     """Any other expression finds what jmespath finds, whatever of it is compiled."""
     expression = compile_expression(source, "where")

@@ -146,6 +146,7 @@ def test_a_mapping_takes_the_place_of_the_default(field: str) -> None:
         ("SITE", "SITE"),
         ("desktop_site", "DESKTOP_SITE"),
         ("Mobile_Site", "MOBILE_SITE"),
+        (" iOS\n", "APP"),
     ],
 )
 def test_a_platform_is_a_channel(platform: str, channel: str) -> None:

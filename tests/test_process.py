@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -307,14 +309,33 @@ class Counting:
 
 
 def test_the_hooks_of_a_process_hold_nothing_alive() -> None:
-    """What is registered for exit and fork is let go of when nobody else holds it."""
-    import gc
-    import weakref
-
+    """What is to be called at exit and in a child is called as long as others hold its object."""
     counting = Counting()
+    hook = process.weakly(counting.call)
+    hook()
+    assert counting.calls == 1
     reference = weakref.ref(counting)
-    process.call_early_at_exit(counting.call)
-    process.call_in_forked_child(counting.call)
     del counting
     gc.collect()
+    hook()
     assert reference() is None
+
+
+def test_a_client_that_is_made_at_the_very_end_does_no_harm(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """A destination that is added while the interpreter ends is as good as its own shutdown."""
+    script = """
+import atexit
+
+@atexit.register
+def too_late():
+    destination = make()
+    make_client(destination).track(home("1"))
+    destination.shutdown()
+    os._exit(0)
+"""
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert code == 0
+    assert "moloco" not in errors.lower()
+    assert ids(sandbox) == ["1"]

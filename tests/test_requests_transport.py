@@ -38,6 +38,7 @@ LONG = 10.0
 SHORT = 0.3
 """The timeout of a transport that has to run into it, in seconds."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 DELIVERED = SendResult(200)
 
 
@@ -237,15 +238,41 @@ def test_a_tunnel_that_ends_under_a_request_is_replaced_at_once(
     end: str,
 ) -> None:
     """The same is true of a connection through a proxy."""
-    established = b"HTTP/1.1 200 Connection established\r\n\r\n"
-    server.will(established, lambda exchange: exchange.start_tls(tls.context))
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
     server.will(OK)
     server.will_unread(lambda exchange: getattr(exchange, end)())
-    server.will(established, lambda exchange: exchange.start_tls(tls.context))
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     transport = open_transport("https://acme-evt.mcm-api.moloco.com", ca_bundle=tls.ca_bundle)
     assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED, DELIVERED]
     assert [request.body for request in server.requests] == [b"", b"1", b"", b"2"]
+
+
+def test_tunnels_that_end_under_requests_are_all_replaced(
+    open_transport: OpenTransport, server: FaultyServer, tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tunnels a proxy closes as they are used again, no request is lost by it."""
+    threads = 6
+    all_arrived = threading.Barrier(threads)
+    for _ in range(threads):
+        server.will(
+            lambda _: all_arrived.wait(LONG),
+            ESTABLISHED,
+            lambda exchange: exchange.start_tls(tls.context),
+            lambda exchange: exchange.read(),
+            lambda _: all_arrived.wait(LONG),
+            OK,
+            lambda exchange: exchange.wait(),  # for the next request
+            lambda exchange: exchange.close(),
+        )
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport(
+        "https://acme-evt.mcm-api.moloco.com", connections=threads, ca_bundle=tls.ca_bundle
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        assert set(pool.map(transport.send, [b"1"] * threads)) == {DELIVERED}
+    assert transport.send(b"2") == DELIVERED
 
 
 def test_a_new_connection_that_ends_under_a_request_is_a_fault(
@@ -619,6 +646,53 @@ def test_a_server_that_drips_is_given_up(
     assert transport.send(b"{}") == DELIVERED
 
 
+def test_a_proxy_that_drips_is_given_up(
+    open_transport: OpenTransport, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that takes its time to make a tunnel is given up like any other server."""
+    server.will(lambda exchange: exchange.drip(ESTABLISHED, SLOWLY))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport("https://acme-evt.mcm-api.moloco.com", timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+
+
+def test_a_server_that_drips_over_tls_is_given_up(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls
+) -> None:
+    """The timeout is one for the whole answer over TLS as well."""
+    server = start_server(tls.context)
+    server.will(lambda exchange: exchange.drip(b"HTTP/1.1 200 OK\r\nX-Slow: aaaaa", SLOWLY))
+    transport = open_transport(server.url, ca_bundle=tls.ca_bundle, timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_server_that_never_speaks_tls_is_given_up(
+    open_transport: OpenTransport, server: FaultyServer, tls: Tls
+) -> None:
+    """A server that says nothing when it is asked for TLS is given up after the timeout."""
+    server.will_unread(lambda exchange: exchange.hang())
+    transport = open_transport(
+        server.url.replace("http:", "https:"), ca_bundle=tls.ca_bundle, timeout_seconds=SHORT
+    )
+    with at_least(SHORT), at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+
+
+def test_each_request_has_a_timeout_of_its_own(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """On one connection, each answer may take as long as the first one."""
+    never = threading.Event()
+    for _ in range(4):
+        server.will(OK[:9], lambda _: never.wait(SHORT * 0.6), OK[9:])
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert [transport.send(b"{}") for _ in range(4)] == [DELIVERED] * 4
+    assert server.connections == 1
+
+
 # -- Retry-After ---------------------------------------------------------------------------------
 
 
@@ -843,7 +917,7 @@ def test_a_proxy_of_https_sees_neither_key_nor_event(
 ) -> None:
     """A proxy makes a tunnel; the key and the events go inside, over one connection."""
     server.will(
-        b"HTTP/1.1 200 Connection established\r\n\r\n",
+        ESTABLISHED,
         lambda exchange: exchange.start_tls(tls.context),
     )
     monkeypatch.setenv(name, server.url)

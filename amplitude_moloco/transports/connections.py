@@ -43,10 +43,8 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        remaining_seconds = exchange.deadline - time.monotonic()
-        if remaining_seconds <= 0:
-            raise TimeoutError("the answer took too long")
-        self._sock.settimeout(remaining_seconds)
+        # Never 0, which would mean not to wait at all, and is another error.
+        self._sock.settimeout(max(0.001, exchange.deadline - time.monotonic()))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -100,14 +98,15 @@ class DeadlineAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use_own_connections(self.poolmanager)
+        use_own_connections(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        _use_own_connections(manager)
+        use_own_connections(manager)
         return manager
 
 
-def _use_own_connections(manager: PoolManager) -> None:
+def use_own_connections(manager: PoolManager) -> None:
+    """Have a manager of urllib3's make these connections; one of another kind keeps its own."""
     if type(manager) in (PoolManager, ProxyManager):  # one for SOCKS has connections of its own
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

@@ -19,7 +19,6 @@ from amplitude_moloco.transports.endpoint import Endpoint
 MAX_ANSWER_BYTES = 16 * 1024
 _MAX_MESSAGE = 300
 _CHUNK_BYTES = 1024
-_MAX_REPLACED_CONNECTIONS = 3
 
 
 class RequestsTransport:
@@ -86,14 +85,13 @@ class RequestsTransport:
 
         Servers close them when they please, and then nothing of the request was taken.
         """
-        for _ in range(_MAX_REPLACED_CONNECTIONS):
-            try:
-                return self._post_once(body)
-            except requests.ConnectionError as fault:
-                if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
-                    raise
-                self._adapter.poolmanager.clear()  # the others have been closed as well
-        return self._post_once(body)
+        try:
+            return self._post_once(body)
+        except requests.ConnectionError as fault:
+            if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
+                raise
+            self._adapter.close()  # drops the idle connections: the others are closed as well
+            return self._post_once(body)
 
     def _post_once(self, body: bytes) -> requests.Response:
         request = self._prepared.copy()
