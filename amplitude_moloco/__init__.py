@@ -8,6 +8,7 @@ from amplitude_moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.errors import ConfigurationError, MolocoError
 from amplitude_moloco.hooks import (
     Buried,
+    Degraded,
     Delivered,
     Dropped,
     Fact,
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigurationError",
     "Conversion",
     "DeadLetter",
+    "Degraded",
     "Delivered",
     "Dropped",
     "EventType",

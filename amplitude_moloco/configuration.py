@@ -142,6 +142,10 @@ def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises ConfigurationError that names the path of every key that is unknown, missing or of a
     wrong type.
     """
+    if not isinstance(settings, Mapping):
+        raise ConfigurationError(
+            f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
+        )
     messages = _SCHEMA.validate(dict(settings))
     if messages:
         raise ConfigurationError("; ".join(sorted(set(_problems(messages, settings)))))

@@ -20,8 +20,8 @@ _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
 _FOR_WANT = frozenset({"missing", "no_identifier", "mapping_failed", "half_money", "app_os"})
 _EMPTIED = (
     ". The event has no event_properties at all: Amplitude's SDK silently empties them when one "
-    "value is a datetime, a Decimal, a tuple or a list in a list, or one key is no text; turn such "
-    "values into text or numbers before the event is made"
+    "value is a datetime, a Decimal, a tuple, a set, bytes, a list in a list or None in a list, or "
+    "one key is no text; turn such values into text or numbers before the event is made"
 )
 
 

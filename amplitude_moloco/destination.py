@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from amplitude import BaseEvent, Config, DestinationPlugin
 from amplitude_moloco import process
 from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
 from amplitude_moloco.buffers import Buffer, BufferFactory, DeadLetter, open_buffer
+from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.conversion import Conversion, Converter
 from amplitude_moloco.delivery import Delivery
 from amplitude_moloco.dispatcher import Dispatcher
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.hooks import Hook, Hooks, Rejected
+from amplitude_moloco.hooks import Degraded, Hook, Hooks, Rejected
 from amplitude_moloco.identifiers import fingerprint_of_body, hash_identifier
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule, is_positive
@@ -60,8 +61,9 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         include_user_properties: All go along (as with Amplitude's own), none, or those named.
         hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id
             are sent as :func:`hash_identifier` makes them.
-        buffer: Where events wait: ``memory://``, with ``?max_events=…&max_bytes=…``; or a callable
-            that opens a buffer.
+        buffer: Where events wait: ``memory://``, or ``sqlite:///path/to/moloco.db``, which keeps
+            them when the process ends and may be shared by all processes of a machine; see
+            :func:`open_buffer` for the options. Or a callable that opens a buffer.
         flush_queue_size: So many waiting events are sent at once.
         flush_interval_millis: So long an event waits for others at most.
         hooks: Callables that get every fact (:class:`Delivered`, :class:`Rejected`, …).
@@ -135,7 +137,11 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         self._retry = retry or RetrySchedule()
         self._breaker_settings = breaker or BreakerSettings()
         self._max_requests_per_second = max_requests_per_second
-        self._open_buffer = partial(open_buffer, buffer) if isinstance(buffer, str) else buffer
+        self._open_buffer: BufferFactory = (
+            partial(open_buffer, buffer, target=self._endpoint.url)
+            if isinstance(buffer, str)
+            else buffer
+        )
         self._open_transport = transport or partial(
             RequestsTransport,
             self._endpoint,
@@ -144,7 +150,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             ca_bundle=ca_bundle,
         )
         iso_639_1("en")  # reads its tables now, so that no event waits for them
-        self._engine = self._start_afresh()
+        self._engine = self._start_afresh(self._open_buffer())
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         process.call_in_forked_child(self._after_fork)
@@ -211,12 +217,34 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         return self._convert(event)
 
     def stats(self) -> Stats:
-        """The counters of this process, at this moment."""
-        return self._current().ledger.snapshot()
+        """The counters of this process, at this moment.
+
+        Of a durable buffer ``buffered`` is what lies in it, for all processes that share it; so the
+        law holds for all of them together, from the making of the file on.
+        """
+        engine = self._current()
+        stats = engine.ledger.snapshot()
+        if engine.buffer.is_durable:
+            state = engine.buffer.state()
+            stats = replace(stats, buffered=state.waiting + state.claimed)
+        return stats
 
     def dead_letters(self) -> list[DeadLetter]:
         """The events that can't be delivered, with the reason of each, oldest first."""
         return self._current().buffer.dead_letters()
+
+    def resend(self, ids: Iterable[str] | None = None) -> int:
+        """Send dead letters once more: those with these ids, or all of them.
+
+        Each keeps its id and its body, and with it its timestamp; it counts as accepted anew.
+        Returns how many there were.
+        """
+        engine = self._current()
+        resent = engine.buffer.resend(None if ids is None else frozenset(ids), time.time())
+        for _ in range(resent):
+            engine.ledger.stored()
+        engine.dispatcher.flush()
+        return resent
 
     def flush(self) -> Future[Stats]:
         """Send at once what waits for its first attempt.
@@ -256,15 +284,24 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         never touches the parent's engine again.
         """
         if self._engine.pid != os.getpid():
-            self._engine = self._start_afresh()
+            self._engine = self._start_in_child()
         return self._engine
+
+    def _start_in_child(self) -> _Engine:
+        """In the middle of ``track()``: a buffer that can't be opened must not raise into it."""
+        try:
+            return self._start_afresh(self._open_buffer())
+        except Exception as error:
+            engine = self._start_afresh(MemoryBuffer())
+            engine.dispatcher.post(Degraded(str(error)))
+            return engine
 
     def _after_fork(self) -> None:
         for timeline in self._timelines:
             process.renew_locks(timeline)
 
-    def _start_afresh(self) -> _Engine:
-        buffer, transport = self._open_buffer(), self._open_transport()
+    def _start_afresh(self, buffer: Buffer) -> _Engine:
+        transport = self._open_transport()
         ledger, hooks = Ledger(), Hooks(self._hooks)
         breaker = CircuitBreaker(self._breaker_settings)
         pacer = Pacer(self._max_requests_per_second)

@@ -21,13 +21,14 @@ from functools import partial
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
 from amplitude_moloco.delivery import Delivery
-from amplitude_moloco.hooks import Dropped, Hooks, Rejected
+from amplitude_moloco.hooks import Dropped, Fact, Hooks, Rejected
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.stats import Ledger, Stats
 
 logger = logging.getLogger("amplitude_moloco")
 
 _DRAIN_POLL_SECONDS = 0.05
+_TAKE_OVER_SECONDS = 30.0
 _Task = Callable[[], None]
 
 
@@ -40,6 +41,7 @@ class Dispatcher:
         flush_interval_seconds: So long an event waits for others at most.
         wall, monotonic: The clocks, in seconds.
         thread: Makes a thread that is not started yet.
+        wait: Waits for a condition, as long as is said; holds its lock before and afterwards.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Dispatcher:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         thread: Callable[..., threading.Thread] = threading.Thread,
+        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
     ) -> None:
         self._buffer = buffer
         self._delivery = delivery
@@ -70,6 +73,7 @@ class Dispatcher:
         self._wall = wall
         self._monotonic = monotonic
         self._thread = thread
+        self._wait = wait
 
         # One lock for all that follows. It is never held while something is sent, stored or told.
         self._lock = threading.RLock()
@@ -95,7 +99,7 @@ class Dispatcher:
         if refused:
             dropped = Dropped(sync, id, refused, body)
             self._ledger.settled(dropped)
-            self._post(dropped)
+            self.post(dropped)
             return
         with self._lock:
             self._fresh += 1
@@ -108,7 +112,14 @@ class Dispatcher:
     def reject(self, rejected: Rejected) -> None:
         """Count an event that can't be sent, and have the hooks told. As careful as ``put``."""
         self._ledger.refused(rejected)
-        self._post(rejected)
+        self.post(rejected)
+
+    def post(self, fact: Fact) -> None:
+        """Have the hooks told of something by a sender. As careful as ``put``."""
+        self._hooks.post(fact)
+        with self._lock:
+            self._bring_forward(0.0)
+        self._start_first_sender()
 
     def flush(self) -> Future[Stats]:
         """Send at once what waits for its first attempt.
@@ -127,11 +138,22 @@ class Dispatcher:
             self._start_first_sender()
         return future
 
+    def send_due(self) -> None:
+        """Do the senders' work once, in the calling thread: claim a batch that is due, and send it.
+
+        For where no thread can be started any more, and for tests.
+        """
+        self._claim()
+        while self._staged:
+            self._sending += 1
+            self._send(self._staged.popleft(), leaves_no_watch=False)
+
     def close(self, timeout_seconds: float) -> int:
         """Send what can be sent in time, then end the threads. Returns how many events are lost.
 
-        An event whose next attempt falls due only later is not waited for. A second call waits for
-        the first one.
+        Of a durable buffer only what is on its way is waited for: the rest is safe where it is. An
+        event whose next attempt falls due only later is not waited for either. A second call waits
+        for the first one.
         """
         deadline = self._monotonic() + timeout_seconds
         with self._lock:
@@ -171,7 +193,7 @@ class Dispatcher:
                     return partial(self._send, self._staged.popleft(), self._leaves_no_watch())
                 if self._has_timekeeper:
                     self._idle += 1
-                    self._work.wait()
+                    self._wait(self._work, None)
                     self._idle -= 1
                     continue
                 self._has_timekeeper = True
@@ -179,7 +201,7 @@ class Dispatcher:
                 if delay is not None and delay <= 0:
                     self._due_at, self._fresh = None, 0
                     return self._claim
-                self._tick.wait(delay)
+                self._wait(self._tick, delay)
                 self._has_timekeeper = False
             return None
 
@@ -190,6 +212,8 @@ class Dispatcher:
         try:
             self._hooks.tell_posted()
             delay = self._breaker.delay_seconds()
+            if self._is_closing and self._buffer.is_durable:
+                delay = None
             if delay == 0:
                 limit = 1 if self._breaker.is_open else self._max_senders
                 entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
@@ -197,6 +221,8 @@ class Dispatcher:
                 delay = None if due is None else max(0.0, due - self._wall())
                 if len(entries) < limit and delay == 0:
                     delay = None  # put just now: whoever put it has set the time
+                if self._buffer.is_durable:  # other processes put, and leave, things there
+                    delay = min(_TAKE_OVER_SECONDS if delay is None else delay, _TAKE_OVER_SECONDS)
         finally:
             with self._lock:
                 self._has_timekeeper = False
@@ -230,7 +256,8 @@ class Dispatcher:
         delay = self._pacer.reserve()
         if delay > 0:
             with self._lock:
-                self._paced.wait_for(lambda: self._is_stopped, delay)
+                if not self._is_stopped:
+                    self._wait(self._paced, delay)
                 return not (self._is_stopped or self._breaker.is_open)
         return True
 
@@ -274,12 +301,6 @@ class Dispatcher:
 
     # -- ends ------------------------------------------------------------------------------------
 
-    def _post(self, fact: Rejected | Dropped) -> None:
-        self._hooks.post(fact)
-        with self._lock:
-            self._bring_forward(0.0)
-        self._start_first_sender()
-
     def _finish_flushes(self) -> None:
         oldest = self._buffer.state().oldest_untried
         with self._lock:
@@ -294,15 +315,17 @@ class Dispatcher:
                 return
             if self._senders or self._start_sender():
                 with self._lock:
-                    self._settled.wait(min(remaining, _DRAIN_POLL_SECONDS))
+                    self._wait(self._settled, min(remaining, _DRAIN_POLL_SECONDS))
             else:
-                self._send_here()
+                self.send_due()
 
     def _comes_in_time(self, remaining_seconds: float) -> bool:
         """Whether something is on its way, or can be sent before the time is over."""
         with self._lock:
             if self._staged or self._sending:
                 return True
+        if self._buffer.is_durable:
+            return False
         due = self._buffer.state().next_due
         probe_delay = self._breaker.delay_seconds()
         return (
@@ -310,13 +333,6 @@ class Dispatcher:
             and due - self._wall() < remaining_seconds
             and (probe_delay is None or probe_delay < remaining_seconds)
         )
-
-    def _send_here(self) -> None:
-        """Where no thread can be started any more, the closing one does a sender's work."""
-        self._claim()
-        while self._staged:
-            self._sending += 1
-            self._send(self._staged.popleft(), leaves_no_watch=False)
 
     def _stop(self, deadline: float) -> int:
         with self._lock:

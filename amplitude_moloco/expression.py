@@ -30,6 +30,8 @@ def compile_expression(source: str, place: str) -> Expression:
     """
     try:
         compiled = jmespath.compile(source)
+    except RecursionError:
+        raise ConfigurationError(f"{place}: the expression is nested too deeply") from None
     except JMESPathError as error:
         raise ConfigurationError(
             f"{place}: {source!r} is not a JMESPath expression ({_first_line(error)}). Names with "

@@ -111,6 +111,16 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Degraded:
+    """A forked process can't open the durable buffer, and keeps its events in memory instead.
+
+    No event's end.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ThrottledIdentifier:
     """One identifier is throttled while others pass: many shoppers may share it. No event's end."""
 
@@ -118,7 +128,17 @@ class ThrottledIdentifier:
     """Hashed: of the same identifier always the same."""
 
 
-Fact = Delivered | Retrying | Rejected | Buried | Dropped | Paused | Resumed | ThrottledIdentifier
+Fact = (
+    Delivered
+    | Retrying
+    | Rejected
+    | Buried
+    | Dropped
+    | Paused
+    | Resumed
+    | Degraded
+    | ThrottledIdentifier
+)
 Hook = Callable[[Fact], object]
 
 
@@ -183,6 +203,8 @@ class LogHook:
             logger.error(_PAUSED.get(fact.reason, _PAUSED["outage"]), said)
         elif isinstance(fact, Resumed):
             logger.warning("MCM takes events again; what was kept is being sent")
+        elif isinstance(fact, Degraded):
+            logger.error("Events wait in memory, since there is no other buffer: %s", fact.message)
         else:
             logger.warning(
                 "MCM throttles one identifier while others pass (%s, hashed): do many shoppers "

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from random import random
 
 from amplitude_moloco.errors import ConfigurationError
 
 
 def is_positive(value: object) -> bool:
-    """Whether this is a number above 0: a time that one can wait, a rate, a count."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    """Whether this is a finite number above 0: a time that one can wait, a rate, a count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < inf
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class RetrySchedule:
     max_attempts: int = 10
     """So many failures while other events pass, and the event is given up as ``exhausted``."""
     max_age_seconds: float | None = 7 * 24 * 3600
-    """Older than this, an event that fails is given up as ``expired``; None: never."""
+    """At this age, an event that fails is given up as ``expired``; None: never."""
     jitter: float = 0.1
     """The longest addition to a delay, as a part of it."""
     random: Callable[[], float] = field(default=random, repr=False, compare=False)

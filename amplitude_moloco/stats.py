@@ -34,7 +34,7 @@ class Stats:
 
 
 class Ledger:
-    """Counts. Safe to use from any thread, and from a signal's handler; each call is atomic."""
+    """Counts. Each call is atomic for other threads; a signal's handler may see one half done."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

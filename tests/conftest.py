@@ -23,6 +23,7 @@ import trustme
 
 from amplitude_moloco.buffers import Buffer
 from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.sqlite import SqliteBuffer
 
 _PATIENCE = 10.0
 """Seconds after which a thread of a server has failed to end."""
@@ -210,7 +211,13 @@ class MakeBuffer(Protocol):
     def __call__(self, *, max_events: int = 10_000, max_bytes: int = 10_000_000) -> Buffer: ...
 
 
-@pytest.fixture(params=[pytest.param(_memory, id="memory")])
+def _sqlite(directory: Path, max_events: int, max_bytes: int) -> Buffer:
+    return SqliteBuffer(
+        directory / "moloco.db", target="t", max_events=max_events, max_bytes=max_bytes
+    )
+
+
+@pytest.fixture(params=[pytest.param(_memory, id="memory"), pytest.param(_sqlite, id="sqlite")])
 def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
     """Opens one empty buffer more, of each kind in turn; all are closed after the test."""
     numbers = count()

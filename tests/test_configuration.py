@@ -466,3 +466,10 @@ def test_a_misspelled_type_in_a_file_is_understood() -> None:
     with pytest.warns(UserWarning, match="MCM's name is PURCHASE"):
         destination = MolocoDestination.from_dict(settings)
     assert [sync.event_type.value for sync in destination.syncs] == ["PURCHASE"]
+
+
+@pytest.mark.parametrize("settings", [5, None, ["platform_id"]], ids=str)
+def test_settings_are_a_dict(settings: Any) -> None:
+    """What is no dict of settings at all is refused, too."""
+    with pytest.raises(ConfigurationError, match=r"^settings: found "):
+        MolocoDestination.from_dict(settings)

@@ -46,6 +46,7 @@ EVENT = {
             7,
             None,
         ],
+        "flags": [{"on": True}, {"on": False}, {"on": 0}, {"on": ""}, {"on": None}, {}],
     },
 }
 
@@ -144,6 +145,9 @@ def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
             "event_properties.products[].{id: variants[].sku}",
             [{"id": ["a1", "a2"]}, {"id": ["b1"]}, {"id": None}],
         ),
+        ("event_properties.flags[].on", [True, False, 0, ""]),
+        ("event_properties.flags[0].on > `0`", None),
+        ("`true` > `0`", None),
         ("user_id.{id: a, of: b.c}", None),
         ("user_id.{id: a}", None),
         ("event_properties.{a: total, a: count}", {"a": 0}),
@@ -258,3 +262,9 @@ def test_a_function_that_jmespath_does_not_have_is_refused(source: str) -> None:
     """A call that could never work is refused like any expression that can't work."""
     with pytest.raises(ConfigurationError, match="where: "):
         compile_expression(source, "where")
+
+
+def test_an_expression_without_end_is_refused() -> None:
+    """An expression that is nested too deeply to be read is refused like any other."""
+    with pytest.raises(ConfigurationError, match=r"^where: "):
+        compile_expression("(" * 5000, "where")

@@ -11,6 +11,7 @@ import pytest
 
 from amplitude_moloco.hooks import (
     Buried,
+    Degraded,
     Delivered,
     Dropped,
     Fact,
@@ -37,6 +38,7 @@ EXPIRED = Buried("HOME", "id-1", 9, "expired", None, "ReadTimeout")
 DROPPED = Dropped("HOME", "id-1", "full", BODY)
 OUTAGE = Paused("outage", 503, "try later")
 MISCONFIGURED = Paused("misconfigured", 401, "")
+DEGRADED = Degraded("the file is not there")
 THROTTLED = ThrottledIdentifier("5d41402a")
 FACTS: list[Fact] = [
     DELIVERED,
@@ -48,6 +50,7 @@ FACTS: list[Fact] = [
     OUTAGE,
     MISCONFIGURED,
     Resumed(),
+    DEGRADED,
     THROTTLED,
 ]
 
@@ -219,6 +222,11 @@ def test_threads_tell_each_posted_fact_once() -> None:
         ),
         (Resumed(), "WARNING", "MCM takes events again; what was kept is being sent"),
         (
+            DEGRADED,
+            "ERROR",
+            "Events wait in memory, since there is no other buffer: the file is not there",
+        ),
+        (
             THROTTLED,
             "WARNING",
             (
@@ -283,10 +291,10 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
     log = LogHook()
     for fact in FACTS:
         log(fact)
-        if not isinstance(fact, (Resumed, Paused, ThrottledIdentifier)):
+        if isinstance(fact, (Delivered, Retrying, Rejected, Buried, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 9  # of eight kinds of facts; a pause has two
+    assert len(messages) == 10  # of nine kinds of facts; a pause has two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 

@@ -336,3 +336,13 @@ def test_no_problem_of_an_item_holds_a_value() -> None:
     )
     assert len(told) == 5
     assert not any("¤" in f"{problem}{problem.code}" for problem in told)
+
+
+def test_the_currency_beside_a_price_helps_out() -> None:
+    """A Money object without a currency takes the one beside it, before the default."""
+    problems = Problems()
+    items = [{"id": "a", "price": {"amount": 1}, "currency": "USD"}]
+    assert read_items(problems, items, "EUR") == [
+        {"id": "a", "price": {"currency": "USD", "amount": 1}}
+    ]
+    assert problems == []

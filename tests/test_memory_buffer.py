@@ -22,6 +22,15 @@ def test_it_is_gone_with_the_process() -> None:
     assert MemoryBuffer().is_durable is False
 
 
+def test_a_claim_never_ends_by_itself() -> None:
+    """A claim can't outlive its sender here, and so lasts as long as it takes."""
+    buffer = MemoryBuffer()
+    assert buffer.put("id", "HOME", b"", NOW) is None
+    (entry,) = buffer.claim(1, NOW)
+    assert buffer.claim(1, NOW + 1_000_000) == []
+    assert buffer.ack(entry)
+
+
 def test_it_is_bounded_from_the_start() -> None:
     """Without settings there is room for 100,000 events."""
     buffer = MemoryBuffer()

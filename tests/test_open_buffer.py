@@ -17,9 +17,9 @@ def holds(buffer: Buffer, size: int, most: int = 10) -> int:
 @pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory://?"])
 def test_memory_is_a_buffer(url: str) -> None:
     """The scheme memory opens a buffer in memory, a new one each time."""
-    buffer = open_buffer(url)
+    buffer = open_buffer(url, target="t")
     assert isinstance(buffer, MemoryBuffer)
-    assert buffer is not open_buffer(url)
+    assert buffer is not open_buffer(url, target="t")
     assert holds(buffer, 1000) == 10
 
 
@@ -35,8 +35,8 @@ def test_memory_is_a_buffer(url: str) -> None:
 )
 def test_the_options_are_its_bounds(query: str, small: int, large: int) -> None:
     """The options in the URL bound the buffer."""
-    assert holds(open_buffer(f"memory://?{query}"), 10) == small
-    assert holds(open_buffer(f"memory://?{query}"), 100) == large
+    assert holds(open_buffer(f"memory://?{query}", target="t"), 10) == small
+    assert holds(open_buffer(f"memory://?{query}", target="t"), 100) == large
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_options_are_its_bounds(query: str, small: int, large: int) -> None:
 def test_another_url_is_refused(url: str) -> None:
     """What names no buffer is refused with what does."""
     with pytest.raises(ConfigurationError, match=r"^buffer: .*use 'memory://'"):
-        open_buffer(url)
+        open_buffer(url, target="t")
 
 
 @pytest.mark.parametrize(
@@ -80,5 +80,15 @@ def test_another_url_is_refused(url: str) -> None:
 )
 def test_another_option_is_refused(query: str) -> None:
     """An option that is unknown, or no whole number of at least 1, is refused."""
-    with pytest.raises(ConfigurationError, match="the options are max_events, max_bytes, each a"):
-        open_buffer(f"memory://?{query}")
+    with pytest.raises(
+        ConfigurationError, match="the options are max_events, max_bytes, the bounds"
+    ):
+        open_buffer(f"memory://?{query}", target="t")
+
+
+def test_a_password_is_not_repeated() -> None:
+    """The refusal of a URL with a login does not quote the login."""
+    with pytest.raises(ConfigurationError) as refused:
+        open_buffer("redis://user:secret@localhost", target="t")
+    assert "secret" not in str(refused.value)
+    assert "redis://localhost" in str(refused.value)

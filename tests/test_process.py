@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 import subprocess
@@ -119,7 +120,6 @@ for number in range(100):
     returned, output, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
     assert returned == code
     assert ids(sandbox) == [f"{number:03}" for number in range(100)]
-    assert len(sandbox.amplitude_events) == 100
     assert output == ""
     assert "moloco" not in errors.lower()
 
@@ -278,7 +278,12 @@ import concurrent.futures, multiprocessing
         + "        list(pool.map(work, range(4)))\n"
     )
     done = subprocess.run(
-        [sys.executable, str(main)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, str(main)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
     assert done.returncode == 0, done.stderr
     assert ids(sandbox) == ["0", "1", "2", "3"]

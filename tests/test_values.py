@@ -290,7 +290,7 @@ def test_a_timestamp_is_text_of_milliseconds(value: object, expected: str | None
 @pytest.mark.parametrize(
     ("value", "reason", "found"),
     [
-        (NOW + FIVE_MINUTES + 1, "in_future", "a time that is 300 seconds ahead"),
+        (NOW + FIVE_MINUTES + 1, "in_future", "a time that is 301 seconds ahead"),
         (NOW + 86_400_000, "in_future", "a time that is 86400 seconds ahead"),
         (10**10 - 1, "not_milliseconds", "a number that may be seconds"),
         (1_700_000_000, "not_milliseconds", "a number that may be seconds"),
@@ -357,10 +357,18 @@ def test_what_is_numeric_becomes_a_number(value: object, expected: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(12, "12"), ("12.0", "12"), (Decimal("1E+2"), "100"), (12.5, "12.5")]
+    ("value", "expected"),
+    [
+        (12, "12"),
+        ("12.0", "12"),
+        (Decimal("1E+2"), "100"),
+        (12.5, "12.5"),
+        ("9007199254740991", "9007199254740991"),
+        ("9007199254740992", "9007199254740992.0"),
+    ],
 )
 def test_a_number_is_written_the_short_way(value: object, expected: str) -> None:
-    """A whole amount that was text or decimal is written without a fraction."""
+    """A whole amount that was text or decimal has no fraction, as far as a float is exact."""
     assert repr(values.number(value)) == expected
 
 
@@ -417,6 +425,7 @@ def test_what_is_no_finite_number_is_refused(value: object, found: str) -> None:
         (Decimal(3), 3),
         (Level.TWO, 2),
         (float(2**31 - 1), 2**31 - 1),
+        ("-2147483648", -(2**31)),
     ],
     ids=repr,
 )
@@ -507,7 +516,9 @@ def test_64_levels_are_deep_enough() -> None:
     assert values.json_object(nested(64)) == nested(64)
     refused = refusal(values.json_object, nested(65))
     assert refused.reason == "too_big"
-    assert refused.fix == "use at most 10000 values, 1000000 characters, 64 levels"
+    assert refused.fix == (
+        "use at most 1000000 characters, each value counting for 100 more, and 64 levels"
+    )
 
 
 def test_an_object_that_holds_itself_is_refused() -> None:
@@ -524,10 +535,11 @@ def test_an_object_that_holds_itself_is_refused() -> None:
     ("fits", "too_big"),
     [
         ({"a": "x" * (1_000_000 - 101)}, {"a": "x" * (1_000_000 - 99)}),
+        ({"x" * 999_900: 1}, {"x" * 999_901: 1}),
         ({"a": [1] * 9_998}, {"a": [1] * 10_000}),
         ({str(i): None for i in range(10_000)}, {str(i): None for i in range(10_001)}),
     ],
-    ids=["characters", "list", "keys"],
+    ids=["characters", "characters of a key", "list", "keys"],
 )
 def test_a_megabyte_is_big_enough(fits: dict[str, Any], too_big: dict[str, Any]) -> None:
     """Each value takes 100 of the million characters that an object may have."""

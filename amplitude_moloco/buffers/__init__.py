@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from amplitude_moloco.errors import ConfigurationError
+
+_LOGIN = re.compile(r"//[^/]*@")  # of a URL that was meant for something else
 
 __all__ = ["Buffer", "BufferState", "DeadLetter", "Entry", "open_buffer"]
 
@@ -109,33 +112,47 @@ class Buffer(Protocol):
         ...
 
 
-def open_buffer(url: str) -> Buffer:
-    """Open the buffer that ``url`` names: ``memory://?max_events=100000&max_bytes=67108864``.
+def open_buffer(url: str, *, target: str) -> Buffer:
+    """Open the buffer that ``url`` names.
 
-    Raises ConfigurationError for an unknown scheme or option.
+    ``memory://``, with ``?max_events=100000&max_bytes=67108864``, or
+    ``sqlite:///absolute/path.db`` (``sqlite:relative.db``), with ``?max_events=…&max_bytes=…`` and
+    ``&synchronous=FULL``. A durable buffer takes only events for the ``target`` that it was made
+    for.
+
+    Raises ConfigurationError for another scheme, an unknown option, a file that can't be used.
     """
-    from amplitude_moloco.buffers.memory import MemoryBuffer  # it needs the names above
+    # They need the names above; and not every app needs SQLite.
+    from amplitude_moloco.buffers.memory import MemoryBuffer
+    from amplitude_moloco.buffers.sqlite import SqliteBuffer
 
-    refusal = ConfigurationError(f"buffer: {url!r} is no buffer; use 'memory://'")
+    refusal = ConfigurationError(
+        f"buffer: {_LOGIN.sub('//', url)!r} is no buffer; use 'memory://' or 'sqlite:///path/to/moloco.db'"
+    )
     try:
         parts = urlsplit(url)
     except ValueError:
         raise refusal from None
-    if parts.scheme != "memory" or parts.netloc or parts.path or parts.fragment:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.netloc or parts.fragment:
         raise refusal
-    return MemoryBuffer(**_whole_numbers(parts.query, ("max_events", "max_bytes")))
+    if parts.scheme == "memory" and not parts.path:
+        return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
+    if parts.scheme == "sqlite" and parts.path.strip("/"):
+        synchronous = options.pop("synchronous", "NORMAL").upper()
+        bounds = _whole_numbers(options, ("max_events", "max_bytes"), "synchronous")
+        return SqliteBuffer(unquote(parts.path), target=target, synchronous=synchronous, **bounds)
+    raise refusal
 
 
-def _whole_numbers(query: str, known: tuple[str, ...]) -> dict[str, int]:
-    options: dict[str, int] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *more: str) -> dict[str, int]:
+    for name, value in options.items():
         if name not in known or not value.isdecimal() or int(value) < 1:
             raise ConfigurationError(
-                f"buffer: {name}={value} can't be used; the options are {', '.join(known)}, each "
-                f"a whole number of at least 1"
+                f"buffer: {name}={value} can't be used; the options are "
+                f"{', '.join((*known, *more))}, the bounds whole numbers of at least 1"
             )
-        options[name] = int(value)
-    return options
+    return {name: int(value) for name, value in options.items()}
 
 
 BufferFactory = Callable[[], Buffer]

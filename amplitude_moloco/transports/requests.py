@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -10,6 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports import SendResult
@@ -19,6 +21,7 @@ from amplitude_moloco.transports.endpoint import Endpoint
 MAX_ANSWER_BYTES = 16 * 1024
 _MAX_MESSAGE = 300
 _CHUNK_BYTES = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RequestsTransport:
@@ -31,7 +34,7 @@ class RequestsTransport:
     Args:
         endpoint: Where to post, and the key.
         connections: How many threads may send at a time, each on a connection that is kept alive.
-        timeout_seconds: For connecting, and for the whole of an answer.
+        timeout_seconds: For connecting, and from the start to the end of the answer.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
 
     Raises:
@@ -68,7 +71,7 @@ class RequestsTransport:
         try:
             with self._post(body) as response:
                 answer = self._read(response)  # to its end, so that the connection can be kept
-        except (requests.RequestException, OSError) as fault:
+        except (requests.RequestException, HTTPError, OSError) as fault:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
         return SendResult(
@@ -83,7 +86,8 @@ class RequestsTransport:
     def _post(self, body: bytes) -> requests.Response:
         """Send, and once more at once where a kept-alive connection turns out to be closed.
 
-        Servers close them when they please, and then nothing of the request was taken.
+        Servers close them when they please. Should the request have been taken all the same, its id
+        makes the second one harmless.
         """
         try:
             return self._post_once(body)
@@ -122,7 +126,8 @@ class RequestsTransport:
         except (ValueError, LookupError, TypeError, RecursionError):
             message = None
         message = text if message is None else str(message)
-        return message.replace(self._api_key, "[key]")[:_MAX_MESSAGE]
+        message = message.replace(self._api_key, "[key]")[:_MAX_MESSAGE]
+        return _CONTROL.sub(" ", message)  # it goes into logs, a line each
 
 
 def _retry_after_seconds(value: str | None) -> float:

@@ -112,7 +112,7 @@ def _read_price(
             f"{name}.amount",
             price.get("amount"),
             f"{name}.currency",
-            price.get("currency"),
+            currency if price.get("currency") is None else price.get("currency"),
         )
     return read_money(problems, *fields_and_values, default_currency=default_currency)
 

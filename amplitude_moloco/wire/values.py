@@ -143,7 +143,7 @@ def timestamp(now_millis: int, value: object) -> str | None:
     if ahead_millis > MAX_CLOCK_SKEW_MILLIS:
         raise Unusable(
             "in_future",
-            f"a time that is {ahead_millis // 1000} seconds ahead",
+            f"a time that is {-(-ahead_millis // 1000)} seconds ahead",
             "use the time at which it happened; up to five minutes are taken for clock skew",
         )
     return str(millis if ahead_millis <= 0 else now_millis)
@@ -255,7 +255,8 @@ class _JsonCopy:
             raise Unusable(
                 "too_big",
                 "an object that is too big, too deep or holds itself",
-                f"use at most {MAX_VALUES} values, {MAX_SIZE} characters, {MAX_DEPTH} levels",
+                f"use at most {MAX_SIZE} characters, each value counting for "
+                f"{MAX_SIZE // MAX_VALUES} more, and {MAX_DEPTH} levels",
             )
 
 

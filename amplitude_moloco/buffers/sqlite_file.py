@@ -1,0 +1,392 @@
+"""The file of a SqliteBuffer: its schema, and how it is opened, checked, set aside and shared.
+
+Beside the file ``NAME`` lies ``NAME-lock``. Whoever has the buffer open holds a shared lock on it
+(``flock``); whoever opens the buffer tries for the exclusive one. Who gets that has the file for
+itself: only then is it migrated, checked, and set aside if it is corrupt.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from amplitude_moloco.buffers.sqlite_schema import APPLICATION_ID, MIGRATIONS, RECOUNT
+from amplitude_moloco.errors import ConfigurationError
+
+logger = logging.getLogger("amplitude_moloco")
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.0005
+_CALLS_PER_LOOK = 64
+_CALLS_PER_CHECKPOINT = 256
+_CHECKPOINT_MILLISECONDS = 20
+_WAL_BYTES = 4 * 1024**2
+"""The WAL's usual length. After a checkpoint SQLite writes it anew from its start, ..."""
+_LONG_WAL_BYTES = 16 * 1024**2
+"""... unless others write all the time, or read: then the checkpoint keeps the writers out."""
+_MAX_WAL_BYTES = 256 * 1024**2
+_RESERVED_BYTES = 64 * 1024**2
+"""What new events leave free on the disk, so that those that are stored can be settled."""
+
+
+class SqliteFile:
+    """One connection, guarded by one lock, shared by all threads, and closed during a fork.
+
+    A connection can't be taken through a fork, not even unused: in the child, a *new* one to the
+    same file would believe to hold the locks of the inherited one, and as soon as the parent
+    closes its own, what the child writes is lost.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        target: str,
+        synchronous: str = "NORMAL",
+        patience_seconds: float = 3.0,
+        check_seconds: float = 1.0,
+    ) -> None:
+        self.is_cramped = False  # whether the disk has too little room for anything new
+        self._path = path
+        self._wal = Path(f"{path}-wal")
+        self._synchronous = synchronous
+        self._patience_seconds = patience_seconds
+        self._check_seconds = check_seconds
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._calls = 0
+        self._db: sqlite3.Connection | None = None
+        try:
+            with ExitStack() as leave:
+                _make_directory(path.parent)
+                self._gate = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
+                leave.callback(os.close, self._gate)
+                self._db = self._open(target)
+                self._leave = leave.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(_complaint(path, error)) from error
+        self._look(self._db)
+        with _registry_lock:
+            _registry.add(self)
+
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if self._pid != getpid():  # forked by C code, without the hooks below
+            _inherited.append(self._db)  # to free it would be to close it
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether another process opened it, and forked: then it is of no use here."""
+        return self._pid != os.getpid()
+
+    def call(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        gone: T,
+        wait_seconds: float | None = None,
+    ) -> T:
+        """Do ``work`` alone among the threads, and anew while another process has SQLite's lock.
+
+        Waits so long at most, or as long as the file has patience, then raises sqlite3.Error, as
+        on other trouble. Returns ``gone`` if the file was closed or is inherited. SQLite's own
+        waiting is not used: it is unfair, and would keep the other threads out meanwhile.
+        """
+        deadline = time.monotonic() + (
+            self._patience_seconds if wait_seconds is None else wait_seconds
+        )
+        while not self.is_inherited:
+            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise sqlite3.OperationalError("database is locked by another thread")
+            try:
+                if self._closed.is_set():
+                    break
+                self._db = self._db or self._connect()
+                result = work(self._db)
+            except Exception as error:
+                self._note(error)
+                if not is_locked(error) or time.monotonic() >= deadline:
+                    raise
+            else:
+                self._calls += 1
+                if self._calls % _CALLS_PER_LOOK == 0:
+                    self._look(self._db)
+                return result
+            finally:
+                if self._db and self._db.in_transaction:
+                    self._db.rollback()
+                self._lock.release()
+            self._closed.wait(_POLL_SECONDS)
+        return gone
+
+    def close(self) -> None:
+        """Begin nothing new, and close the connection once the others are done with it."""
+        if not self.is_inherited:
+            self._closed.set()
+            if self._lock.acquire(timeout=self._patience_seconds):
+                self._disconnect()
+                self._leave.close()
+                self._lock.release()
+
+    def before_fork(self) -> bool:
+        """Close the connection, and keep the lock; False if it can't be had."""
+        if self.is_inherited or not self._lock.acquire(timeout=self._patience_seconds):
+            return False
+        self._disconnect()
+        return True
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Free the lock. In the parent, the next call connects anew; in the child, none does."""
+        if is_child:
+            self._leave.close()
+        self._lock.release()
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open(self, target: str) -> sqlite3.Connection:
+        is_alone = self._pass_gate()
+        try:
+            try:
+                return self._prepare(target, is_alone=is_alone)
+            except Exception as error:
+                if not is_corrupt(error):
+                    raise
+                if not is_alone:
+                    raise ConfigurationError(
+                        f"buffer: {self._path} is corrupt ({error}), and in use; stop whatever "
+                        f"uses it, and the next start sets it aside"
+                    ) from error
+                damage = error
+            aside = _set_aside(self._path)
+            logger.error(
+                "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started: "
+                "the events in it are not sent.",
+                *(self._path, damage, aside),
+            )
+            return self._prepare(target, is_alone=True)
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_SH)
+
+    def _pass_gate(self) -> bool:
+        """Wait until nobody else is about to open the file. True if nobody has it open, either."""
+        deadline = time.monotonic() + 10 * self._patience_seconds  # they may have to check it
+        while time.monotonic() < deadline:
+            for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+                with suppress(BlockingIOError):
+                    fcntl.flock(self._gate, kind | fcntl.LOCK_NB)
+                    return kind == fcntl.LOCK_EX
+            self._closed.wait(_POLL_SECONDS)
+        raise sqlite3.OperationalError("locked by another process that opens it")
+
+    def _prepare(self, target: str, *, is_alone: bool) -> sqlite3.Connection:
+        """Connect to the file, made new where there is none, and see that it is as it must be."""
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+        db = self._connect(self._patience_seconds)
+        try:
+            self._migrate(db, is_alone=is_alone)
+            db.execute(
+                "INSERT INTO totals (target) SELECT ? WHERE NOT EXISTS (SELECT * FROM totals)",
+                (target,),
+            )
+            found = _read(db, "SELECT target FROM totals")
+            if found != target:
+                raise ConfigurationError(
+                    f"buffer: {self._path} holds events for {found!r}, not for {target!r}; give "
+                    f"each target a file of its own"
+                )
+            if is_alone:
+                self._check(db)
+            db.execute("PRAGMA busy_timeout = 0")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _migrate(self, db: sqlite3.Connection, *, is_alone: bool) -> None:
+        version: int = _read(db, "PRAGMA user_version")
+        application_id = _read(db, "PRAGMA application_id")
+        is_new = not (version or application_id or _read(db, "SELECT count(*) FROM sqlite_master"))
+        if not is_new and application_id != APPLICATION_ID:
+            raise ConfigurationError(
+                f"buffer: {self._path} is another application's SQLite file; use another path"
+            )
+        if version > len(MIGRATIONS) or (version < len(MIGRATIONS) and not is_alone):
+            raise ConfigurationError(
+                f"buffer: {self._path} has version {version} of the schema, this release uses "
+                f"{len(MIGRATIONS)}; stop the other release first, or use another path"
+            )
+        if is_new:
+            self._path.chmod(0o600)  # whoever made it
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never
+        db.execute("PRAGMA journal_mode = WAL")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            db.executescript(
+                f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
+                f"PRAGMA user_version = {number}; COMMIT"
+            )
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        """Check and recount, as far as the time goes; one that is suspect, to the end."""
+        is_suspect = os.fstat(self._gate).st_size > 0
+        deadline = time.monotonic() + self._check_seconds
+        db.set_progress_handler(lambda: not is_suspect and time.monotonic() > deadline, 10_000)
+        try:
+            found = _read(db, f"PRAGMA {'integrity' if is_suspect else 'quick'}_check(1)")
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            db.execute(RECOUNT)
+        except sqlite3.OperationalError as error:
+            if str(error) != "interrupted":
+                raise
+            logger.info("The buffer %s is too large to be checked at each start", self._path)
+        finally:
+            db.set_progress_handler(None, 0)
+        os.ftruncate(self._gate, 0)
+
+    # -- the connection ----------------------------------------------------------------------------
+
+    def _connect(self, busy_seconds: float = 0.0) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode=rw",  # where the file is gone, it stays so
+            uri=True,
+            timeout=busy_seconds,
+            isolation_level=None,  # begin and commit are our own
+            check_same_thread=False,
+        )
+        # One damaged id among many must not keep the others from being read.
+        db.text_factory = partial(str, encoding="utf-8", errors="replace")
+        try:
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def _look(self, db: sqlite3.Connection) -> None:
+        """Keep the WAL short, and see how much room there is.
+
+        SQLite's own checkpoints are not used. They let the others write on: where several
+        processes do so all the time, no checkpoint ever catches up, and the WAL never ends.
+        """
+        try:
+            wal_bytes = self._wal.stat().st_size
+            is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
+            if is_overdue or (wal_bytes > _WAL_BYTES and self._calls >= _CALLS_PER_CHECKPOINT):
+                self._calls = 0
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            if is_overdue:
+                db.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MILLISECONDS}")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                db.execute("PRAGMA busy_timeout = 0")
+            disk = os.fstatvfs(self._gate)
+            needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
+            is_disk_full = disk.f_bavail * disk.f_frsize < needed
+            self.is_cramped = is_disk_full or self._wal.stat().st_size > _MAX_WAL_BYTES
+        except (OSError, sqlite3.Error):
+            self.is_cramped = True
+
+    def _note(self, error: Exception) -> None:
+        """Leave word for the next start that the file must be checked to its end."""
+        if is_corrupt(error):
+            with suppress(OSError):
+                os.pwrite(self._gate, b"suspect", 0)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or, as ``call`` sees to, nothing.
+
+    It takes SQLite's lock at once, so that it can't be refused half-way.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    yield
+    db.execute("COMMIT")
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another process, or thread, has the lock. Python 3.10 tells no error codes."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Whether the file is damaged, or no file of SQLite's: all else has a class of its own.
+
+    Where the damage is in the schema, Python may fail to decode the message that quotes it.
+    """
+    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    if is_locked(error):
+        return f"buffer: {path} is kept locked by another process; end what has it open"
+    return (
+        f"buffer: {path} can't be used: {error}; it must be a file on a local disk that this "
+        f"process may write to, in a directory that it may write to"
+    )
+
+
+def _make_directory(directory: Path) -> None:
+    for missing in reversed(
+        [each for each in (directory, *directory.parents) if not each.exists()]
+    ):
+        missing.mkdir(0o700, exist_ok=True)
+
+
+def _set_aside(path: Path) -> Path:
+    now = int(time.time())
+    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).exists():
+        now += 1
+    path.rename(aside)  # first: without it, what is left of its WAL would be thrown away
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside
+
+
+def _read(db: sqlite3.Connection, query: str) -> Any:
+    """The one value that a query or a PRAGMA answers."""
+    return db.execute(query).fetchone()[0]
+
+
+# -- forks -----------------------------------------------------------------------------------------
+
+_registry: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+_registry_lock = threading.RLock()  # held from before each fork until after it
+_held: list[SqliteFile] = []
+_inherited: list[object] = []
+
+
+def _before_fork() -> None:
+    _registry_lock.acquire()
+    _held.extend(file for file in _registry if file.before_fork())
+
+
+def _after_fork(*, is_child: bool) -> None:
+    while _held:
+        _held.pop().after_fork(is_child=is_child)
+    _registry_lock.release()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=partial(_after_fork, is_child=False),
+    after_in_child=partial(_after_fork, is_child=True),
+)

@@ -1,0 +1,51 @@
+"""What is in the file of a SqliteBuffer. Nothing in it needs a SQLite newer than 3.9 (2015)."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x4D4F4C42  # "MOLB"
+MIGRATIONS = (
+    """
+    -- Kept by triggers, in the transaction of the change, so that nobody has to count rows.
+    CREATE TABLE totals (
+        target TEXT NOT NULL, last_key INTEGER NOT NULL DEFAULT 0,
+        events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE events (
+        key INTEGER PRIMARY KEY,
+        due REAL NOT NULL,  -- 0 while new; then the end of the lease, or the next attempt
+        token INTEGER NOT NULL,  -- another one with each claim and each return
+        attempts INTEGER NOT NULL, strikes INTEGER NOT NULL, accepted_at REAL NOT NULL,
+        id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    );
+    CREATE INDEX events_due ON events (due);
+    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND due > 0;
+    CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
+        UPDATE totals SET
+            events = events + 1, bytes = bytes + length(NEW.body), last_key = NEW.key;
+    END;
+    CREATE TRIGGER event_out AFTER DELETE ON events BEGIN
+        UPDATE totals SET events = events - 1, bytes = bytes - length(OLD.body);
+    END;
+    CREATE TABLE dead_letters (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        key INTEGER NOT NULL, attempts INTEGER NOT NULL, strikes INTEGER NOT NULL,
+        accepted_at REAL NOT NULL, buried_at REAL NOT NULL, status INTEGER, reason TEXT NOT NULL,
+        message TEXT NOT NULL, id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    );
+    CREATE TRIGGER dead_in AFTER INSERT ON dead_letters BEGIN
+        UPDATE totals SET dead = dead + 1, dead_bytes = dead_bytes + length(NEW.body);
+    END;
+    CREATE TRIGGER dead_out AFTER DELETE ON dead_letters BEGIN
+        UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - length(OLD.body);
+    END;
+    """,
+)
+"""How each version of the schema becomes the next, the first out of nothing. Only appended to."""
+
+RECOUNT = """UPDATE totals SET
+    last_key = max(last_key, (SELECT coalesce(max(key), 0) FROM events)),
+    events = (SELECT count(*) FROM events),
+    bytes = (SELECT coalesce(sum(length(body)), 0) FROM events),
+    dead = (SELECT count(*) FROM dead_letters),
+    dead_bytes = (SELECT coalesce(sum(length(body)), 0) FROM dead_letters)"""

@@ -1,0 +1,95 @@
+"""A long outage with a durable buffer: a million events come in, and go out when MCM is back.
+
+    python benchmarks/backlog.py [--events 1000000]
+
+Prints what ``track()`` costs at the beginning and at the end of the outage, how the memory grows,
+how fast the backlog drains, and whether every event arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from amplitude import BaseEvent
+from server import Server
+
+from amplitude_moloco import BreakerSettings, MolocoDestination, Sync
+
+_PART = 10_000
+
+
+def resident_megabytes() -> float:
+    """The memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def event(number: int) -> BaseEvent:
+    """An event with a little of everything."""
+    return BaseEvent(
+        "Product Viewed",
+        user_id=f"user-{number}",
+        device_id="device-1",
+        insert_id=f"event-{number}",
+        time=1_700_000_000_000,
+        event_properties={"id": "a", "price": 10.25, "currency": "USD"},
+    )
+
+
+def track(destination: MolocoDestination, first: int, count: int) -> float:
+    """The mean microseconds of the destination's own work, over so many events."""
+    events = [event(number) for number in range(first, first + count)]
+    started = time.perf_counter()
+    for each in events:
+        destination.execute(each)
+    return (time.perf_counter() - started) / count * 1e6
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    total = parser.parse_args().events
+    with tempfile.TemporaryDirectory() as directory, Server() as server:
+        server.set("status", 503)
+        destination = MolocoDestination(
+            "key",
+            "SHOP",
+            [Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping={"items": _ITEMS})],
+            base_url=server.url,
+            channel_type="SITE",
+            buffer=f"sqlite://{directory}/moloco.db",
+            breaker=BreakerSettings(then_seconds=5),
+        )
+        track(destination, total, _PART)  # warms up, and opens the circuit
+        gc.collect()
+        before = resident_megabytes()
+        costs = [track(destination, first, _PART) for first in range(0, total, _PART)]
+        gc.collect()
+        after = resident_megabytes()
+        print(f"track(): first {_PART} {costs[0]:.1f} us, last {costs[-1]:.1f} us each,", end=" ")
+        print(f"ratio {costs[-1] / costs[0]:.2f}")
+        print(f"memory: {before:.1f} MB before, {after:.1f} MB with {total} events in the file")
+
+        server.set("status", 200)
+        started = time.perf_counter()
+        while destination.stats().buffered:
+            time.sleep(0.5)
+        seconds = time.perf_counter() - started
+        stats = destination.stats()
+        print(f"drained in {seconds:.0f} s, {stats.delivered / seconds:.0f} events/s;", end=" ")
+        print(f"memory {resident_megabytes():.1f} MB")
+        print(f"accepted {stats.accepted}, delivered {stats.delivered}, taken {server.taken}")
+    os._exit(0)
+
+
+_ITEMS = "[event_properties.{id: id, price: price, currency: currency}]"
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Long outages, in simulated time: the whole engine but its threads, with a clock that is moved."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amplitude_moloco.breaker import CircuitBreaker
+from amplitude_moloco.buffers import Buffer
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.sqlite import SqliteBuffer
+from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.dispatcher import Dispatcher
+from amplitude_moloco.hooks import Buried, Delivered, Fact, Hooks, Paused, Resumed
+from amplitude_moloco.pacing import Pacer
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Ledger
+from amplitude_moloco.transports import SendResult
+
+HOUR = 3600.0
+START = 1_700_000_000.0
+MakeBuffer = Callable[[], Buffer]
+
+
+class NoThreads(threading.Thread):
+    """A thread that can't be started: here the test does the senders' work."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+class World:
+    """An engine, MCM, and the time."""
+
+    def __init__(
+        self, buffer: Buffer, answer: Callable[[float], int], retry: RetrySchedule | None = None
+    ) -> None:
+        self.now = START
+        self.answer = answer
+        self.requests: list[tuple[float, bytes]] = []
+        self.facts: list[Fact] = []
+        self.buffer = buffer
+        self.ledger = Ledger()
+        breaker, pacer = CircuitBreaker(monotonic=self.clock), Pacer(monotonic=self.clock)
+        hooks = Hooks([self.facts.append])
+        delivery = Delivery(
+            buffer,
+            self,
+            breaker=breaker,
+            pacer=pacer,
+            retry=retry or RetrySchedule(random=lambda: 0.5),
+            ledger=self.ledger,
+            hooks=hooks,
+            wall=self.clock,
+        )
+        self.dispatcher = Dispatcher(
+            buffer,
+            delivery,
+            breaker=breaker,
+            pacer=pacer,
+            ledger=self.ledger,
+            hooks=hooks,
+            senders=16,
+            flush_queue_size=1,
+            flush_interval_seconds=1,
+            wall=self.clock,
+            monotonic=self.clock,
+            thread=NoThreads,
+            wait=self.wait,
+        )
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        assert seconds is not None
+        self.now += seconds
+
+    def send(self, body: bytes) -> SendResult:
+        self.requests.append((self.now - START, body))
+        self.now += 0.01
+        return SendResult(self.answer(self.now - START))
+
+    def close(self) -> None: ...
+
+    def put(self, *ids: str) -> None:
+        for id in ids:
+            self.dispatcher.put(id, "HOME", id.encode())
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.dispatcher.send_due()
+            self.now += step
+
+    def told(self, kind: type[Fact]) -> list[Fact]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBuffer:
+    """Opens a buffer of each kind."""
+    if request.param == "memory":
+        return MemoryBuffer
+    return lambda: SqliteBuffer(tmp_path / "moloco.db", target="t")
+
+
+def test_72_hours_of_outage_cost_time_and_no_event(make_buffer: MakeBuffer) -> None:
+    """After three days of 503 every event arrives, and MCM was asked hardly more than by probes."""
+    world = World(make_buffer(), lambda at: 503 if at < 72 * HOUR else 200)
+    old = [f"old {number:03}" for number in range(300)]
+    world.put(*old)
+    world.pass_time(72 * HOUR, step=20)
+    probes = 5 + 72 * 4
+    assert len(world.requests) <= 6 + probes + 1
+    assert (world.told(Delivered), world.told(Buried)) == ([], [])
+    world.put("new")
+    world.pass_time(0.5 * HOUR)
+    assert world.ledger.snapshot().delivered == 301
+    assert len(world.told(Paused)) == len(world.told(Resumed)) == 1
+    # Its own share of each batch: the new one does not wait for the whole backlog.
+    delivered = [fact.id for fact in world.told(Delivered) if isinstance(fact, Delivered)]
+    assert delivered.index("new") < 20
+    # The oldest first, but for the share of the new ones.
+    firsts = [id for id in delivered if id != "new"][:100]
+    assert sum(id < "old 120" for id in firsts) >= 70
+    # With a ramp: ten a second at first.
+    back = next(at for at, _ in world.requests if at > 72 * HOUR)
+    assert sum(back <= at < back + 1 for at, _ in world.requests) <= 40
+    world.buffer.close()
+
+
+def test_a_wrong_key_for_a_week_costs_no_event(make_buffer: MakeBuffer) -> None:
+    """However long the key is wrong nothing is given up, and few requests are made."""
+    world = World(
+        make_buffer(),
+        lambda at: 401 if at < 168 * HOUR else 200,
+        RetrySchedule(max_attempts=1, max_age_seconds=HOUR),
+    )
+    world.put(*map(str, range(50)))
+    world.pass_time(168 * HOUR, step=30)
+    assert len(world.requests) <= 1 + 5 + 168 * 4 + 1
+    world.pass_time(HOUR)
+    assert world.ledger.snapshot().delivered == 50
+    world.buffer.close()
+
+
+def test_too_old_an_event_expires_when_it_fails(make_buffer: MakeBuffer) -> None:
+    """What is older than seven days when it fails again is a dead letter, and can be resent."""
+    world = World(make_buffer(), lambda at: 503 if at < 200 * HOUR else 200)
+    world.put("a")
+    world.pass_time(200 * HOUR, step=60)
+    (buried,) = world.told(Buried)
+    assert isinstance(buried, Buried)
+    assert buried.reason == "expired"
+    assert world.buffer.resend(None, world.now) == 1
+    world.ledger.stored()
+    world.pass_time(HOUR)
+    assert world.ledger.snapshot().delivered == 1
+    world.buffer.close()
+
+
+def test_a_server_that_flaps_gets_everything(make_buffer: MakeBuffer) -> None:
+    """A server that fails every other minute gets every event, though the circuit opens often."""
+    world = World(make_buffer(), lambda at: 500 if int(at) // 60 % 2 else 200)
+    for number in range(200):
+        world.put(str(number))
+        world.pass_time(5)
+    world.pass_time(5 * HOUR)
+    assert world.ledger.snapshot().delivered == 200
+    assert world.told(Buried) == []
+    world.buffer.close()
+
+
+def test_one_failure_in_a_hundred_pauses_nothing(make_buffer: MakeBuffer) -> None:
+    """With 1 % of random 500s at load the circuit never opens, and every event arrives."""
+    count = iter(range(10**9))
+    world = World(make_buffer(), lambda at: 500 if next(count) % 100 == 7 else 200)
+    for number in range(2000):
+        world.put(str(number))
+    world.pass_time(HOUR)
+    assert world.ledger.snapshot().delivered == 2000
+    assert world.told(Paused) == []
+    world.buffer.close()
+
+
+def test_one_poisoned_event_is_exhausted_while_the_others_pass(make_buffer: MakeBuffer) -> None:
+    """An event that always fails is given up after ten failures; the others are not held up."""
+    world = World(make_buffer(), lambda at: 500 if world.requests[-1][1] == b"poison" else 200)
+    world.put("poison")
+    for number in range(2000):
+        world.put(str(number))
+        world.pass_time(6)
+    assert world.ledger.snapshot().delivered == 2000
+    assert world.ledger.snapshot().buried == {"exhausted": 1}
+    assert world.told(Paused) == []
+    world.buffer.close()
