@@ -11,33 +11,29 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amplitude import BaseEvent, Config, DestinationPlugin
 
-from amplitude_moloco import process
-from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
-from amplitude_moloco.buffers import Buffer, BufferFactory, DeadLetter, open_buffer
+from amplitude_moloco import process, settings
+from amplitude_moloco.breaker import BreakerSettings
+from amplitude_moloco.buffers import BufferFactory, DeadLetter, open_buffer
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.conversion import Conversion, Converter
-from amplitude_moloco.delivery import Delivery
-from amplitude_moloco.dispatcher import Dispatcher
-from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.hooks import Degraded, Hook, Hooks, Rejected
-from amplitude_moloco.identifiers import fingerprint_of_body, hash_identifier
-from amplitude_moloco.pacing import Pacer
-from amplitude_moloco.retry import RetrySchedule, is_positive
-from amplitude_moloco.stats import Ledger, Stats
+from amplitude_moloco.engine import Engine, EngineSettings
+from amplitude_moloco.hooks import Degraded, Hook, Rejected
+from amplitude_moloco.identifiers import fingerprint_of_body
+from amplitude_moloco.retry import RetrySchedule
+from amplitude_moloco.stats import Stats
 from amplitude_moloco.sync import Sync, read_channel_type
-from amplitude_moloco.transports import Transport, TransportFactory
+from amplitude_moloco.transports import TransportFactory
 from amplitude_moloco.transports.endpoint import endpoint
 from amplitude_moloco.transports.requests import RequestsTransport
 from amplitude_moloco.wire import ChannelType, Problem
 from amplitude_moloco.wire.language import iso_639_1
-from amplitude_moloco.wire.vocabulary import CURRENCIES
 
 API_KEY_VARIABLE = "MOLOCO_API_KEY"
 
@@ -107,13 +103,13 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
     ) -> None:
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
-        self._syncs = _checked_syncs(syncs)
+        self._syncs = settings.syncs_of(syncs)
         self._converter = Converter(
             self._syncs,
             channel_type=read_channel_type(channel_type, "channel_type"),
-            default_currency=_checked_currency(default_currency),
-            include_user_properties=_checked_names(include_user_properties),
-            hash_identifier=_hasher(hash_identifiers),
+            default_currency=settings.currency_of(default_currency),
+            include_user_properties=settings.names_of(include_user_properties),
+            hash_identifier=settings.hash_of(hash_identifiers),
         )
         self._endpoint = endpoint(
             api_key=os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key,
@@ -121,46 +117,45 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             platform_name=platform_name,
             base_url=base_url,
         )
-        for name, value in (
-            ("flush_queue_size", flush_queue_size),
-            ("flush_interval_millis", flush_interval_millis),
-            ("connections", connections),
-            ("timeout_seconds", timeout_seconds),
-            ("shutdown_timeout_seconds", shutdown_timeout_seconds),
-        ):
-            _check_positive(name, value)
-        self._hooks = tuple(hooks)
-        self._flush_queue_size = flush_queue_size
-        self._flush_interval_seconds = flush_interval_millis / 1000
-        self._connections = connections
-        self._shutdown_timeout_seconds = shutdown_timeout_seconds
-        self._retry = retry or RetrySchedule()
-        self._breaker_settings = breaker or BreakerSettings()
-        self._max_requests_per_second = max_requests_per_second
+        self._shutdown_timeout_seconds = settings.number(
+            "shutdown_timeout_seconds", shutdown_timeout_seconds
+        )
         self._open_buffer: BufferFactory = (
             partial(open_buffer, buffer, target=self._endpoint.url)
             if isinstance(buffer, str)
             else buffer
         )
-        self._open_transport = transport or partial(
-            RequestsTransport,
-            self._endpoint,
-            connections=connections,
-            timeout_seconds=timeout_seconds,
-            ca_bundle=ca_bundle,
+        self._engines = EngineSettings(
+            open_transport=transport
+            or partial(
+                RequestsTransport,
+                self._endpoint,
+                connections=settings.whole_number("connections", connections),
+                timeout_seconds=settings.number("timeout_seconds", timeout_seconds),
+                ca_bundle=ca_bundle,
+            ),
+            identify=fingerprint_of_body,
+            hooks=tuple(hooks),
+            retry=retry or RetrySchedule(),
+            breaker=breaker or BreakerSettings(),
+            max_requests_per_second=max_requests_per_second,
+            connections=settings.whole_number("connections", connections),
+            flush_queue_size=settings.whole_number("flush_queue_size", flush_queue_size),
+            flush_interval_seconds=settings.number("flush_interval_millis", flush_interval_millis)
+            / 1000,
         )
         iso_639_1("en")  # reads its tables now, so that no event waits for them
-        self._engine = self._start_afresh(self._open_buffer())
+        self._engine = self._engines.build(self._open_buffer())
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         process.call_in_forked_child(self._after_fork)
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], **more: Any) -> MolocoDestination:
+    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
         """A destination from plain data, as JSON has it; see :meth:`from_file`."""
         from amplitude_moloco.configuration import arguments_of  # most apps have no use for it
 
-        return cls(**arguments_of(settings), **more)
+        return cls(**arguments_of(data), **more)
 
     @classmethod
     def from_file(cls, path: str | Path, **more: Any) -> MolocoDestination:
@@ -261,9 +256,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         logged. Calling it again does nothing. For a destination that was removed from its client;
         where it was not, the SDK calls ``shutdown()``, and the interpreter's end this.
         """
-        engine = self._current()
-        engine.dispatcher.close(self._shutdown_timeout_seconds)
-        engine.transport.close()
+        if self._engine.pid == os.getpid():  # a child that has tracked nothing has nothing to close
+            self._engine.close(self._shutdown_timeout_seconds)
 
     def shutdown(self) -> None:
         """Close this destination, and the plugins that were added to it. Called by the SDK."""
@@ -277,7 +271,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             return []
         return self._converter.convert(event, int(time.time() * 1000))
 
-    def _current(self) -> _Engine:
+    def _current(self) -> Engine:
         """This process's engine.
 
         A forked child has no threads, and must not send what is its parent's: it starts afresh, and
@@ -287,57 +281,18 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             self._engine = self._start_in_child()
         return self._engine
 
-    def _start_in_child(self) -> _Engine:
+    def _start_in_child(self) -> Engine:
         """In the middle of ``track()``: a buffer that can't be opened must not raise into it."""
         try:
-            return self._start_afresh(self._open_buffer())
+            return self._engines.build(self._open_buffer())
         except Exception as error:
-            engine = self._start_afresh(MemoryBuffer())
+            engine = self._engines.build(MemoryBuffer())
             engine.dispatcher.post(Degraded(str(error)))
             return engine
 
     def _after_fork(self) -> None:
         for timeline in self._timelines:
             process.renew_locks(timeline)
-
-    def _start_afresh(self, buffer: Buffer) -> _Engine:
-        transport = self._open_transport()
-        ledger, hooks = Ledger(), Hooks(self._hooks)
-        breaker = CircuitBreaker(self._breaker_settings)
-        pacer = Pacer(self._max_requests_per_second)
-        delivery = Delivery(
-            buffer,
-            transport,
-            breaker=breaker,
-            pacer=pacer,
-            retry=self._retry,
-            ledger=ledger,
-            hooks=hooks,
-            identify=fingerprint_of_body,
-        )
-        dispatcher = Dispatcher(
-            buffer,
-            delivery,
-            breaker=breaker,
-            pacer=pacer,
-            ledger=ledger,
-            hooks=hooks,
-            senders=self._connections,
-            flush_queue_size=self._flush_queue_size,
-            flush_interval_seconds=self._flush_interval_seconds,
-        )
-        return _Engine(os.getpid(), buffer, transport, ledger, dispatcher)
-
-
-@dataclass(frozen=True)
-class _Engine:
-    """What belongs to one process."""
-
-    pid: int
-    buffer: Buffer
-    transport: Transport
-    ledger: Ledger
-    dispatcher: Dispatcher
 
 
 def _rejected(event: BaseEvent, conversion: Conversion) -> Rejected:
@@ -353,52 +308,3 @@ def _failed(error: Exception) -> Rejected:
         "mend the plugins that were added to this destination",
     )
     return Rejected("", None, "", (problem,))
-
-
-def _checked_syncs(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
-    checked = tuple(syncs)
-    if not checked or not all(isinstance(sync, Sync) for sync in checked):
-        raise ConfigurationError(
-            "syncs: without a Sync nothing would be sent; use a list of Sync(…), or "
-            "ecommerce_syncs()"
-        )
-    return checked
-
-
-def _checked_currency(currency: str | None) -> str | None:
-    if currency is None or currency in CURRENCIES:
-        return currency
-    raise ConfigurationError(
-        f"default_currency: {currency!r} is none of MCM's; use one of "
-        f"{', '.join(sorted(CURRENCIES))}"
-    )
-
-
-def _checked_names(names: bool | Collection[str]) -> bool | Collection[str]:
-    if isinstance(names, bool):
-        return names
-    is_list = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
-    if not is_list or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(
-            "include_user_properties: use True, False, or a list of the names to send"
-        )
-    return frozenset(names)
-
-
-def _hasher(setting: bool | Mapping[str, str] | None) -> partial[str] | None:
-    if setting is None or setting is False:
-        return None
-    if setting is True:
-        return partial(hash_identifier)
-    if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
-        salt = setting["salt"]
-        if isinstance(salt, str) and salt:
-            return partial(hash_identifier, salt=salt)
-    raise ConfigurationError(
-        'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
-    )
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not is_positive(value):
-        raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

@@ -84,7 +84,7 @@ class Dispatcher:
         self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
         self._fresh = 0  # events put since the last claim
         self._staged: deque[Entry] = deque()  # claimed, and not yet taken by a sender
-        self._sending = 0  # taken by a sender, and not yet settled
+        self._sending: set[Entry] = set()  # taken by a sender, and not yet settled and told
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
@@ -145,8 +145,7 @@ class Dispatcher:
         """
         self._claim()
         while self._staged:
-            self._sending += 1
-            self._send(self._staged.popleft(), leaves_no_watch=False)
+            self._send(self._take_staged(), leaves_no_watch=False)
 
     def close(self, timeout_seconds: float) -> int:
         """Send what can be sent in time, then end the threads. Returns how many events are lost.
@@ -189,8 +188,7 @@ class Dispatcher:
         with self._lock:
             while not self._is_stopped:
                 if self._staged:
-                    self._sending += 1
-                    return partial(self._send, self._staged.popleft(), self._leaves_no_watch())
+                    return partial(self._send, self._take_staged(), self._leaves_no_watch())
                 if self._has_timekeeper:
                     self._idle += 1
                     self._wait(self._work, None)
@@ -243,7 +241,7 @@ class Dispatcher:
                 self._delivery.give_back(entry)
         finally:
             with self._lock:
-                self._sending -= 1
+                self._sending.discard(entry)
                 if delay is not None:
                     self._bring_forward(delay)
                 has_flushes = bool(self._flushes)
@@ -289,6 +287,11 @@ class Dispatcher:
 
     # -- helpers that want the lock ------------------------------------------------------------
 
+    def _take_staged(self) -> Entry:
+        entry = self._staged.popleft()
+        self._sending.add(entry)
+        return entry
+
     def _bring_forward(self, delay_seconds: float) -> None:
         """See to it that the next claim is made no later than so."""
         due_at = self._monotonic() + delay_seconds
@@ -304,6 +307,9 @@ class Dispatcher:
     def _finish_flushes(self) -> None:
         oldest = self._buffer.state().oldest_untried
         with self._lock:
+            # What the buffer knows to be settled may still be on its way into the counters.
+            untried = [entry.key for entry in self._sending if not entry.attempts]
+            oldest = min((key for key in (oldest, *untried) if key is not None), default=None)
             done = [f for key, f in self._flushes if oldest is None or oldest > key]
             self._flushes = [(key, f) for key, f in self._flushes if f not in done]
         for future in done:

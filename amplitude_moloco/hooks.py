@@ -2,7 +2,7 @@
 
 A hook is a callable that gets one fact. Hooks run in the sender threads, never in the app's
 thread and never under a lock; several may run at a time. A hook that raises is logged and changes
-nothing. A hook may track, flush and read the stats.
+nothing. A hook may track, flush and read the stats, but must not wait for a flush.
 """
 
 from __future__ import annotations

@@ -393,7 +393,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ({"retry": {"jitter": -0.1}}, "retry: max_attempts must be at least 1"),
         ({"retry": {"max_age_seconds": -1}}, "retry: "),
         ({"breaker": {"failures": 0}}, "breaker: failures must be at least 1"),
-        ({"connections": 0}, "connections: 0 can't be used; use a number above 0"),
+        ({"connections": 0}, "connections: 0 can't be used; use a whole number above 0"),
         ({"flush_queue_size": -1}, "flush_queue_size: -1 can't be used"),
         ({"flush_interval_millis": 0}, "flush_interval_millis: 0 can't be used"),
         ({"timeout_seconds": 0}, "timeout_seconds: 0 can't be used"),

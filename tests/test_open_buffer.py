@@ -81,7 +81,7 @@ def test_another_url_is_refused(url: str) -> None:
 def test_another_option_is_refused(query: str) -> None:
     """An option that is unknown, or no whole number of at least 1, is refused."""
     with pytest.raises(
-        ConfigurationError, match="the options are max_events, max_bytes, the bounds"
+        ConfigurationError, match="the options are max_events, max_bytes; the numbers"
     ):
         open_buffer(f"memory://?{query}", target="t")
 

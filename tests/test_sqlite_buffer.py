@@ -582,9 +582,9 @@ def test_who_waits_lets_other_threads_go_first(path: Path, open_buffer: OpenBuff
         claimed.result(LONG)
 
 
-def test_a_put_waits_only_so_long_for_another_thread(path: Path) -> None:
-    """The time is the same where another thread is at work, and nobody waits for ever."""
-    file = SqliteFile(path, target=TARGET)
+def test_nobody_waits_for_ever_for_another_thread(path: Path) -> None:
+    """While a thread is stuck in a call, others are refused in time, and close() returns."""
+    file = SqliteFile(path, target=TARGET, patience_seconds=0.02)
     at_work, go_on = threading.Event(), threading.Event()
 
     def work(db: sqlite3.Connection) -> bool:
@@ -597,8 +597,10 @@ def test_a_put_waits_only_so_long_for_another_thread(path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError) as caught:
             file.call(lambda db: True, gone=False, wait_seconds=0.01)
         assert is_locked(caught.value)
+        file.close()
         go_on.set()
         assert result.result(LONG)
+        assert file.call(lambda db: True, gone=False) is False
 
 
 def test_what_an_interruption_leaves_is_rolled_back(path: Path) -> None:

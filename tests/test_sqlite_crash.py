@@ -437,6 +437,27 @@ assert os.waitpid(child, 0)[1] == 0
     assert stored(tmp_path) == Counter(["parent", "before", "again", "after"])
 
 
+def test_a_child_that_does_not_use_it_does_not_keep_it_in_use(tmp_path: Path) -> None:
+    """When the parent has closed it, a damaged file is set aside though a child lives on."""
+    script = """
+parent = open_buffer()
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    os.read(read, 1)
+    os._exit(0)
+parent.close()
+with open("buffer.db", "w") as file:
+    file.write("No database")
+open_buffer().close()
+os.write(write, b"x")
+assert os.waitpid(child, 0)[1] == 0
+"""
+    assert run(tmp_path, script) == []
+    (aside,) = tmp_path.glob("*.corrupt-*")
+    assert aside.read_text() == "No database"
+
+
 def test_a_fork_that_python_does_not_see(tmp_path: Path) -> None:
     """Where C code forks, the child notices by itself, and does not close what it inherits."""
     script = """

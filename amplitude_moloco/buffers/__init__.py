@@ -116,9 +116,9 @@ def open_buffer(url: str, *, target: str) -> Buffer:
     """Open the buffer that ``url`` names.
 
     ``memory://``, with ``?max_events=100000&max_bytes=67108864``, or
-    ``sqlite:///absolute/path.db`` (``sqlite:relative.db``), with ``?max_events=…&max_bytes=…`` and
-    ``&synchronous=FULL``. A durable buffer takes only events for the ``target`` that it was made
-    for.
+    ``sqlite:///absolute/path.db`` (``sqlite:relative.db``), with ``?max_events=…&max_bytes=…``,
+    ``&synchronous=FULL`` and ``&wait_millis=50``, which is how long a put waits for another
+    process. A durable buffer takes only events for the ``target`` that it was made for.
 
     Raises ConfigurationError for another scheme, an unknown option, a file that can't be used.
     """
@@ -140,8 +140,14 @@ def open_buffer(url: str, *, target: str) -> Buffer:
         return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
     if parts.scheme == "sqlite" and parts.path.strip("/"):
         synchronous = options.pop("synchronous", "NORMAL").upper()
-        bounds = _whole_numbers(options, ("max_events", "max_bytes"), "synchronous")
-        return SqliteBuffer(unquote(parts.path), target=target, synchronous=synchronous, **bounds)
+        numbers = _whole_numbers(options, ("max_events", "max_bytes", "wait_millis"), "synchronous")
+        return SqliteBuffer(
+            unquote(parts.path),
+            target=target,
+            synchronous=synchronous,
+            wait_seconds=numbers.pop("wait_millis", 50) / 1000,
+            **numbers,
+        )
     raise refusal
 
 
@@ -150,7 +156,7 @@ def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *more: str) 
         if name not in known or not value.isdecimal() or int(value) < 1:
             raise ConfigurationError(
                 f"buffer: {name}={value} can't be used; the options are "
-                f"{', '.join((*known, *more))}, the bounds whole numbers of at least 1"
+                f"{', '.join((*known, *more))}; the numbers are whole ones of at least 1"
             )
     return {name: int(value) for name, value in options.items()}
 
