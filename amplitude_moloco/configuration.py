@@ -130,7 +130,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be read ({error.strerror})") from None
     except ValueError as error:  # of JSON, of TOML, of UTF-8
-        raise ConfigurationError(f"{path}: no {path.suffix[1:].upper()} ({error})") from None
+        raise ConfigurationError(f"{path}: not valid {path.suffix[1:].upper()} ({error})") from None
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{path}: use an object with the settings")
     return settings

@@ -249,19 +249,22 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         """
         return self._current().dispatcher.flush()
 
-    def close(self) -> None:
-        """Go on sending for ``shutdown_timeout_seconds`` at most, then end the threads.
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Go on sending for ``timeout_seconds`` at most, then end the threads.
+
+        Without it, for the setting ``shutdown_timeout_seconds``.
 
         What could not be sent in time is told to the hooks as :class:`Dropped`, and its number is
         logged. Calling it again does nothing. For a destination that was removed from its client;
         where it was not, the SDK calls ``shutdown()``, and the interpreter's end this.
         """
         if self._engine.pid == os.getpid():  # a child that has tracked nothing has nothing to close
-            self._engine.close(self._shutdown_timeout_seconds)
+            default = self._shutdown_timeout_seconds
+            self._engine.close(default if timeout_seconds is None else timeout_seconds)
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout_seconds: float | None = None) -> None:
         """Close this destination, and the plugins that were added to it. Called by the SDK."""
-        self.close()
+        self.close(timeout_seconds)
         super().shutdown()
 
     def _convert(self, event: BaseEvent) -> list[Conversion]:

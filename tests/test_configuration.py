@@ -426,13 +426,13 @@ def test_no_refusal_holds_the_key() -> None:
     [
         ("moloco.yaml", b"a: 1", "use a file that ends in .json or .toml"),
         ("moloco", b"{}", "use a file that ends in .json or .toml"),
-        ("moloco.json", b"{", "no JSON (Expecting property name"),
-        ("moloco.json", b"", "no JSON (Expecting value"),
-        ("moloco.json", b'{"a": "\xff"}', "no JSON ('utf-8' codec can't decode"),
+        ("moloco.json", b"{", "not valid JSON (Expecting property name"),
+        ("moloco.json", b"", "not valid JSON (Expecting value"),
+        ("moloco.json", b'{"a": "\xff"}', "not valid JSON ('utf-8' codec can't decode"),
         ("moloco.json", b"[]", "use an object with the settings"),
         ("moloco.json", b'"text"', "use an object with the settings"),
-        ("moloco.toml", b"a = ", "no TOML (Invalid value"),
-        ("moloco.toml", b"a = 1\na = 2", "no TOML (Cannot overwrite a value"),
+        ("moloco.toml", b"a = ", "not valid TOML (Invalid value"),
+        ("moloco.toml", b"a = 1\na = 2", "not valid TOML (Cannot overwrite a value"),
         ("missing.json", None, "can't be read (No such file or directory)"),
     ],
 )

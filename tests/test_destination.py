@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import datetime, timezone
@@ -142,6 +143,24 @@ def test_shutdown_twice_is_harmless(transport: Accepting) -> None:
     client.shutdown()
     assert destination.stats().delivered == 1
     assert transport.is_closed
+
+
+def test_shutdown_keeps_the_timeout_that_it_is_given() -> None:
+    """A shutdown with a timeout ends in time, whatever the server does."""
+    released = threading.Event()
+
+    class Hanging(Accepting):
+        def send(self, body: bytes) -> SendResult:
+            released.wait(30)
+            return super().send(body)
+
+    destination = make(Hanging())
+    destination.execute(home())
+    started = time.monotonic()
+    destination.shutdown(0.3)
+    assert 0.3 <= time.monotonic() - started < 1
+    assert destination.stats().dropped == {"shutdown": 1}
+    released.set()
 
 
 def test_an_event_before_setup_is_taken(transport: Accepting) -> None:

@@ -174,7 +174,7 @@ def test_what_the_end_leaves_in_the_file_is_sent_at_the_next_start(tmp_path: Pat
         destination.execute(home(str(number)))
     started = time.monotonic()
     destination.shutdown()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
     assert destination.stats().dropped == {}
     with sandbox:
         again = make(tmp_path, url)

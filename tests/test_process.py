@@ -176,7 +176,7 @@ print("tracked", flush=True)
         assert child.stdout.readline() == "tracked\n"
         tracked = time.monotonic()
         _, errors = child.communicate(timeout=40)
-        assert time.monotonic() - tracked < 2
+        assert time.monotonic() - tracked < 4
     assert child.returncode == 0
     assert "50 events could not be sent to MCM in time, and are lost" in errors
 
