@@ -191,6 +191,13 @@ def test_no_connection_is_left_open(open_buffer: OpenBuffer) -> None:
     gc.collect()
 
 
+def test_a_name_may_have_any_characters(tmp_path: Path, open_buffer: OpenBuffer) -> None:
+    """What would mean something in a URL means nothing in a path."""
+    path = tmp_path / "a b?mode=ro&c%20#d.db"
+    put(open_buffer(path=path), "a")
+    assert path.exists()
+
+
 # -- leases --------------------------------------------------------------------------------------
 
 
@@ -301,10 +308,12 @@ def test_a_clock_that_was_set_back_shows_in_the_state(open_buffer: OpenBuffer) -
 
 
 def test_a_due_time_can_lie_before_all_time(buffer: SqliteBuffer) -> None:
-    """A clock that tells 1970 loses nothing."""
-    put(buffer, "a")
-    assert buffer.retry(claim_one(buffer), 0.0, attempts=1)
-    assert claim(buffer, now=2.0) == ["a"]
+    """A clock that tells 1969 loses nothing."""
+    put(buffer, "a", "b")
+    a, b = buffer.claim(2, NOW)
+    assert buffer.retry(a, -5.0, attempts=1)
+    assert buffer.retry(b, 0.0, attempts=1)
+    assert claim(buffer, now=2.0) == ["a", "b"]
 
 
 # -- room ----------------------------------------------------------------------------------------
@@ -654,6 +663,7 @@ def test_an_ack_is_made_at_the_latest_at_the_end(path: Path, open_buffer: OpenBu
     entry = claim_one(buffer)
     with locked(path):
         assert buffer.ack(entry)
+        assert buffer.state() == BufferState(0, 0, 0, 1, 1, 0.0)  # due, for the sake of the ack
     buffer.close()
     assert open_buffer().state().waiting == 0
 
@@ -731,6 +741,20 @@ def test_the_parent_of_a_fork_goes_on(buffer: SqliteBuffer) -> None:
     assert buffer.ack(entry)
     put(buffer, "c")
     assert claim(buffer) == ["b", "c"]
+
+
+def test_a_file_that_is_gone_after_a_fork_is_not_made_anew(
+    path: Path, buffer: SqliteBuffer
+) -> None:
+    """Who has to connect again finds no file, and does not put into another one."""
+    put(buffer, "a")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    path.unlink()
+    assert buffer.put("b", "HOME", b"", NOW) == "unavailable"
+    assert not path.exists()
 
 
 # -- opening -------------------------------------------------------------------------------------

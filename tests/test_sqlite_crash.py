@@ -418,6 +418,7 @@ assert parent.put("parent", "HOME", b"body", NOW) is None
 read, write = os.pipe()
 child = os.fork()
 if not child:
+    os.close(write)
     own = open_buffer()
     assert own.put("before", "HOME", b"body", NOW) is None
     tell("ready")
@@ -427,7 +428,7 @@ if not child:
 wait_for_word()
 assert parent.put("again", "HOME", b"body", NOW) is None
 parent.close()
-os.write(write, b"x")
+os.close(write)
 assert os.waitpid(child, 0)[1] == 0
 """
     with process(tmp_path, script) as child:
@@ -444,16 +445,22 @@ parent = open_buffer()
 read, write = os.pipe()
 child = os.fork()
 if not child:
+    os.close(write)
+    tell("forked")
     os.read(read, 1)
     os._exit(0)
+wait_for_word()
 parent.close()
 with open("buffer.db", "w") as file:
     file.write("No database")
 open_buffer().close()
-os.write(write, b"x")
+os.close(write)
 assert os.waitpid(child, 0)[1] == 0
 """
-    assert run(tmp_path, script) == []
+    with process(tmp_path, script) as child:
+        assert line(child) == "forked"
+        say(child)
+        assert child.wait(50) == 0
     (aside,) = tmp_path.glob("*.corrupt-*")
     assert aside.read_text() == "No database"
 
