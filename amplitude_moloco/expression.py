@@ -20,6 +20,7 @@ from jmespath.visitor import TreeInterpreter
 from amplitude_moloco.errors import ConfigurationError
 
 Expression = Callable[[Any], Any]
+_ORDERED = frozenset({int, float, str})
 _Node = dict[str, Any]
 
 
@@ -231,7 +232,9 @@ def _or(node: _Node) -> Expression | None:
 
 
 def _has_order(value: object) -> bool:
-    return isinstance(value, (Number, str)) and not isinstance(value, bool)
+    kind = type(value)
+    # The first is what nearly all values are, and a fraction of what the second costs.
+    return kind in _ORDERED or (isinstance(value, (Number, str)) and kind is not bool)
 
 
 _COMPILERS: dict[str, Callable[[_Node], Expression | None]] = {

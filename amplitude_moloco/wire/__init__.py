@@ -37,7 +37,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from amplitude_moloco.wire import values
@@ -88,12 +87,14 @@ def build(
         plain = _PLAIN.get(field)
         if plain and value is not None:
             is_of_device, key, as_what = plain
-            part = problems.read(field, as_what, value)
+            try:
+                part = as_what(value)
+            except values.Unusable as unusable:
+                problems.note_unusable(field, unusable)
+                continue
             if part is not None:
                 (device if is_of_device else payload)[key] = part
-    moment = problems.read(
-        "timestamp", partial(values.timestamp, now_millis), fields.get("timestamp")
-    )
+    moment = _read_moment(problems, fields.get("timestamp"), now_millis)
     if moment is not None:
         payload["timestamp"] = moment
     if payload.get("personalization_mode") == PersonalizationMode.ID_LESS.value:
@@ -158,6 +159,14 @@ _MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
+
+
+def _read_moment(problems: Problems, value: object, now_millis: int) -> str | None:
+    try:
+        return values.timestamp(now_millis, value)
+    except values.Unusable as unusable:
+        problems.note_unusable("timestamp", unusable)
+        return None
 
 
 def _read_identifiers(

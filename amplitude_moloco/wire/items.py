@@ -50,9 +50,9 @@ def read_money(
     default_currency: str | None,
 ) -> _Money | None:
     """MCM's Money of an amount and a currency, which go together."""
-    # What nearly all of them are like, in a fraction of the time.
-    if type(amount) is float and isfinite(amount) and _is_currency(currency):
-        return {"currency": currency, "amount": amount}
+    plain = _plain_money(amount, currency)
+    if plain:
+        return plain
     known_problems = len(problems)
     number = problems.read(amount_field, values.number, amount)
     code = problems.read(currency_field, values.text, currency)
@@ -94,7 +94,10 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
         price = item.get(name)
         # Without a price, the currency beside it belongs to the other one, or to nothing.
         if price is not None:
-            money = _read_price(problems, name, price, item.get("currency"), default_currency)
+            currency = item.get("currency")
+            money = _plain_money(price, currency) or _read_price(
+                problems, name, price, currency, default_currency
+            )
             if money is not None:
                 result[name] = money
     return result
@@ -117,5 +120,8 @@ def _read_price(
     return read_money(problems, *fields_and_values, default_currency=default_currency)
 
 
-def _is_currency(value: object) -> bool:
-    return type(value) is str and value in CURRENCIES
+def _plain_money(amount: object, currency: object) -> _Money | None:
+    """What nearly all of them are like, in a fraction of the time."""
+    if type(amount) is float and type(currency) is str and currency in CURRENCIES:
+        return {"currency": currency, "amount": amount} if isfinite(amount) else None
+    return None

@@ -48,8 +48,11 @@ class Problems(list[Problem]):
         try:
             return as_what(value)
         except Unusable as unusable:
-            self.note(field, unusable.reason, unusable.found, unusable.fix)
+            self.note_unusable(field, unusable)
             return None
+
+    def note_unusable(self, field: str, unusable: Unusable) -> None:
+        self.note(field, unusable.reason, unusable.found, unusable.fix)
 
     def note(self, field: str, reason: str, found: str, fix: str) -> None:
         if self.item is not None:
