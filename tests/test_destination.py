@@ -484,6 +484,19 @@ def test_a_forked_child_sends_its_own_events_and_not_its_parents(transport: Acce
     destination.shutdown()
 
 
+def test_a_child_that_tracks_nothing_closes_nothing(transport: Accepting) -> None:
+    """The inherited shutdown of a child that has tracked nothing does nothing at all."""
+    destination = make(transport, flush_queue_size=99, flush_interval_millis=60_000)
+    destination.execute(home())
+    child = os.fork()
+    if child == 0:
+        destination.shutdown()
+        os._exit(len(transport.bodies) + transport.is_closed)
+    assert os.waitpid(child, 0)[1] == 0
+    assert flush(destination).delivered == 1
+    destination.shutdown()
+
+
 # -- preview -------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,7 @@ class Bench:
         retry: RetrySchedule | None = None,
         breaker: BreakerSettings | None = None,
         max_requests_per_second: float | None = None,
+        pacer: Pacer | None = None,
         thread: Callable[..., threading.Thread] = threading.Thread,
         hook: Callable[[Fact], object] = lambda fact: None,
     ) -> None:
@@ -95,7 +96,7 @@ class Bench:
         self.ledger = Ledger()
         hooks = Hooks([self._hear, hook])
         self.breaker = CircuitBreaker(breaker)
-        self.pacer = Pacer(max_requests_per_second)
+        self.pacer = pacer or Pacer(max_requests_per_second)
         self.dispatcher = Dispatcher(
             self.buffer,
             Delivery(
@@ -576,3 +577,37 @@ def test_a_hook_may_close_the_destination() -> None:
     bench.wait_for_delivered(1)
     wait_for_end_of_senders()
     assert bench.is_lawful()
+
+
+def test_a_durable_backlog_is_left_where_it_is_while_closing() -> None:
+    """Of a durable buffer nothing more is claimed once close has been called."""
+
+    class Durable(MemoryBuffer):
+        is_durable = True
+
+        def close(self) -> list[Entry]:
+            return []
+
+    bench = Bench(Gate(), buffer=Durable(), thread=NoMore)
+    bench.put("a", "b")
+    assert bench.dispatcher.close(LONG) == 0
+    bench.dispatcher.send_due()
+    assert bench.gate.sent == []
+    assert bench.buffer.state().waiting == 2
+
+
+def test_who_gets_a_moment_after_the_end_does_not_wait_for_it() -> None:
+    """A sender that is to wait for the pace, and learns of the end before, gives its event back."""
+
+    class Closing(Pacer):
+        def reserve(self) -> float:
+            bench.dispatcher.close(0)
+            return LONG
+
+    bench = Bench(Gate(), pacer=Closing())
+    started = time.monotonic()
+    bench.put("a")
+    bench.wait_for_facts(1)
+    wait_for_end_of_senders()
+    assert time.monotonic() - started < LONG / 2
+    assert bench.ledger.snapshot().dropped == {"shutdown": 1}
