@@ -236,9 +236,9 @@ for thread in threads:
 for number in range(50):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # one that hangs is killed
+        signal.alarm(30)  # one that hangs is killed
         client.track(home(f"child {number}"))
-        destination.shutdown()
+        destination.shutdown(20)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0, f"child {number} hung"
 stop.set()
@@ -248,7 +248,7 @@ os._exit(0)
 """
     code, _, errors = run(
         tmp_path,
-        script.replace("stop.is_set()", "stop.wait(0.0002)"),
+        script.replace("stop.is_set()", "stop.wait(0.001)"),
         sandbox.url,
         sandbox.amplitude_url,
     )

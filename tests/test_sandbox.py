@@ -745,3 +745,11 @@ def test_missing_extra(package: str) -> None:
         "ImportError: the sandbox needs Starlette and uvicorn: "
         'pip install "amplitude-moloco[sandbox]"'
     )
+
+
+def test_one_that_ends_as_soon_as_it_begins_leaves_nothing() -> None:
+    """However quickly a sandbox is left again, its port is free afterwards."""
+    sandbox = Sandbox()
+    for _ in range(20):
+        with sandbox:
+            pass

@@ -156,6 +156,7 @@ class _Server(uvicorn.Server):
             )
         )
         self._endpoints = endpoints
+        self._listener = listener
         self._thread = Thread(
             target=self.run, args=([listener],), name="amplitude-moloco-sandbox", daemon=True
         )
@@ -168,6 +169,7 @@ class _Server(uvicorn.Server):
         """Return once everything is closed and the thread has ended."""
         self.should_exit = True
         self._thread.join()
+        self._listener.close()  # uvicorn does not, if it was told to end before it had begun
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """The last step of uvicorn, which waits politely for clients to leave, made brisk."""
