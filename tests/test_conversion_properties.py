@@ -480,7 +480,8 @@ def test_the_checker_sees_what_is_wrong() -> None:
         "revenue": {"currency": "USD", "amount": 1.5},
     }
     assert list(violations(json.dumps(sound).encode())) == []
-    item, zeros = sound["items"][0], "00000000-0000-0000-0000-000000000000"  # type: ignore[index]
+    zeros = "00000000-0000-0000-0000-000000000000"
+    item = sound["items"][0]  # type: ignore[index]  # its values are of many types
     several_broken: tuple[dict[str, Any], ...] = (
         {"timestamp": NOW},
         {"timestamp": str(NOW + 1)},
