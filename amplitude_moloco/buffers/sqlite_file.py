@@ -1,4 +1,4 @@
-"""The file of a SqliteBuffer: its schema, and how it is opened, checked, set aside and shared.
+"""The file of a SqliteBuffer: how it is opened, checked, set aside, shared and forked.
 
 Beside the file ``NAME`` lies ``NAME-lock``. Whoever has the buffer open holds a shared lock on it
 (``flock``); whoever opens the buffer tries for the exclusive one. Who gets that has the file for
@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.0005
 _CALLS_PER_LOOK = 64
 _CALLS_PER_CHECKPOINT = 256
-_CHECKPOINT_MILLISECONDS = 20
+_CHECKPOINT_TRIES = 20
 _WAL_BYTES = 4 * 1024**2
 """The WAL's usual length. After a checkpoint SQLite writes it anew from its start, ..."""
 _LONG_WAL_BYTES = 16 * 1024**2
@@ -40,12 +40,29 @@ _RESERVED_BYTES = 64 * 1024**2
 """What new events leave free on the disk, so that those that are stored can be settled."""
 
 
-class SqliteFile:
-    """One connection, guarded by one lock, shared by all threads, and closed during a fork.
+class _Seat:
+    """A connection, and the lock of whoever uses it."""
 
-    A connection can't be taken through a fork, not even unused: in the child, a *new* one to the
-    same file would believe to hold the locks of the inherited one, and as soon as the parent
-    closes its own, what the child writes is lost.
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.db: sqlite3.Connection | None = None
+
+    def leave(self) -> None:
+        db, self.db = self.db, None
+        if db:
+            with suppress(sqlite3.Error):
+                db.close()
+
+
+class SqliteFile:
+    """Two connections, one for changes and one for the rest, shared by all threads.
+
+    Each change is one statement, and reading stands in nobody's way: so whoever wants to change
+    something waits for one statement at most, however long Python lets others wait for theirs.
+
+    Both are closed during a fork. A connection can't be taken through it, not even unused: in the
+    child, a *new* one to the same file would believe to hold the locks of the inherited one, and
+    as soon as the parent closes its own, what the child writes is lost.
     """
 
     def __init__(
@@ -64,100 +81,99 @@ class SqliteFile:
         self._patience_seconds = patience_seconds
         self._check_seconds = check_seconds
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._changes = _Seat()
+        self._rest = _Seat()
+        self._held: list[_Seat] = []  # during a fork
         self._closed = threading.Event()
         self._calls = 0
-        self._db: sqlite3.Connection | None = None
         try:
             with ExitStack() as leave:
                 _make_directory(path.parent)
                 self._gate = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
                 leave.callback(os.close, self._gate)
-                self._db = self._open(target)
+                self._open(target)
                 self._leave = leave.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_complaint(path, error)) from error
-        self._look(self._db)
+        self._look()
         with _registry_lock:
             _registry.add(self)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if self._pid != getpid():  # forked by C code, without the hooks below
-            _inherited.append(self._db)  # to free it would be to close it
+            _inherited.extend((self._changes.db, self._rest.db))  # to free it would be to close it
 
     @property
     def is_inherited(self) -> bool:
         """Whether another process opened it, and forked: then it is of no use here."""
         return self._pid != os.getpid()
 
-    def call(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        gone: T,
-        wait_seconds: float | None = None,
-    ) -> T:
-        """Do ``work`` alone among the threads, and anew while another process has SQLite's lock.
+    def change(
+        self, statement: str, values: Any = (), wait_seconds: float | None = None
+    ) -> int | None:
+        """Change something in one statement. Returns how many rows were changed.
 
-        Waits so long at most, or as long as the file has patience, then raises sqlite3.Error, as
-        on other trouble. Returns ``gone`` if the file was closed or is inherited. SQLite's own
-        waiting is not used: it is unfair, and would keep the other threads out meanwhile.
+        None if the file was closed, or is inherited. Waits as long as the file has patience, then
+        raises sqlite3.Error, as it does on other trouble.
+
+        What is new comes with a ``wait_seconds`` of its own. It goes first: of all other threads
+        only one at a time stands in its way. Where room is scarce, nothing new is stored.
         """
-        deadline = time.monotonic() + (
-            self._patience_seconds if wait_seconds is None else wait_seconds
+        is_new = wait_seconds is not None
+        deadline = self._deadline(wait_seconds)
+
+        def work(db: sqlite3.Connection) -> int:
+            self._calls += 1
+            if is_new and self.is_cramped:
+                return 0
+            return db.execute(statement, values).rowcount
+
+        if self.is_inherited:
+            return None
+        with nullcontext() if is_new else _held_until(deadline, self._turn):
+            changed = self._run(self._changes, deadline, work)
+        if self._calls % _CALLS_PER_LOOK == 0:
+            self._look(is_new=is_new)
+        return changed
+
+    def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query; none if the file was closed, or is inherited."""
+        deadline = self._deadline(None)
+        return (
+            self._run(self._rest, deadline, lambda db: db.execute(query, values).fetchall()) or []
         )
-        while not self.is_inherited:
-            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise sqlite3.OperationalError("database is locked by another thread")
-            try:
-                if self._closed.is_set():
-                    break
-                self._db = self._db or self._connect()
-                result = work(self._db)
-            except Exception as error:
-                self._note(error)
-                if not is_locked(error) or time.monotonic() >= deadline:
-                    raise
-            else:
-                self._calls += 1
-                if self._calls % _CALLS_PER_LOOK == 0:
-                    self._look(self._db)
-                return result
-            finally:
-                if self._db and self._db.in_transaction:
-                    self._db.rollback()
-                self._lock.release()
-            self._closed.wait(_POLL_SECONDS)
-        return gone
 
     def close(self) -> None:
-        """Begin nothing new, and close the connection once the others are done with it."""
+        """Begin nothing new, and close the connections once the others are done with them."""
         if not self.is_inherited:
             self._closed.set()
-            if self._lock.acquire(timeout=self._patience_seconds):
-                self._disconnect()
+            held = self._take_seats()
+            if len(held) == 2:
                 self._leave.close()
-                self._lock.release()
+            for seat in held:
+                seat.lock.release()
 
-    def before_fork(self) -> bool:
-        """Close the connection, and keep the lock; False if it can't be had."""
-        if self.is_inherited or not self._lock.acquire(timeout=self._patience_seconds):
-            return False
-        self._disconnect()
-        return True
+    def before_fork(self) -> None:
+        """Close the connections, and keep their locks, as far as they can be had."""
+        if not self.is_inherited:
+            self._held = self._take_seats()
 
     def after_fork(self, *, is_child: bool) -> None:
-        """Free the lock. In the parent, the next call connects anew; in the child, none does."""
+        """Free the locks. In the parent, the next call connects anew; in the child, none does."""
         if is_child:
-            self._leave.close()
-        self._lock.release()
+            with suppress(OSError):
+                self._leave.close()
+        while self._held:
+            self._held.pop().lock.release()
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def _open(self, target: str) -> sqlite3.Connection:
+    def _open(self, target: str) -> None:
         is_alone = self._pass_gate()
         try:
             try:
-                return self._prepare(target, is_alone=is_alone)
+                self._set_up(target, is_alone=is_alone)
             except Exception as error:
                 if not is_corrupt(error):
                     raise
@@ -167,13 +183,15 @@ class SqliteFile:
                         f"uses it, and the next start sets it aside"
                     ) from error
                 damage = error
+            else:
+                return
             aside = _set_aside(self._path)
             logger.error(
                 "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started: "
                 "the events in it are not sent.",
                 *(self._path, damage, aside),
             )
-            return self._prepare(target, is_alone=True)
+            self._set_up(target, is_alone=True)
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_SH)
 
@@ -188,30 +206,31 @@ class SqliteFile:
             self._closed.wait(_POLL_SECONDS)
         raise sqlite3.OperationalError("locked by another process that opens it")
 
-    def _prepare(self, target: str, *, is_alone: bool) -> sqlite3.Connection:
+    def _set_up(self, target: str, *, is_alone: bool) -> None:
         """Connect to the file, made new where there is none, and see that it is as it must be."""
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        db = self._connect(self._patience_seconds)
+        work = partial(self._prepare, target=target, is_alone=is_alone)
         try:
-            self._migrate(db, is_alone=is_alone)
-            db.execute(
-                "INSERT INTO totals (target) SELECT ? WHERE NOT EXISTS (SELECT * FROM totals)",
-                (target,),
-            )
-            found = _read(db, "SELECT target FROM totals")
-            if found != target:
-                raise ConfigurationError(
-                    f"buffer: {self._path} holds events for {found!r}, not for {target!r}; give "
-                    f"each target a file of its own"
-                )
-            if is_alone:
-                self._check(db)
-            db.execute("PRAGMA busy_timeout = 0")
+            self._run(self._changes, self._deadline(None), work)
         except BaseException:
-            db.close()
+            self._changes.leave()
             raise
-        return db
+
+    def _prepare(self, db: sqlite3.Connection, *, target: str, is_alone: bool) -> None:
+        self._migrate(db, is_alone=is_alone)
+        db.execute(
+            "INSERT INTO totals (target) SELECT ? WHERE NOT EXISTS (SELECT * FROM totals)",
+            (target,),
+        )
+        found = _read(db, "SELECT target FROM totals")
+        if found != target:
+            raise ConfigurationError(
+                f"buffer: {self._path} holds events for {found!r}, not for {target!r}; give each "
+                f"target a file of its own"
+            )
+        if is_alone:
+            self._check(db)
 
     def _migrate(self, db: sqlite3.Connection, *, is_alone: bool) -> None:
         version: int = _read(db, "PRAGMA user_version")
@@ -256,11 +275,11 @@ class SqliteFile:
 
     # -- the connection ----------------------------------------------------------------------------
 
-    def _connect(self, busy_seconds: float = 0.0) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
             f"file:{quote(str(self._path))}?mode=rw",  # where the file is gone, it stays so
             uri=True,
-            timeout=busy_seconds,
+            timeout=0,  # see _run
             isolation_level=None,  # begin and commit are our own
             check_same_thread=False,
         )
@@ -274,28 +293,65 @@ class SqliteFile:
             raise
         return db
 
-    def _disconnect(self) -> None:
-        db, self._db = self._db, None
-        if db:
-            with suppress(sqlite3.Error):
-                db.close()
+    def _deadline(self, wait_seconds: float | None) -> float:
+        patience = self._patience_seconds if wait_seconds is None else wait_seconds
+        return time.monotonic() + patience
 
-    def _look(self, db: sqlite3.Connection) -> None:
+    def _run(
+        self, seat: _Seat, deadline: float, work: Callable[[sqlite3.Connection], T]
+    ) -> T | None:
+        """Do ``work`` on a connection, and anew while another process has SQLite's lock.
+
+        SQLite's own waiting is not used: it is unfair, and would keep other threads out.
+        """
+        while not self.is_inherited:
+            with _held_until(deadline, seat.lock):
+                if self._closed.is_set():
+                    return None
+                try:
+                    seat.db = seat.db or self._connect()
+                    return work(seat.db)
+                except Exception as error:
+                    self._note(error)
+                    if not is_locked(error) or time.monotonic() >= deadline:
+                        raise
+            self._closed.wait(_POLL_SECONDS)
+        return None
+
+    def _take_seats(self) -> list[_Seat]:
+        """Close the connections, as far as others are done with them in time. They stay locked."""
+        deadline = self._deadline(None)
+        held = []
+        for seat in (self._changes, self._rest):
+            if seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                seat.leave()
+                held.append(seat)
+        return held
+
+    def _look(self, *, is_new: bool = False) -> None:
+        """See to the WAL and the room on the disk, unless somebody reads just now."""
+        with suppress(sqlite3.Error):
+            self._run(self._rest, time.monotonic(), partial(self._tend, is_new=is_new))
+
+    def _tend(self, db: sqlite3.Connection, *, is_new: bool) -> None:
         """Keep the WAL short, and see how much room there is.
 
-        SQLite's own checkpoints are not used. They let the others write on: where several
-        processes do so all the time, no checkpoint ever catches up, and the WAL never ends.
+        SQLite's own checkpoints are not used: they make the one wait who writes, an app's thread
+        too; and they let the others write on, so that where several processes write all the time,
+        none ever catches up, and the WAL grows for ever.
         """
         try:
             wal_bytes = self._wal.stat().st_size
             is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
-            if is_overdue or (wal_bytes > _WAL_BYTES and self._calls >= _CALLS_PER_CHECKPOINT):
+            is_due = wal_bytes > _WAL_BYTES and self._calls >= _CALLS_PER_CHECKPOINT
+            if is_overdue or (is_due and not is_new):
                 self._calls = 0
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if is_overdue:
-                db.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MILLISECONDS}")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                db.execute("PRAGMA busy_timeout = 0")
+            for _ in range(_CHECKPOINT_TRIES if is_overdue else 0):
+                ((is_busy, *_),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                if not is_busy:
+                    break
+                self._closed.wait(_POLL_SECONDS)
             disk = os.fstatvfs(self._gate)
             needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
             is_disk_full = disk.f_bavail * disk.f_frsize < needed
@@ -311,14 +367,13 @@ class SqliteFile:
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or, as ``call`` sees to, nothing.
-
-    It takes SQLite's lock at once, so that it can't be refused half-way.
-    """
-    db.execute("BEGIN IMMEDIATE")
-    yield
-    db.execute("COMMIT")
+def _held_until(deadline: float, lock: threading.Lock) -> Iterator[None]:
+    if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise sqlite3.OperationalError("database is locked by another thread")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_locked(error: Exception) -> bool:
@@ -370,18 +425,18 @@ def _read(db: sqlite3.Connection, query: str) -> Any:
 
 _registry: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
 _registry_lock = threading.RLock()  # held from before each fork until after it
-_held: list[SqliteFile] = []
 _inherited: list[object] = []
 
 
 def _before_fork() -> None:
     _registry_lock.acquire()
-    _held.extend(file for file in _registry if file.before_fork())
+    for file in _registry:
+        file.before_fork()
 
 
 def _after_fork(*, is_child: bool) -> None:
-    while _held:
-        _held.pop().after_fork(is_child=is_child)
+    for file in _registry:
+        file.after_fork(is_child=is_child)
     _registry_lock.release()
 
 
