@@ -148,7 +148,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         self._engine = self._engines.build(self._open_buffer())
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
-        process.call_in_forked_child(self._after_fork)
+        process.call_in_forked_child(self._renew_locks)
+        process.call_at_end_of_celery_child(self.close)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -286,6 +287,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
 
     def _start_in_child(self) -> Engine:
         """In the middle of ``track()``: a buffer that can't be opened must not raise into it."""
+        self._renew_locks()  # gunicorn has gevent patch what locks are made of only after the fork
+        process.call_at_end_of_celery_child(self.close)  # it may have been imported since
         try:
             return self._engines.build(self._open_buffer())
         except Exception as error:
@@ -293,7 +296,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             engine.dispatcher.post(Degraded(str(error)))
             return engine
 
-    def _after_fork(self) -> None:
+    def _renew_locks(self) -> None:
         for timeline in self._timelines:
             process.renew_locks(timeline)
 

@@ -9,10 +9,15 @@ import atexit
 import contextlib
 import itertools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
+
+_POOL = partial(ThreadPoolExecutor, max_workers=16)  # as the SDK's own
 
 
 def call_early_at_exit(method: Callable[[], Any]) -> None:
@@ -31,6 +36,17 @@ def call_in_forked_child(method: Callable[[], Any]) -> None:
     """Call a bound method in every child that is forked from now on."""
     if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
         os.register_at_fork(after_in_child=weakly(method))
+
+
+def call_at_end_of_celery_child(method: Callable[[], Any]) -> None:
+    """Call a bound method when a child of Celery's prefork pool ends: it runs no exit hooks.
+
+    Where Celery's signals are not imported, this is no child of Celery's.
+    """
+    call = weakly(method)
+    with contextlib.suppress(Exception):  # no Celery, or one that has changed
+        signals = sys.modules["celery.signals"]
+        signals.worker_process_shutdown.connect(lambda **_: call(), weak=False)
 
 
 def weakly(method: Callable[[], Any]) -> Callable[[], None]:
@@ -59,7 +75,9 @@ def renew_locks(timeline: Any) -> None:
     if isinstance(plugins, dict):
         for plugin in itertools.chain(*plugins.values()):
             _renew(getattr(plugin, "storage", None), "buffer_lock_cv", threading.Condition)
-            _renew(getattr(plugin, "workers", None), "consumer_lock", threading.RLock)
+            workers = getattr(plugin, "workers", None)
+            _renew(workers, "consumer_lock", threading.RLock)
+            _renew(workers, "threads_pool", _POOL)
 
 
 def _renew(owner: Any, name: str, new: Callable[[], Any]) -> None:

@@ -437,7 +437,8 @@ def _before_fork() -> None:
 def _after_fork(*, is_child: bool) -> None:
     for file in _registry:
         file.after_fork(is_child=is_child)
-    _registry_lock.release()
+    with suppress(RuntimeError):  # uwsgi calls this, and not the other one
+        _registry_lock.release()
 
 
 os.register_at_fork(
