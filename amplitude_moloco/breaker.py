@@ -82,11 +82,6 @@ class CircuitBreaker:
             self._is_probing = True
             return True
 
-    def cancel_probe(self) -> None:
-        """The probe was not sent after all; it is due again at once."""
-        with self._lock:
-            self._is_probing = False
-
     def succeeded(self) -> bool:
         """MCM works. True if this has closed the circuit."""
         with self._lock:

@@ -40,7 +40,6 @@ from amplitude_moloco.transports import SendResult, Transport, Verdict, classify
 
 logger = logging.getLogger("amplitude_moloco")
 
-_MAX_RETRY_AFTER_SECONDS = 3600.0
 _THROTTLES_TO_NAME = 3
 _MAX_IDENTIFIERS = 1_000
 
@@ -135,8 +134,7 @@ class Delivery:
             self._bury(entry, given_up, result)
             return None
         attempts = entry.attempts + 1
-        asked_seconds = min(result.retry_after_seconds, _MAX_RETRY_AFTER_SECONDS)
-        delay_seconds = self._retry.delay_seconds(attempts, asked_seconds)
+        delay_seconds = self._retry.delay_seconds(attempts, result.retry_after_seconds)
         return self._reschedule(entry, delay_seconds, result, attempts=attempts, strikes=strikes)
 
     def _reschedule(

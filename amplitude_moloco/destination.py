@@ -10,8 +10,8 @@ import os
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from concurrent import futures
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,14 @@ from amplitude_moloco.wire import ChannelType, Problem
 from amplitude_moloco.wire.language import iso_639_1
 
 API_KEY_VARIABLE = "MOLOCO_API_KEY"
+
+
+def _lease_seconds(timeout_seconds: float) -> float:
+    """How long a claim may take: to wait for a thread, and to be sent, connecting included.
+
+    What a slow pace takes comes on top, and something to be on the safe side.
+    """
+    return 4 * timeout_seconds + 20
 
 
 class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has no types
@@ -117,11 +125,19 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             platform_name=platform_name,
             base_url=base_url,
         )
+        timeout_seconds = settings.number("timeout_seconds", timeout_seconds)
+        retry = retry or RetrySchedule()
         self._shutdown_timeout_seconds = settings.number(
             "shutdown_timeout_seconds", shutdown_timeout_seconds
         )
         self._open_buffer: BufferFactory = (
-            partial(open_buffer, buffer, target=self._endpoint.url)
+            partial(
+                open_buffer,
+                buffer,
+                target=self._endpoint.url,
+                lease_seconds=_lease_seconds(timeout_seconds),
+                longest_delay_seconds=retry.longest_delay_seconds,
+            )
             if isinstance(buffer, str)
             else buffer
         )
@@ -131,12 +147,12 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
                 RequestsTransport,
                 self._endpoint,
                 connections=settings.whole_number("connections", connections),
-                timeout_seconds=settings.number("timeout_seconds", timeout_seconds),
+                timeout_seconds=timeout_seconds,
                 ca_bundle=ca_bundle,
             ),
             identify=fingerprint_of_body,
             hooks=tuple(hooks),
-            retry=retry or RetrySchedule(),
+            retry=retry,
             breaker=breaker or BreakerSettings(),
             max_requests_per_second=max_requests_per_second,
             connections=settings.whole_number("connections", connections),
@@ -186,6 +202,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         if not self._is_set_up:
             self._is_set_up = True
             process.call_early_at_exit(self.close)
+            self._current().dispatcher.start()
 
     def execute(self, event: BaseEvent) -> None:
         """Take one event. Called by the SDK inside ``track()``, under its lock.
@@ -218,12 +235,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         Of a durable buffer ``buffered`` is what lies in it, for all processes that share it; so the
         law holds for all of them together, from the making of the file on.
         """
-        engine = self._current()
-        stats = engine.ledger.snapshot()
-        if engine.buffer.is_durable:
-            state = engine.buffer.state()
-            stats = replace(stats, buffered=state.waiting + state.claimed)
-        return stats
+        return self._current().dispatcher.stats()
 
     def dead_letters(self) -> list[DeadLetter]:
         """The events that can't be delivered, with the reason of each, oldest first."""
@@ -242,13 +254,16 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         engine.dispatcher.flush()
         return resent
 
-    def flush(self) -> Future[Stats]:
-        """Send at once what waits for its first attempt.
+    def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
+        """Send at once what waits for its first attempt, and wait for it as long as this.
 
         The future is done when everything that was tracked before has been delivered, rejected or
-        tried once; its result are the counters at that time.
+        tried once; its result are the counters at that time. Never raises: a durable buffer that
+        can't be read is the future's exception.
         """
-        return self._current().dispatcher.flush()
+        future = self._current().dispatcher.flush()
+        futures.wait([future], timeout_seconds)
+        return future
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Go on sending for ``timeout_seconds`` at most, then end the threads.

@@ -16,6 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from amplitude_moloco.breaker import CircuitBreaker
@@ -29,6 +31,10 @@ logger = logging.getLogger("amplitude_moloco")
 
 _DRAIN_POLL_SECONDS = 0.05
 _TAKE_OVER_SECONDS = 30.0
+_AHEAD_SECONDS = 10.0
+"""At a slow pace no more is claimed than goes in this time, so that no lease ends meanwhile."""
+_LAST_SECONDS = 0.1
+"""For senders to give back what they wait with, once the time of close() is over."""
 _Task = Callable[[], None]
 
 
@@ -88,9 +94,17 @@ class Dispatcher:
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
-        self._flushes: list[tuple[int, Future[Stats]]] = []
+        self._flushes: set[tuple[int, Future[Stats]]] = set()  # with the newest key before each
         self._is_closing = self._is_stopped = False
         self._is_closed = threading.Event()
+
+    def start(self) -> None:
+        """Go on with what a durable buffer holds from an earlier time. Never raises."""
+        with suppress(Exception):  # the first event finds out
+            if self._buffer.is_durable and self._buffer.state().waiting:
+                with self._lock:
+                    self._bring_forward(0.0)
+                self._start_first_sender()
 
     def put(self, id: str, sync: str, body: bytes) -> None:
         """Take in one event. Runs in the app's thread: never raises, waits or calls a hook."""
@@ -125,18 +139,31 @@ class Dispatcher:
         """Send at once what waits for its first attempt.
 
         The future is done when everything that was put before this call has been delivered, buried
-        or tried once; its result are the counters at that time.
+        or tried once; its result are the counters at that time, its exception is the buffer's.
         """
         future: Future[Stats] = Future()
         future.set_running_or_notify_cancel()
-        last_key = self._buffer.state().last_key
+        try:
+            last_key = self._buffer.state().last_key
+        except Exception as error:
+            future.set_exception(error)
+            return future
         with self._lock:
-            self._flushes.append((last_key, future))
+            self._flushes.add((last_key, future))
             self._bring_forward(0.0)
-        self._finish_flushes()
+        with suppress(Exception):  # then a sender finds out
+            self._finish_flushes()
         if not future.done():
             self._start_first_sender()
         return future
+
+    def stats(self) -> Stats:
+        """The counters now. Of a durable buffer, ``buffered`` is what lies in it, from whomever."""
+        stats = self._ledger.snapshot()
+        if self._buffer.is_durable:
+            state = self._buffer.state()
+            stats = replace(stats, buffered=state.waiting + state.claimed)
+        return stats
 
     def send_due(self) -> None:
         """Do the senders' work once, in the calling thread: claim a batch that is due, and send it.
@@ -212,21 +239,38 @@ class Dispatcher:
             delay = self._breaker.delay_seconds()
             if self._is_closing and self._buffer.is_durable:
                 delay = None
-            if delay == 0:
-                limit = 1 if self._breaker.is_open else self._max_senders
+            limit = self._claim_limit()
+            if delay == 0 and limit > 0:
                 entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
-                due = self._buffer.state().next_due
-                delay = None if due is None else max(0.0, due - self._wall())
-                if len(entries) < limit and delay == 0:
-                    delay = None  # put just now: whoever put it has set the time
-                if self._buffer.is_durable:  # other processes put, and leave, things there
-                    delay = min(_TAKE_OVER_SECONDS if delay is None else delay, _TAKE_OVER_SECONDS)
+                delay = self._until_next_claim(is_batch_full=len(entries) == limit)
+            elif delay == 0:
+                delay = _AHEAD_SECONDS / 10
         finally:
             with self._lock:
                 self._has_timekeeper = False
                 self._staged.extend(entries)
                 if delay is not None:
                     self._bring_forward(delay)
+
+    def _until_next_claim(self, *, is_batch_full: bool) -> float | None:
+        due = self._buffer.state().next_due
+        delay = None if due is None else max(0.0, due - self._wall())
+        if delay == 0 and not is_batch_full:
+            delay = None  # put just now: whoever put it has set the time
+        if self._buffer.is_durable:  # other processes put, and leave, things there
+            delay = _TAKE_OVER_SECONDS if delay is None else min(delay, _TAKE_OVER_SECONDS)
+        return delay
+
+    def _claim_limit(self) -> int:
+        """How many more may be claimed now."""
+        if self._breaker.is_open:
+            return 1
+        rate = self._pacer.rate
+        if rate is None:
+            return self._max_senders
+        with self._lock:
+            on_their_way = len(self._sending) + len(self._staged)
+        return min(self._max_senders, max(1, int(rate * _AHEAD_SECONDS)) - on_their_way)
 
     def _send(self, entry: Entry, leaves_no_watch: bool) -> None:
         delay: float | None = 0.0
@@ -310,10 +354,15 @@ class Dispatcher:
             # What the buffer knows to be settled may still be on its way into the counters.
             untried = [entry.key for entry in self._sending if not entry.attempts]
             oldest = min((key for key in (oldest, *untried) if key is not None), default=None)
-            done = [f for key, f in self._flushes if oldest is None or oldest > key]
-            self._flushes = [(key, f) for key, f in self._flushes if f not in done]
-        for future in done:
-            future.set_result(self._ledger.snapshot())
+            done = {flush for flush in self._flushes if oldest is None or oldest > flush[0]}
+        if not done:
+            return
+        stats = self.stats()
+        with self._lock:
+            done &= self._flushes  # another sender may have been faster
+            self._flushes -= done
+        for _, future in done:
+            future.set_result(stats)
 
     def _drain(self, deadline: float) -> None:
         while (remaining := deadline - self._monotonic()) > 0:
@@ -343,11 +392,16 @@ class Dispatcher:
     def _stop(self, deadline: float) -> int:
         with self._lock:
             self._is_stopped = True
-            self._staged.clear()  # the buffer gives them back, or up
-            senders = list(self._senders)
-            flushes, self._flushes = self._flushes, []
+            senders = self._senders - {threading.current_thread()}  # a hook may close as well
+            flushes, self._flushes = self._flushes, set()
             for condition in (self._tick, self._work, self._paced):
                 condition.notify_all()
+        end = max(deadline, self._monotonic() + _LAST_SECONDS)
+        for sender in senders:
+            sender.join(max(0.0, end - self._monotonic()))
+        while self._staged:
+            with suppress(Exception):  # then its lease ends by itself
+                self._delivery.give_back(self._staged.popleft())
         lost = self._buffer.close()
         for entry in lost:
             dropped = Dropped(entry.sync, entry.id, "shutdown", entry.body)
@@ -357,8 +411,5 @@ class Dispatcher:
             logger.warning("%d events could not be sent to MCM in time, and are lost", len(lost))
         self._hooks.tell_posted()
         for _, future in flushes:
-            future.set_result(self._ledger.snapshot())
-        for sender in senders:
-            if sender is not threading.current_thread():  # a hook may close as well
-                sender.join(max(0.0, deadline - self._monotonic()))
+            future.set_result(self.stats())
         return len(lost)

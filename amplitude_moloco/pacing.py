@@ -10,6 +10,8 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.retry import is_positive
 
 _MIN_RATE = 0.5
+_MIN_MAX_RATE = 0.1
+"""Slower, and what waits for its moment would be taken for lost by other processes."""
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
 # After a throttle: half the rate, then a twentieth of the old one more every second, until twice
 # the old one has been borne.
@@ -32,8 +34,12 @@ class Pacer:
         max_requests_per_second: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_requests_per_second is not None and not is_positive(max_requests_per_second):
-            raise ConfigurationError("max_requests_per_second: use a number above 0, or None")
+        if max_requests_per_second is not None and (
+            not is_positive(max_requests_per_second) or max_requests_per_second < _MIN_MAX_RATE
+        ):
+            raise ConfigurationError(
+                f"max_requests_per_second: use a number from {_MIN_MAX_RATE} on, or None"
+            )
         self._max_rate = max_requests_per_second
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -72,7 +78,11 @@ class Pacer:
             self._cut_at = now
             self._grow()
             rate = self._measured_rate(now) if self._rate is None else self._rate
-            self._set(max(_MIN_RATE, rate / 2), rate * _RECOVERY_PER_SECOND, rate * _RECOVERED_AT)
+            self._set(
+                max(min(_MIN_RATE, rate), rate / 2),
+                rate * _RECOVERY_PER_SECOND,
+                rate * _RECOVERED_AT,
+            )
 
     def ramp(self) -> None:
         """MCM works again after an outage: start gently."""

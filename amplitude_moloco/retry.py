@@ -9,6 +9,8 @@ from random import random
 
 from amplitude_moloco.errors import ConfigurationError
 
+_MAX_ASKED_SECONDS = 3600.0
+
 
 def is_positive(value: object) -> bool:
     """Whether this is a finite number above 0: a time that one can wait, a rate, a count."""
@@ -40,15 +42,25 @@ class RetrySchedule:
         if not is_positive(self.max_attempts) or not (self.jitter == 0 or is_positive(self.jitter)):
             raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
 
-    def delay_seconds(self, attempts: int, at_least: float = 0.0) -> float:
-        """How long to wait after ``attempts`` failed ones; ``at_least`` is what MCM asked for."""
+    @property
+    def longest_delay_seconds(self) -> float:
+        """No delay is longer."""
+        longest = max(*self.delays_seconds, self.then_seconds, _MAX_ASKED_SECONDS)
+        return longest * (1 + self.jitter)
+
+    def delay_seconds(self, attempts: int, asked_seconds: float = 0.0) -> float:
+        """How long to wait after ``attempts`` failed ones.
+
+        ``asked_seconds`` is what MCM's Retry-After says. Beyond an hour it is not believed.
+        """
         position = attempts - 1
         delay = (
             self.delays_seconds[position]
             if position < len(self.delays_seconds)
             else self.then_seconds
         )
-        return max(delay, at_least) * (1 + self.jitter * self.random())
+        asked = min(asked_seconds, _MAX_ASKED_SECONDS)
+        return max(delay, asked) * (1 + self.jitter * self.random())
 
     def gives_up(self, strikes: int, age_seconds: float) -> str | None:
         """Why an event is not tried again, ``exhausted`` or ``expired``; None if it is.

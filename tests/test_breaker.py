@@ -84,15 +84,6 @@ def test_there_is_exactly_one_probe_at_a_time(breaker: CircuitBreaker, clock: Cl
     assert breaker.delay_seconds() is None
 
 
-def test_a_probe_that_was_not_sent_is_due_again(breaker: CircuitBreaker, clock: Clock) -> None:
-    """A cancelled probe counts for nothing: another one is due at once."""
-    open_it(breaker)
-    clock.now += 5
-    assert breaker.begin_probe()
-    breaker.cancel_probe()
-    assert breaker.begin_probe()
-
-
 def test_a_success_closes_it_and_the_next_outage_starts_afresh(
     breaker: CircuitBreaker, clock: Clock
 ) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from amplitude_moloco.breaker import BreakerSettings, CircuitBreaker
-from amplitude_moloco.buffers import Entry
+from amplitude_moloco.buffers import BufferState, Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.delivery import Delivery
 from amplitude_moloco.dispatcher import Dispatcher
@@ -579,21 +579,106 @@ def test_a_hook_may_close_the_destination() -> None:
     assert bench.is_lawful()
 
 
+class Durable(MemoryBuffer):
+    """A buffer that keeps what it holds when it is closed; its state can be made unreadable."""
+
+    is_durable = True
+    trouble: Exception | None = None
+
+    def state(self) -> BufferState:
+        if self.trouble:
+            raise self.trouble
+        return super().state()
+
+    def close(self) -> list[Entry]:
+        return []
+
+
 def test_a_durable_backlog_is_left_where_it_is_while_closing() -> None:
     """Of a durable buffer nothing more is claimed once close has been called."""
-
-    class Durable(MemoryBuffer):
-        is_durable = True
-
-        def close(self) -> list[Entry]:
-            return []
-
     bench = Bench(Gate(), buffer=Durable(), thread=NoMore)
     bench.put("a", "b")
     assert bench.dispatcher.close(LONG) == 0
     bench.dispatcher.send_due()
     assert bench.gate.sent == []
     assert bench.buffer.state().waiting == 2
+
+
+def test_what_is_on_its_way_at_the_end_stays_claimed() -> None:
+    """Close gives back what no sender has taken yet, and nothing that is being sent."""
+    buffer, gate = Durable(), Gate()
+    gate.open.clear()
+    bench = Bench(gate, buffer=buffer, senders=2)
+    bench.put("a", "b")
+    gate.wait_for(2)
+    for id in ("c", "d"):
+        buffer.put(id, "HOME", b"", 0)
+    assert bench.dispatcher.close(0) == 0
+    assert (buffer.state().waiting, buffer.state().claimed) == (2, 2)
+    gate.open.set()
+    wait_for_end_of_senders()
+    assert (buffer.state().waiting, buffer.state().claimed) == (2, 0)
+
+
+def test_a_batch_that_is_claimed_while_it_closes_is_given_back() -> None:
+    """What is claimed in the very moment of close is left for the next start, at once."""
+
+    class Busy(Durable):
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+            entries = super().claim(limit, now, newest)
+            claimed.set()
+            assert closing.wait(LONG)
+            return entries
+
+    claimed, closing = threading.Event(), threading.Event()
+    bench = Bench(Gate(), buffer=Busy())
+    bench.put("a", "b")
+    assert claimed.wait(LONG)
+    closer = threading.Thread(target=bench.dispatcher.close, args=(LONG,))
+    closer.start()
+    closing.set()
+    closer.join(LONG)
+    state = bench.buffer.state()
+    assert bench.ledger.snapshot().delivered + state.waiting == 2
+    assert state.claimed == 0
+
+
+def test_a_slow_pace_claims_no_more_than_it_can_send_soon() -> None:
+    """At a slow pace the buffer keeps what can't be sent within seconds, so that no lease ends."""
+    bench = Bench(Gate(), max_requests_per_second=0.3, senders=16)
+    bench.put(*map(str, range(20)))
+    bench.gate.wait_for(1)
+    assert bench.buffer.state().claimed <= 3
+    bench.dispatcher.close(0)
+    assert bench.is_lawful()
+
+
+def test_a_backlog_is_taken_up_at_the_start() -> None:
+    """What a durable buffer holds from an earlier time is sent without any event or flush."""
+    buffer = Durable()
+    buffer.put("old", "HOME", b"old", 0)
+    bench = Bench(Gate(), buffer=buffer)
+    bench.dispatcher.start()
+    bench.gate.wait_for(1)
+    bench.dispatcher.close(LONG)
+    assert bench.gate.sent == [b"old"]
+
+
+@pytest.mark.parametrize("buffer", [MemoryBuffer(), Durable()])
+def test_a_start_without_a_backlog_starts_nothing(buffer: MemoryBuffer) -> None:
+    """Where nothing waits, no thread is started before the first event."""
+    Bench(Gate(), buffer=buffer, thread=NoMore).dispatcher.start()
+    assert senders() == []
+
+
+def test_a_buffer_in_trouble_is_told_by_the_flush() -> None:
+    """A flush of a buffer that can't be read raises nothing: its future does."""
+    buffer = Durable()
+    bench = Bench(Gate(), buffer=buffer)
+    buffer.trouble = OSError("no disk")
+    bench.dispatcher.start()
+    assert bench.dispatcher.flush().exception(LONG) is buffer.trouble
+    assert senders() == []
 
 
 def test_who_gets_a_moment_after_the_end_does_not_wait_for_it() -> None:

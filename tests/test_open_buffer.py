@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from amplitude_moloco.buffers import Buffer, open_buffer
@@ -92,3 +95,23 @@ def test_a_password_is_not_repeated() -> None:
         open_buffer("redis://user:secret@localhost", target="t")
     assert "secret" not in str(refused.value)
     assert "redis://localhost" in str(refused.value)
+
+
+def test_memory_needs_no_sqlite() -> None:
+    """Where SQLite's file can't be shared, memory still works, and the error names what would."""
+    script = """
+import sys
+sys.modules["fcntl"] = None  # as on Windows
+from amplitude_moloco.buffers import open_buffer
+from amplitude_moloco import ConfigurationError
+assert open_buffer("memory://", target="t").put("id", "HOME", b"", 0) is None
+try:
+    open_buffer("sqlite:moloco.db", target="t")
+except ConfigurationError as error:
+    print(error)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith("buffer: sqlite can't be used here")
+    assert "memory://" in said.stdout

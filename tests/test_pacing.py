@@ -98,6 +98,14 @@ def test_the_rate_never_falls_below_one_in_two_seconds() -> None:
     assert pacer.rate == 0.5
 
 
+def test_a_throttle_does_not_raise_a_maximum_that_is_lower() -> None:
+    """A maximum below the lowest rate of a throttle stays what it is."""
+    pacer, clock = pacer_at(0.2)
+    clock.now += 1
+    pacer.throttled()
+    assert pacer.rate == 0.2
+
+
 def test_after_an_outage_the_backlog_starts_gently() -> None:
     """A ramp starts at ten requests a second, and adds fifty every second."""
     pacer, clock = pacer_at(None)
@@ -137,8 +145,8 @@ def test_no_second_has_more_requests_than_allowed(rate: float, pauses: list[floa
     assert all(gap >= 1 / rate - 1e-6 for gap in gaps)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan")])
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), 0.09])
 def test_a_rate_that_cannot_work_is_refused(rate: float) -> None:
-    """A maximum of nothing is refused at construction."""
+    """A maximum of nothing, or next to nothing, is refused at construction."""
     with pytest.raises(ConfigurationError, match=r"^max_requests_per_second: "):
         Pacer(rate)

@@ -8,10 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -304,6 +307,32 @@ def test_an_sdk_that_has_changed_is_left_alone(timeline: object) -> None:
     assert (dict(vars(timeline)) if hasattr(timeline, "__dict__") else {}) == before
 
 
+class Workers:
+    """As the SDK's."""
+
+    def __init__(self) -> None:
+        self.consumer_lock = threading.RLock()
+        self.threads_pool = ThreadPoolExecutor(max_workers=1)
+
+
+class Plugin:
+    """As a destination of the SDK's."""
+
+    def __init__(self) -> None:
+        self.workers = Workers()
+
+
+def test_a_child_gets_workers_that_no_thread_of_the_parent_holds() -> None:
+    """The executor of a destination of the SDK's is replaced too: its lock may have been held."""
+    plugin = Plugin()
+    before = plugin.workers.consumer_lock, plugin.workers.threads_pool
+    process.renew_locks(Timeline({}, {"destination": [plugin]}))
+    assert plugin.workers.consumer_lock is not before[0]
+    assert plugin.workers.threads_pool is not before[1]
+    assert plugin.workers.threads_pool.submit(int, "3").result(10) == 3
+    plugin.workers.threads_pool.shutdown()
+
+
 class Counting:
     """Counts how often it is called."""
 
@@ -324,6 +353,27 @@ def test_the_hooks_of_a_process_hold_nothing_alive() -> None:
     gc.collect()
     hook()
     assert reference() is None
+
+
+class Signal:
+    """As Celery's ``worker_process_shutdown``."""
+
+    def connect(self, receiver: Callable[..., object], weak: bool) -> None:
+        self.receiver = receiver
+        assert not weak
+
+
+def test_the_end_of_a_celery_child_is_told_by_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Celery is imported, its signal calls; where it is not, or has changed, nothing does."""
+    counting = Counting()
+    signals = ModuleType("celery.signals")
+    monkeypatch.setitem(sys.modules, "celery.signals", signals)
+    process.call_at_end_of_celery_child(counting.call)  # there is no such signal
+    signal = Signal()
+    signals.worker_process_shutdown = signal  # type: ignore[attr-defined]
+    process.call_at_end_of_celery_child(counting.call)
+    signal.receiver(sender=None, pid=1, exitcode=0)
+    assert counting.calls == 1
 
 
 def test_a_client_that_is_made_at_the_very_end_does_no_harm(

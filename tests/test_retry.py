@@ -50,23 +50,34 @@ def test_jitter_only_lengthens(
 ) -> None:
     """No delay is shorter than it is set and than MCM asked for, nor longer than the jitter."""
     schedule = RetrySchedule((delay,), delay, jitter=jitter, random=lambda: chance)
-    floor = max(delay, at_least)
-    assert floor <= schedule.delay_seconds(attempts, at_least) <= floor * (1 + jitter)
+    floor = max(delay, min(at_least, 3600))
+    delay_seconds = schedule.delay_seconds(attempts, at_least)
+    assert floor <= delay_seconds <= floor * (1 + jitter)
+    assert delay_seconds <= schedule.longest_delay_seconds
 
 
 @pytest.mark.parametrize(
     ("attempts", "asked", "delay"),
-    [(1, 0, 5), (1, 4.999, 5), (1, 5, 5), (1, 60, 60), (3, 19, 20), (3, 21, 21), (6, 3600, 3600)],
+    [
+        (1, 0, 5),
+        (1, 4.999, 5),
+        (1, 5, 5),
+        (1, 60, 60),
+        (3, 19, 20),
+        (3, 21, 21),
+        (6, 3600, 3600),
+        (6, 1e9, 3600),
+    ],
 )
 def test_what_mcm_asks_for_is_a_floor(attempts: int, asked: float, delay: float) -> None:
-    """A wait that MCM asks for lengthens a delay that is shorter, and no other."""
+    """A wait that MCM asks for lengthens a delay that is shorter, up to an hour."""
     assert RetrySchedule(jitter=0).delay_seconds(attempts, asked) == delay
 
 
 def test_jitter_lengthens_what_mcm_asks_for() -> None:
     """What MCM asks for is lengthened as well, lest all come back at one moment."""
     schedule = RetrySchedule(jitter=0.5, random=lambda: 1.0)
-    assert schedule.delay_seconds(1, at_least=60) == 90
+    assert schedule.delay_seconds(1, asked_seconds=60) == 90
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from amplitude_moloco.errors import ConfigurationError
@@ -112,20 +112,19 @@ class Buffer(Protocol):
         ...
 
 
-def open_buffer(url: str, *, target: str) -> Buffer:
+def open_buffer(
+    url: str, *, target: str, lease_seconds: float = 60.0, longest_delay_seconds: float = 7200.0
+) -> Buffer:
     """Open the buffer that ``url`` names.
 
     ``memory://``, with ``?max_events=100000&max_bytes=67108864``, or
     ``sqlite:///absolute/path.db`` (``sqlite:relative.db``), with ``?max_events=…&max_bytes=…``,
     ``&synchronous=FULL`` and ``&wait_millis=50``, which is how long a put waits for another
-    process. A durable buffer takes only events for the ``target`` that it was made for.
+    process. A durable buffer takes only events for the ``target`` that it was made for; how long a
+    claim lasts there, and how far a retry may lie ahead, its users know.
 
     Raises ConfigurationError for another scheme, an unknown option, a file that can't be used.
     """
-    # They need the names above; and not every app needs SQLite.
-    from amplitude_moloco.buffers.memory import MemoryBuffer
-    from amplitude_moloco.buffers.sqlite import SqliteBuffer
-
     refusal = ConfigurationError(
         f"buffer: {_LOGIN.sub('//', url)!r} is no buffer; use 'memory://' or 'sqlite:///path/to/moloco.db'"
     )
@@ -137,18 +136,37 @@ def open_buffer(url: str, *, target: str) -> Buffer:
     if parts.netloc or parts.fragment:
         raise refusal
     if parts.scheme == "memory" and not parts.path:
-        return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
+        return _open_memory(options)
     if parts.scheme == "sqlite" and parts.path.strip("/"):
-        synchronous = options.pop("synchronous", "NORMAL").upper()
-        numbers = _whole_numbers(options, ("max_events", "max_bytes", "wait_millis"), "synchronous")
-        return SqliteBuffer(
+        return _open_sqlite(
             unquote(parts.path),
+            options,
             target=target,
-            synchronous=synchronous,
-            wait_seconds=numbers.pop("wait_millis", 50) / 1000,
-            **numbers,
+            lease_seconds=lease_seconds,
+            longest_delay_seconds=longest_delay_seconds,
         )
     raise refusal
+
+
+def _open_memory(options: dict[str, str]) -> Buffer:
+    from amplitude_moloco.buffers.memory import MemoryBuffer  # it needs the names above
+
+    return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
+
+
+def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Buffer:
+    try:  # not every app needs it, and not every Python has it
+        from amplitude_moloco.buffers.sqlite import SqliteBuffer
+    except ImportError as error:
+        raise ConfigurationError(
+            f"buffer: sqlite can't be used here ({error}); it needs a POSIX system, and a Python "
+            f"with sqlite3; use 'memory://'"
+        ) from error
+    synchronous = options.pop("synchronous", "NORMAL").upper()
+    numbers = _whole_numbers(options, ("max_events", "max_bytes", "wait_millis"), "synchronous")
+    wait_seconds = numbers.pop("wait_millis", 50) / 1000
+    settings |= {"synchronous": synchronous, "wait_seconds": wait_seconds, **numbers}
+    return SqliteBuffer(path, **settings)
 
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *more: str) -> dict[str, int]:

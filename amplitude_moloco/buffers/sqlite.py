@@ -39,8 +39,6 @@ _CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token 
 _ACK = "DELETE FROM events WHERE key = ? AND token = ?"
 _RETRY = """UPDATE events SET due = ?, attempts = ?, strikes = ?, token = NULL
     WHERE key = ? AND token = ?"""
-_GIVE_BACK = "UPDATE events SET due = was_due, token = NULL WHERE key = ? AND token = ?"
-
 _BURY = """INSERT INTO dead_letters (key, attempts, strikes, accepted_at, buried_at, status, reason,
         message, id, sync, body)
     SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM events
@@ -226,15 +224,12 @@ class SqliteBuffer:
         )
 
     def close(self) -> list[Entry]:
-        """Let go of everything: what is claimed can be claimed by others at once. Nothing is lost.
+        """Let go of everything. Nothing is lost.
 
-        Let the senders end before: what is sent after this can't be acknowledged any more.
+        What is claimed now may be on its way: others can claim it when its lease ends.
         """
-        with suppress(sqlite3.Error):  # the leases end by themselves
+        with suppress(sqlite3.Error):
             self._make_late_acks()
-            for claim in list(self._claimed.items()):
-                self._file.change(_GIVE_BACK, claim)
-                self._claimed.pop(claim[0], None)
             self._state_at_end = self.state()._replace(oldest_untried=None, next_due=None)
         self._file.close()
         return []
