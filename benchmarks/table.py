@@ -77,9 +77,14 @@ def _columns(ideal_rate: float | None) -> list[Column]:
         Column("import", "ms", 8, ".0f", lambda peers: peers.own.import_seconds * 1e3),
     ]
     if ideal_rate:
-        of_ideal = Column("of the", "ideal", 8, ".1%", lambda peers: peers.own.rate / ideal_rate)
-        columns.insert(2, of_ideal)
+        ideal = Column("of the", "ideal", 8, ".1%", lambda peers: _of_ideal(peers, ideal_rate))
+        columns.insert(2, ideal)
     return columns
+
+
+def _of_ideal(peers: Peers, ideal_rate: float) -> float | None:
+    """Of what can be had from so many connections. The SDK sends many events at a time."""
+    return None if peers.own is peers.sdk else peers.own.rate / ideal_rate
 
 
 def show(rounds: list[Round], ideal_rate: float | None = None) -> None:
