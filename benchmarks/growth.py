@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     counts = (options.events // 10, options.events)
     print("CPU us for an event" + "".join(f"{f'of {count:,}':>14}" for count in counts), end="")
-    print(f"{'ratio':>8}{'MB':>8}{'bytes for one':>15}")
+    print(f"{'ratio':>8}{'MB':>8}")
     body = trial.body()
     with Server() as server:
         for name in matching(options.only):
@@ -54,7 +54,7 @@ def print_line(name: str, pairs: list[Pair]) -> None:
     ratio = median(many.cpu_micros / few.cpu_micros for few, many in pairs)
     size = median(many.memory_bytes for _, many in pairs)
     print(f"{name:25}{few:8.0f}{many:14.0f}{ratio:8.2f}", end="")
-    print(f"{size / 1e6:8.1f}{size / pairs[0][1].events:15.0f}", flush=True)
+    print(f"{size / 1e6:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ class Pipeline:
         if wait(futures, _PATIENCE_SECONDS).not_done:
             raise TimeoutError("not everything was delivered")
         self._uploads.wait()
-        if self._plugin and self._plugin.stats().buffered:
-            raise RuntimeError(f"not everything was delivered: {self._plugin.stats()}")
+        if self._plugin:
+            stats = self._plugin.stats()
+            if stats.delivered != stats.accepted:
+                raise RuntimeError(f"not everything was delivered: {stats}")
 
 
 class _Countdown:
