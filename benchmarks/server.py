@@ -1,64 +1,55 @@
-"""A server for benchmarks: as fast as Python lets it be, in a process of its own.
+"""A server for benchmarks, in a process of its own: Moloco's side and Amplitude's at once.
 
     with Server() as server: ...
 
-Answers every POST with 200, or with what ``set_status`` says, after a delay that can be set. It
-counts what it answered with 200, and keeps nothing.
+Answers every POST, after a delay that can be set: Amplitude's uploads with 200, all others with the
+status that is set. It counts what it answered with 200, and keeps nothing.
+
+It must never be what is waited for. So there is one loop over epoll, nothing is decoded, and a
+request's head is looked up among those that came before: from one client they are all but alike.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+import select
+import socket
 import subprocess
 import sys
-from typing import Any
+import time
+from collections import deque
+from contextlib import suppress
+from typing import NamedTuple
 from urllib.request import urlopen
 
-_STATE = {"status": 200, "taken": 0, "delay_millis": 0}
-_ANSWERS = {
-    status: b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-    % (status, len(body), body)
-    for status, body in (
-        (200, b'{"code": 200}'),
-        (503, b'{"message": "down"}'),
+_END_OF_HEAD = b"\r\n\r\n"
+_MOST_HEADS = 1_000
+_UPLOADS = (b"POST /2/httpapi ", b"POST /batch ")
+_EVENT = b'"event_type"'
+"""What an upload of Amplitude's has as often as it has events."""
+
+
+def _answer(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        status,
+        len(body),
+        body,
     )
-}
 
 
-class _Protocol(asyncio.Protocol):
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._buffer = b""
+_UPLOADED = _answer(200, b'{"code":200,"events_ingested":1,"payload_size_bytes":1}')
+_DELIVERED = _answer(200, b"{}")
+_FAILED = _answer(503, b'{"code":14,"message":"down","details":[]}')
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
-            _, _, length = head.partition(b"content-length:")
-            total = end + 4 + int(length.split(b"\r\n", 1)[0] or 0)
-            if len(self._buffer) < total:
-                return
-            self._buffer = self._buffer[total:]
-            self._answer(head)
 
-    def _answer(self, head: bytes) -> None:
-        if head.startswith(b"get /set/"):
-            name, value = head.split(b" ")[1].decode().split("/")[2:]
-            _STATE[name] = int(value)
-            self._transport.write(_ANSWERS[200])
-        elif head.startswith(b"get /taken"):
-            body = str(_STATE["taken"]).encode()
-            self._transport.write(
-                b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-            )
-        else:
-            _STATE["taken"] += _STATE["status"] == 200
-            answer = _ANSWERS[_STATE["status"]]
-            if _STATE["delay_millis"]:
-                loop = asyncio.get_running_loop()
-                loop.call_later(_STATE["delay_millis"] / 1000, self._transport.write, answer)
-            else:
-                self._transport.write(answer)
+class Counts(NamedTuple):
+    """What the server has done so far."""
+
+    taken: int
+    """Requests that were answered with 200, without Amplitude's."""
+    uploaded: int
+    """Events in Amplitude's uploads."""
+    cpu_seconds: float
 
 
 class Server:
@@ -66,7 +57,11 @@ class Server:
 
     def __enter__(self) -> Server:
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,  # whose end tells it to go, however this process ends
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for this process alone
         )
         assert self._process.stdout is not None  # noqa: S101  # for mypy: it is a pipe
         self.url = self._process.stdout.readline().strip()
@@ -77,21 +72,149 @@ class Server:
         self._process.communicate()
 
     def set(self, name: str, value: int) -> None:
-        """Set ``status`` or ``delay_millis``."""
+        """Set ``status`` (200 or 503) or ``delay_millis``."""
         urlopen(f"{self.url}/set/{name}/{value}").close()  # noqa: S310  # its own server
 
     @property
+    def counts(self) -> Counts:
+        """What it has done since its start."""
+        with urlopen(f"{self.url}/counts") as answer:  # noqa: S310  # its own server
+            return Counts(*json.load(answer))
+
+    @property
     def taken(self) -> int:
-        """How many requests were answered with 200."""
-        with urlopen(f"{self.url}/taken") as answer:  # noqa: S310  # its own server
-            return int(answer.read())
+        """How many requests were answered with 200, without Amplitude's."""
+        return self.counts.taken
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Protocol, "127.0.0.1", 0, backlog=512)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
+class _Head(NamedTuple):
+    """What matters of a request's head."""
+
+    body_bytes: int
+    is_upload: bool
+    is_post: bool
+
+
+class _Loop:
+    """All connections, and what is set and counted."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._epoll = select.epoll()
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
+        self._connections: dict[int, socket.socket] = {}
+        self._unread: dict[int, bytes] = {}
+        self._heads: dict[bytes, _Head] = {}
+        self._delayed: deque[tuple[float, socket.socket, bytes]] = deque()
+        self._settings = {"status": 200, "delay_millis": 0}
+        self._taken = self._uploaded = 0
+
+    def run(self) -> None:
+        """Answer, until stdin ends."""
+        accepts, ends = self._listener.fileno(), sys.stdin.fileno()
+        self._epoll.register(ends, select.EPOLLIN)
+        while True:
+            for number, _ in self._epoll.poll(self._seconds_to_next()):
+                if number == accepts:
+                    self._accept()
+                elif number == ends:
+                    return
+                else:
+                    self._receive(number)
+            self._send_delayed()
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections[connection.fileno()] = connection
+        self._epoll.register(connection.fileno(), select.EPOLLIN)
+
+    def _receive(self, number: int) -> None:
+        connection = self._connections[number]
+        try:
+            data = connection.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            del self._connections[number]
+            self._unread.pop(number, None)
+            connection.close()  # which ends its registration, too
+            return
+        if number in self._unread:
+            data = self._unread.pop(number) + data
+        while data:
+            end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+            if end < len(_END_OF_HEAD):
+                break
+            head = self._head(data[:end])
+            if len(data) < end + head.body_bytes:
+                break
+            self._take(connection, head, data)
+            data = data[end + head.body_bytes :]
+        if data:
+            self._unread[number] = data
+
+    def _head(self, text: bytes) -> _Head:
+        head = self._heads.get(text)
+        if head is None:
+            _, _, length = text.lower().partition(b"\r\ncontent-length:")
+            length = length.partition(b"\r\n")[0]
+            head = _Head(int(length or 0), text.startswith(_UPLOADS), text.startswith(b"POST"))
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[text] = head
+        return head
+
+    def _take(self, connection: socket.socket, head: _Head, data: bytes) -> None:
+        """Count and answer one request, which ``data`` begins with."""
+        if not head.is_post:
+            self._send(connection, self._obey(data))
+            return
+        if head.is_upload:
+            self._uploaded += data.count(_EVENT)
+            answer = _UPLOADED
+        elif self._settings["status"] == 200:
+            self._taken += 1
+            answer = _DELIVERED
+        else:
+            answer = _FAILED
+        if delay_millis := self._settings["delay_millis"]:
+            due = time.monotonic() + delay_millis / 1000
+            self._delayed.append((due, connection, answer))
+        else:
+            self._send(connection, answer)
+
+    def _obey(self, request: bytes) -> bytes:
+        """What the benchmark itself wants."""
+        _, name, *value = request.split(b" ")[1].decode().split("/")
+        if name == "set":
+            self._settings[value[0]] = int(value[1])
+        return _answer(200, json.dumps([self._taken, self._uploaded, time.process_time()]).encode())
+
+    def _send(self, connection: socket.socket, answer: bytes) -> None:
+        with suppress(OSError):  # whoever asked has gone
+            connection.send(answer)  # so short that it is never sent in part
+
+    def _seconds_to_next(self) -> float | None:
+        if not self._delayed:
+            return None
+        return max(0.0, self._delayed[0][0] - time.monotonic())
+
+    def _send_delayed(self) -> None:
+        while self._delayed and self._delayed[0][0] <= time.monotonic():
+            _, connection, answer = self._delayed.popleft()
+            self._send(connection, answer)
+
+
+def _serve() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        listener.setblocking(False)
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        _Loop(listener).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    _serve()

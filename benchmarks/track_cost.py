@@ -2,10 +2,11 @@
 
     python benchmarks/track_cost.py [--events 5000] [--rounds 5]
 
-Three clients track the same purchases of two items in one process, in turn: Amplitude alone, with
-an empty destination plugin beside it, and with a MolocoDestination beside it. The SDK copies every
-event for a second destination, whatever that does; so the destination's own work is the difference
-to the empty one. Nothing is uploaded meanwhile, by either side.
+Four clients track the same purchases of two items in one process, in turn: Amplitude alone, with an
+empty destination plugin beside it, and with a MolocoDestination over either buffer. The SDK copies
+every event for a second destination, whatever that does; so the destination's own work is the
+difference to the empty one. With SQLite it includes the commit: the event is in the file when
+``track()`` returns. Nothing is uploaded meanwhile, by either side.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import argparse
 import gc
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude.plugin import DestinationPlugin
-
-from amplitude_moloco import MolocoDestination, Sync
+from purchase import destination, purchase
 
 NOWHERE = "http://127.0.0.1:9/"
 NEVER = 10**9
@@ -35,56 +37,6 @@ class EmptyDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has 
         """Do nothing."""
 
 
-def moloco() -> MolocoDestination:
-    """The syncs of the README, and nothing leaves the buffer."""
-    return MolocoDestination(
-        "key",
-        "PLATFORM",
-        [
-            Sync("HOME", events=["Home Viewed"]),
-            Sync(
-                "SEARCH",
-                events=["Products Searched"],
-                mapping={"search_query": "event_properties.query"},
-            ),
-            Sync(
-                "PURCHASE",
-                events=["Order Completed"],
-                where="event_properties.total > `0`",
-                mapping={
-                    "items": "event_properties.products[].{id: product_id, price: price, "
-                    "currency: currency, quantity: quantity}",
-                    "revenue_amount": "event_properties.total",
-                    "revenue_currency": "event_properties.currency",
-                },
-            ),
-        ],
-        base_url=NOWHERE,
-        channel_type="SITE",
-        flush_queue_size=NEVER,
-        flush_interval_millis=NEVER,
-    )
-
-
-def purchase(number: int) -> BaseEvent:
-    """A purchase of two items."""
-    return BaseEvent(
-        "Order Completed",
-        user_id=f"user-{number}",
-        device_id="device-1",
-        platform="Web",
-        event_properties={
-            "total": 30.5,
-            "currency": "USD",
-            "products": [
-                {"product_id": "a", "price": 10.25, "currency": "USD", "quantity": 2},
-                {"product_id": "b", "price": 10.0, "currency": "USD", "quantity": 1},
-            ],
-        },
-        user_properties={"plan": "gold", "age": 3},
-    )
-
-
 def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
     """A client that keeps everything, with a plugin beside Amplitude's own."""
     config = Config(server_url=NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER)
@@ -94,13 +46,15 @@ def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
     return client
 
 
-def measure_round(events: int) -> list[float]:
-    """The mean microseconds of one ``track()`` with each of the three.
+def measure_round(events: int, file: str) -> list[float]:
+    """The mean microseconds of one ``track()`` with each of the four.
 
     They take turns after every few events, so that a machine whose speed drifts is as slow, or as
     fast, for one as for the others.
     """
-    clients = [make_client(plugin) for plugin in (None, EmptyDestination, moloco)]
+    moloco = partial(destination, NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER)
+    in_file = partial(moloco, buffer=f"sqlite://{file}")
+    clients = [make_client(plugin) for plugin in (None, EmptyDestination, moloco, in_file)]
     batches = [[purchase(number) for number in range(events)] for _ in clients]
     seconds = [0.0] * len(clients)
     gc.collect()
@@ -117,27 +71,34 @@ def measure_round(events: int) -> list[float]:
 
 def main() -> None:
     """Measure, and print a line for each round, and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    print(f"{'':8}{'alone':>9}{'empty':>9}{'moloco':>9}{'own work':>10}{'ratio':>7}")
+    print(f"{'':17}{'memory':>27}{'sqlite':>25}")
+    print(f"{'':8}{'alone':>9}{'empty':>9}", end="")
+    print(f"{'all':>9}{'own':>9}{'ratio':>7}" * 2)
     rows = []
-    for number in range(options.rounds):
-        alone, empty, with_moloco = measure_round(options.events)
-        own = with_moloco - empty
-        rows.append((alone, empty, with_moloco, own, own / alone))
-        print_row(f"round {number + 1}", rows[-1])
-    print_row("median", tuple(map(statistics.median, zip(*rows, strict=True))))
-    print("Microseconds for one track(); ratio is own work / alone.")
+    with tempfile.TemporaryDirectory() as directory:
+        for number in range(options.rounds):
+            alone, empty, *both = measure_round(options.events, f"{directory}/{number}.db")
+            row = [alone, empty]
+            for total in both:
+                row += [total, total - empty, (total - empty) / alone]
+            rows.append(row)
+            print_row(f"round {number + 1}", row)
+        print_row("median", [statistics.median(column) for column in zip(*rows, strict=True)])
+        print("Microseconds for one track(). own is all - empty, ratio is own / alone.", flush=True)
     os._exit(0)  # what was tracked is for nobody
 
 
-def print_row(name: str, row: tuple[float, ...]) -> None:
+def print_row(name: str, row: list[float]) -> None:
     """One line of the table."""
-    *micros, ratio = row
-    print(f"{name:8}" + "".join(f"{each:9.1f}" for each in micros[:3]), end="")
-    print(f"{micros[3]:10.1f}{ratio:7.2f}", flush=True)
+    alone, empty, *both = row
+    print(f"{name:8}{alone:9.1f}{empty:9.1f}", end="")
+    for total, own, ratio in (both[:3], both[3:]):
+        print(f"{total:9.1f}{own:9.1f}{ratio:7.2f}", end="")
+    print(flush=True)
 
 
 if __name__ == "__main__":

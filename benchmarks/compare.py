@@ -1,0 +1,78 @@
+"""The library against its peers, on a server on this machine.
+
+    python benchmarks/compare.py [--events 5000] [--rounds 3] [--only WORD ...]
+                                 [--delay-millis 0] [--connections 16]
+
+Every contestant runs in a process of its own, one after the other, and so for each round. What is
+printed are the medians of all rounds; a ratio is the median of what it was within each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import table
+import trial
+from contestants import matching
+from server import Server
+
+_CONNECTOR = (
+    "A reference connector in JavaScript (Node, axios, 16 in flight), measured elsewhere and not\n"
+    "run here: 4,500 events/s, 285 us of CPU."
+)
+
+
+def main() -> None:
+    """Hold all trials, and print the table."""
+    options = _options()
+    with Server() as server:
+        server.set("delay_millis", options.delay_millis)
+        rounds = _hold(server, options)
+        counts = server.counts
+    ideal_rate = None
+    if options.delay_millis:
+        ideal_rate = options.connections * 1000 / options.delay_millis
+        print(f"With {options.connections} connections and answers after", end=" ")
+        print(f"{options.delay_millis} ms, the ideal are {ideal_rate:.0f} events/s.")
+    print(f"{options.events} events each, medians of {options.rounds} rounds.\n")
+    table.show(rounds, ideal_rate)
+    answers = counts.taken + counts.uploaded / 200
+    print(f"\nThe server took {counts.cpu_seconds / answers * 1e6:.1f} us of CPU for an answer.")
+    print(_CONNECTOR)
+
+
+def _hold(server: Server, options: argparse.Namespace) -> list[table.Round]:
+    """All rounds. Who can't take part in one is out of the others, too."""
+    names = matching(options.only)
+    body = trial.body()
+    rounds: list[table.Round] = []
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+        rounds.append({})
+        for name in list(names):
+            try:
+                rounds[-1][name] = trial.hold(
+                    name, server, events=options.events, connections=options.connections, body=body
+                )
+            except trial.LeftOut as reason:
+                print(f"{name} is left out: {reason}")
+                names.remove(name)
+            except trial.Failed as reason:
+                print(f"{name} FAILED: {reason}")
+                names.remove(name)
+    return rounds
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="whose names hold one of these words")
+    parser.add_argument("--delay-millis", type=int, default=0, help="how long an answer takes")
+    parser.add_argument("--connections", type=int, default=16)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

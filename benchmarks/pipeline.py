@@ -1,0 +1,68 @@
+"""The whole way of an event: tracked with Amplitude's SDK, until Amplitude and Moloco have it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import wait
+from typing import Any
+
+from amplitude import Amplitude, BaseEvent, Config
+from purchase import purchase
+
+from amplitude_moloco import MolocoDestination
+
+_PATIENCE_SECONDS = 300.0
+
+
+class Pipeline:
+    """A client with the SDK's defaults, alone or with a destination beside Amplitude's own."""
+
+    def __init__(self, url: str, plugin: MolocoDestination | None = None) -> None:
+        self.track_seconds = 0.0
+        """What the last run took of the tracking thread's own CPU time, the purchases included."""
+        self._plugin = plugin
+        self._uploads = _Countdown()
+        config = Config(server_url=f"{url}/2/httpapi", callback=self._uploads.one_more)
+        self._client = Amplitude("key", config)
+        if plugin:
+            self._client.add(plugin)
+
+    def run(self, count: int) -> None:
+        """Track so many purchases, as fast as can be, and wait until both sides have them."""
+        self._uploads.start(count)
+        started = time.thread_time()
+        for number in range(count):
+            self._client.track(purchase(number))
+        self.track_seconds = time.thread_time() - started
+        futures: list[Any] = [each for each in self._client.flush() if each]
+        if wait(futures, _PATIENCE_SECONDS).not_done:
+            raise TimeoutError("not everything was delivered")
+        self._uploads.wait()
+        if self._plugin:
+            stats = self._plugin.stats()
+            if stats.delivered != stats.accepted:
+                raise RuntimeError(f"not everything was delivered: {stats}")
+
+
+class _Countdown:
+    """Counts what Amplitude's SDK reports to have uploaded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = 0
+        self._is_over = threading.Event()
+
+    def start(self, count: int) -> None:
+        self._left = count
+        self._is_over.clear()
+
+    def one_more(self, event: BaseEvent, code: int, message: str | None = None) -> None:
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._is_over.set()
+
+    def wait(self) -> None:
+        if not self._is_over.wait(_PATIENCE_SECONDS):
+            raise TimeoutError(f"{self._left} events were not uploaded")
