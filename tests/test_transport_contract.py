@@ -23,13 +23,14 @@ from freezegun import freeze_time
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports import SendResult, Transport
+from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.endpoint import endpoint
 from amplitude_moloco.transports.requests import RequestsTransport
 
 if TYPE_CHECKING:  # pytest alone can import it
     from conftest import Exchange, FaultyServer, StartServer, Step, Tls
 
-TRANSPORTS = [RequestsTransport]
+TRANSPORTS = [RequestsTransport, CurlTransport]
 
 KEY = "the-secret-key-0123456789"
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
