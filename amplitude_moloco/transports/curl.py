@@ -30,13 +30,7 @@ from amplitude_moloco.transports.environment import Environment, environment
 _MAX_MILLIS = 2**31 - 1
 _E_HTTP2_STREAM = 92  # pycurl has no names for these two
 _E_PROXY = 97
-_ENDS = (
-    pycurl.E_GOT_NOTHING,
-    pycurl.E_SEND_ERROR,
-    pycurl.E_RECV_ERROR,
-    pycurl.E_HTTP2,
-    _E_HTTP2_STREAM,
-)
+_ENDS = (pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR)
 """How the end of a connection shows."""
 # The kinds of a fault, named as requests names them.
 _KINDS = {
@@ -81,7 +75,8 @@ class CurlTransport:
     Args:
         endpoint: Where to post, and the key.
         connections: How many connections are kept alive. More threads may send at a time.
-        timeout_seconds: From the start to the end of the answer, with connecting.
+        timeout_seconds: From the start to the end of the answer, with connecting. Where libcurl
+            itself replaces a kept connection that ended under the request, it may begin anew.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
 
     Raises:
