@@ -801,6 +801,14 @@ def test_retry_after_is_read_whatever_the_status(
     assert open_transport(server.url).send(b"{}") == SendResult(status, retry_after_seconds=7)
 
 
+def test_an_early_answer_asks_for_no_wait(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A Retry-After that comes before the answer is none of the answer's."""
+    server.will(b"HTTP/1.1 100 Continue\r\nRetry-After: 7\r\n\r\n" + message(b"{}"))
+    assert open_transport(server.url).send(b"{}") == DELIVERED
+
+
 def test_a_retry_after_beyond_all_numbers_is_a_result(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:

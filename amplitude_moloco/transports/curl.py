@@ -147,11 +147,12 @@ class _Answer:
 
     @property
     def retry_after(self) -> str | None:
-        for line in reversed(self.head):
+        """The header's value. Only of an answer that has come."""
+        lines = reversed(self.head)
+        # Before the line of its status are those of early answers, and of a proxy's.
+        while not (line := next(lines)).startswith(b"HTTP/"):
             if line[:12].lower() == b"retry-after:":
                 return line[12:].strip().decode("latin-1")
-            if line[:5] == b"HTTP/":  # before it are the heads of early answers, and of proxies
-                break
         return None
 
 
