@@ -315,3 +315,54 @@ def test_a_forked_child_leaves_the_parents_connections_alone(
         check=True,
     )
     assert server.connections == 1
+
+
+FORKING_UNDER_WAY = """
+import os, sys, threading
+from amplitude_moloco.transports.curl import CurlTransport
+from amplitude_moloco.transports.endpoint import endpoint
+
+url, ca_bundle = sys.argv[1:]
+address = endpoint(api_key="key", platform_id="P", platform_name=None, base_url=url)
+transport = CurlTransport(address, ca_bundle=ca_bundle)
+results = [transport.send(b"1")]
+thread = threading.Thread(target=lambda: results.append(transport.send(b"2")))
+thread.start()
+sys.stdin.readline()  # the server has it
+child = os.fork()
+if child == 0:
+    sys.exit()
+assert os.waitpid(child, 0) == (child, 0)
+print("answer it", flush=True)
+thread.join()
+results.append(transport.send(b"3"))
+assert [result.status for result in results] == [200] * 3, results
+"""
+
+
+def test_a_forked_child_leaves_a_request_under_way_alone(
+    start_server: StartServer,
+    tls: Tls,
+    bare_environment: pytest.MonkeyPatch,
+) -> None:
+    """The parent's request that is under way at a fork gets its answer after the child's end."""
+    server = start_server(tls.context)
+    arrived, is_over = threading.Event(), threading.Event()
+    server.will(OK)
+    server.will(lambda _: arrived.set(), lambda _: is_over.wait(LONG), OK)
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING_UNDER_WAY, server.url, str(tls.ca_bundle)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert arrived.wait(LONG)
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "answer it\n"
+        is_over.set()
+        parent.communicate(timeout=LONG)
+    assert parent.returncode == 0
+    assert server.connections == 1
