@@ -109,6 +109,7 @@ class DestinationSettings(DataClassJsonMixin):
     connections: int | None = _whole_number()
     timeout_seconds: float | None = _setting(_Number())
     ca_bundle: str | None = _text()
+    transport: str | None = _text()
     shutdown_timeout_seconds: float | None = _setting(_Number())
     max_requests_per_second: float | None = _setting(_Number())
     retry: RetrySettings | None = _setting(fields.Nested(RetrySettings.schema(unknown=RAISE)))

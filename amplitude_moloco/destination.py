@@ -29,9 +29,8 @@ from amplitude_moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Stats
 from amplitude_moloco.sync import Sync, read_channel_type
-from amplitude_moloco.transports import TransportFactory
+from amplitude_moloco.transports import TransportFactory, transport_named
 from amplitude_moloco.transports.endpoint import endpoint
-from amplitude_moloco.transports.requests import RequestsTransport
 from amplitude_moloco.wire import ChannelType, Problem
 from amplitude_moloco.wire.language import iso_639_1
 
@@ -78,7 +77,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         max_requests_per_second: How fast MCM may be called at most; None for as fast as it takes.
         retry: When an event that MCM could not take is sent again.
         breaker: When sending pauses because MCM fails, and when it is tried again.
-        transport: A callable that opens another transport than the one over requests.
+        transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
+            name and takes far less processor time. Or a callable that opens a transport.
 
     Raises:
         ConfigurationError: A setting can't work; the text says what to do instead.
@@ -107,7 +107,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         max_requests_per_second: float | None = None,
         retry: RetrySchedule | None = None,
         breaker: BreakerSettings | None = None,
-        transport: TransportFactory | None = None,
+        transport: str | TransportFactory = "requests",
     ) -> None:
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
@@ -143,8 +143,9 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         )
         self._engines = EngineSettings(
             open_transport=transport
-            or partial(
-                RequestsTransport,
+            if callable(transport)
+            else partial(
+                transport_named(transport),
                 self._endpoint,
                 connections=settings.whole_number("connections", connections),
                 timeout_seconds=timeout_seconds,

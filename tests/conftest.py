@@ -70,6 +70,10 @@ class Exchange:
         received = Received(method, target, headers, body, self._client_port)
         self._server.requests.append(received)
 
+    def receive(self) -> bytes:
+        """Whatever has arrived; nothing at the connection's end."""
+        return self._reader.read1(65_536)
+
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
@@ -255,6 +259,8 @@ class Tls(NamedTuple):
     """A server's certificate, and what makes a client trust it."""
 
     context: ssl.SSLContext
+    http_2: ssl.SSLContext
+    """Offers HTTP/2 before HTTP/1.1."""
     ca_bundle: Path
 
 
@@ -262,11 +268,14 @@ class Tls(NamedTuple):
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     """Of our own making; for 127.0.0.1, and for MCM's host of the platform "acme"."""
     authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "acme-evt.mcm-api.moloco.com").configure_cert(context)
+    certificate = authority.issue_cert("127.0.0.1", "acme-evt.mcm-api.moloco.com")
+    context, http_2 = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+    for each in (context, http_2):
+        certificate.configure_cert(each)
+    http_2.set_alpn_protocols(["h2", "http/1.1"])
     ca_bundle = tmp_path_factory.mktemp("tls") / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_bundle))
-    return Tls(context, ca_bundle)
+    return Tls(context, http_2, ca_bundle)
 
 
 @pytest.fixture

@@ -44,8 +44,11 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.mark.parametrize("transport", ["requests", "curl"])
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_arrives_as_the_golden_bytes_say(sandbox: Sandbox, row: str) -> None:
+def test_every_row_arrives_as_the_golden_bytes_say(
+    sandbox: Sandbox, row: str, transport: str
+) -> None:
     """Each row of the matrix reaches MCM once, accepted, as the very bytes of its golden file."""
     sandbox.clear()
     client = Amplitude("amplitude-key", Config(server_url=sandbox.amplitude_url))
@@ -56,6 +59,7 @@ def test_every_row_arrives_as_the_golden_bytes_say(sandbox: Sandbox, row: str) -
             ecommerce_syncs(),
             base_url=sandbox.url,
             hash_identifiers={"salt": "pepper"},
+            transport=transport,
         )
     )
     name, properties = ROWS[row]

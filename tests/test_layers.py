@@ -121,7 +121,7 @@ def test_the_ground_is_the_ground() -> None:
 @pytest.mark.parametrize(
     "not_imported",
     [
-        "starlette uvicorn typer rich click",
+        "starlette uvicorn typer rich click pycurl",
         "dataclasses_json marshmallow",
         "iso639",
     ],

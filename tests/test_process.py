@@ -27,10 +27,10 @@ from amplitude import Amplitude, BaseEvent, Config
 from amplitude.plugin import DestinationPlugin
 from amplitude_moloco import MolocoDestination, Sync
 
-moloco_url, amplitude_url = sys.argv[1:3]
+moloco_url, amplitude_url, transport = sys.argv[1:4]
 
 def make(**settings):
-    settings = {"channel_type": "SITE", "base_url": moloco_url, **settings}
+    settings = {"channel_type": "SITE", "base_url": moloco_url, "transport": transport, **settings}
     return MolocoDestination("key", "SHOP", [Sync("HOME", events=["Home"])], **settings)
 
 def make_client(*plugins):
@@ -63,11 +63,20 @@ def black_hole() -> Iterator[str]:
 
 
 def start(
-    tmp_path: Path, script: str, moloco_url: str, amplitude_url: str
+    tmp_path: Path, script: str, moloco_url: str, amplitude_url: str, transport: str = "requests"
 ) -> subprocess.Popen[str]:
     """Run a script that begins with the prelude."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PRELUDE + script, moloco_url, amplitude_url],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            PRELUDE + script,
+            moloco_url,
+            amplitude_url,
+            transport,
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -75,9 +84,11 @@ def start(
     )
 
 
-def run(tmp_path: Path, script: str, moloco_url: str, amplitude_url: str) -> tuple[int, str, str]:
+def run(
+    tmp_path: Path, script: str, moloco_url: str, amplitude_url: str, transport: str = "requests"
+) -> tuple[int, str, str]:
     """Run a script to its end; its exit code, output and errors."""
-    with start(tmp_path, script, moloco_url, amplitude_url) as child:
+    with start(tmp_path, script, moloco_url, amplitude_url, transport) as child:
         output, errors = child.communicate(timeout=40)
     return child.returncode, output, errors
 
@@ -164,8 +175,9 @@ client.track(home("1"))
     assert ids(sandbox) == ["1"]
 
 
+@pytest.mark.parametrize("transport", ["requests", "curl"])
 def test_a_hung_server_holds_the_process_no_longer_than_the_deadline(
-    tmp_path: Path, sandbox: Sandbox, black_hole: str
+    tmp_path: Path, sandbox: Sandbox, black_hole: str, transport: str
 ) -> None:
     """With MCM hanging, the process is gone a second after the deadline, and says the count."""
     script = """
@@ -174,7 +186,7 @@ for number in range(50):
     client.track(home(str(number)))
 print("tracked", flush=True)
 """
-    with start(tmp_path, script, black_hole, sandbox.amplitude_url) as child:
+    with start(tmp_path, script, black_hole, sandbox.amplitude_url, transport) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "tracked\n"
         tracked = time.monotonic()
@@ -195,8 +207,9 @@ os._exit(0)
     assert ids(sandbox) == []
 
 
+@pytest.mark.parametrize("transport", ["requests", "curl"])
 def test_children_of_multiprocessing_send_their_own_and_the_parent_its_own(
-    tmp_path: Path, sandbox: Sandbox
+    tmp_path: Path, sandbox: Sandbox, transport: str
 ) -> None:
     """Of a parent and its forked workers, each sends what it tracked, and nothing is sent twice."""
     script = """
@@ -221,7 +234,10 @@ client.track(home("parent after"))
     assert ids(sandbox) == ["child 0", "child 1", "child 2", "parent after", "parent before"]
 
 
-def test_a_fork_while_threads_track_hangs_no_child(tmp_path: Path, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_a_fork_while_threads_track_hangs_no_child(
+    tmp_path: Path, sandbox: Sandbox, transport: str
+) -> None:
     """While four threads track, fifty forked children track once each, and none hangs."""
     script = """
 import itertools
@@ -267,7 +283,7 @@ import concurrent.futures, multiprocessing
 """
     worker = tmp_path / "worker.py"
     worker.write_text(
-        PRELUDE.replace("sys.argv[1:3]", f"{sandbox.url!r}, {sandbox.amplitude_url!r}")
+        PRELUDE.replace("sys.argv[1:4]", f"{sandbox.url!r}, {sandbox.amplitude_url!r}, 'requests'")
         + "def work(number):\n    client = make_client(make())\n"
         "    client.track(home(str(number)))\n    client.shutdown()\n"
     )

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-__all__ = ["SendResult", "Transport", "TransportFactory", "Verdict", "classify"]
+from amplitude_moloco.errors import ConfigurationError
+
+__all__ = [
+    "SendResult",
+    "Transport",
+    "TransportFactory",
+    "Verdict",
+    "classify",
+    "transport_named",
+]
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,30 @@ class Transport(Protocol):
 
 
 TransportFactory = Callable[[], Transport]
+
+
+def transport_named(name: str) -> Callable[..., Transport]:
+    """What opens the transport that a setting names: ``requests`` or ``curl``.
+
+    It takes an endpoint, and ``connections``, ``timeout_seconds`` and ``ca_bundle``. Raises
+    ConfigurationError for another name, and for a transport whose library is not installed.
+    """
+    # They need the names above; and pycurl is optional.
+    if name == "requests":
+        from amplitude_moloco.transports.requests import RequestsTransport
+
+        return RequestsTransport
+    if name == "curl":
+        try:
+            from amplitude_moloco.transports.curl import CurlTransport
+        except ImportError as error:
+            raise ConfigurationError(
+                f"transport: 'curl' needs pycurl ({error}); pip install 'amplitude-moloco[curl]'"
+            ) from None
+        return CurlTransport
+    raise ConfigurationError(
+        f"transport: {name!r} is none; use 'requests', 'curl', or a callable that opens one"
+    )
 
 
 def classify(result: SendResult) -> Verdict:

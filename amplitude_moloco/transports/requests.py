@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from datetime import timezone
-from email.utils import parsedate_to_datetime
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports import SendResult
+from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, result_of
 from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
 from amplitude_moloco.transports.endpoint import Endpoint
+from amplitude_moloco.transports.environment import environment
 
-MAX_ANSWER_BYTES = 16 * 1024
-_MAX_MESSAGE = 300
 _CHUNK_BYTES = 1024
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RequestsTransport:
@@ -49,8 +42,7 @@ class RequestsTransport:
         timeout_seconds: float = 10.0,
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
-        if ca_bundle is not None and not Path(ca_bundle).exists():
-            raise ConfigurationError(f"ca_bundle: {fspath(ca_bundle)!r} is not there")
+        surroundings = environment(endpoint, ca_bundle)
         self._api_key = endpoint.api_key
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
@@ -58,13 +50,8 @@ class RequestsTransport:
         self._session.mount(endpoint.url, self._adapter)
         # What never changes from request to request is worked out once.
         self._prepared = requests.Request("POST", endpoint.url, headers=endpoint.headers).prepare()
-        settings = self._session.merge_environment_settings(
-            endpoint.url, {}, None, fspath(ca_bundle) if ca_bundle is not None else True, None
-        )
-        self._verify = settings["verify"] or True  # there is no way to switch it off
-        # A proxy is elsewhere: this host's own addresses mean nothing there, and what is sent to
-        # them in plain http must not leave the host.
-        self._proxies = {} if endpoint.is_plain else settings["proxies"]
+        self._verify = surroundings.certificates
+        self._proxies = surroundings.proxies
 
     def send(self, body: bytes) -> SendResult:
         exchange.deadline = time.monotonic() + self._timeout_seconds
@@ -74,11 +61,8 @@ class RequestsTransport:
         except (requests.RequestException, HTTPError, OSError) as fault:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
-        return SendResult(
-            status=response.status_code,
-            message="" if response.ok else self._message(answer),
-            retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
-        )
+        retry_after = response.headers.get("Retry-After")
+        return result_of(response.status_code, answer, retry_after, api_key=self._api_key)
 
     def close(self) -> None:
         self._session.close()
@@ -117,32 +101,3 @@ class RequestsTransport:
             if len(answer) > MAX_ANSWER_BYTES:
                 break
         return answer
-
-    def _message(self, answer: bytes) -> str:
-        """MCM's message, or the answer's beginning; a server that echoes the key is not quoted."""
-        text = answer.decode(errors="replace")
-        try:
-            message = json.loads(text)["message"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            message = None
-        message = text if message is None else str(message)
-        message = message.replace(self._api_key, "[key]")[:_MAX_MESSAGE]
-        return _CONTROL.sub(" ", message)  # it goes into logs, a line each
-
-
-def _retry_after_seconds(value: str | None) -> float:
-    """The header's wait, as seconds or as a date; 0 for none, and for one that makes no sense."""
-    if value is None:
-        return 0.0
-    try:
-        return max(0.0, float(int(value)))
-    except OverflowError:
-        return 0.0
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(value)
-        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)  # as HTTP's dates are
-        return max(0.0, date.timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0

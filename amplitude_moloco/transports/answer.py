@@ -1,0 +1,55 @@
+"""What an answer says, in whatever way it came: a result, without the key and of bounded size."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+from amplitude_moloco.transports import SendResult
+
+MAX_ANSWER_BYTES = 16 * 1024
+"""So much of an answer is read. The connection of one that goes on is closed."""
+_MAX_MESSAGE = 300
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def result_of(status: int, answer: bytes, retry_after: str | None, *, api_key: str) -> SendResult:
+    """The result of an answer, from its decoded body and the value of its Retry-After."""
+    return SendResult(
+        status=status,
+        message="" if status < 400 else _message(answer, api_key),
+        retry_after_seconds=_retry_after_seconds(retry_after),
+    )
+
+
+def _message(answer: bytes, api_key: str) -> str:
+    """MCM's message, or the answer's beginning; a server that echoes the key is not quoted."""
+    text = answer.decode(errors="replace")
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        message = None
+    message = text if message is None else str(message)
+    message = message.replace(api_key, "[key]")[:_MAX_MESSAGE]
+    return _CONTROL.sub(" ", message)  # it goes into logs, a line each
+
+
+def _retry_after_seconds(value: str | None) -> float:
+    """The header's wait, as seconds or as a date; 0 for none, and for one that makes no sense."""
+    if value is None:
+        return 0.0
+    try:
+        return max(0.0, float(int(value)))
+    except OverflowError:
+        return 0.0
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)  # as HTTP's dates are
+        return max(0.0, date.timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
