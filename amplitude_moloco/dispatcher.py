@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
@@ -30,6 +31,7 @@ from amplitude_moloco.stats import Ledger, Stats
 logger = logging.getLogger("amplitude_moloco")
 
 _DRAIN_POLL_SECONDS = 0.05
+_FLUSH_POLL_SECONDS = 0.05
 _TAKE_OVER_SECONDS = 30.0
 _AHEAD_SECONDS = 10.0
 """At a slow pace no more is claimed than goes in this time, so that no lease ends meanwhile."""
@@ -251,14 +253,17 @@ class Dispatcher:
                 self._staged.extend(entries)
                 if delay is not None:
                     self._bring_forward(delay)
+        if self._flushes:
+            self._finish_flushes()
 
     def _until_next_claim(self, *, is_batch_full: bool) -> float | None:
         due = self._buffer.state().next_due
         delay = None if due is None else max(0.0, due - self._wall())
-        if delay == 0 and not is_batch_full:
+        if due == 0 and not is_batch_full:
             delay = None  # put just now: whoever put it has set the time
-        if self._buffer.is_durable:  # other processes put, and leave, things there
-            delay = _TAKE_OVER_SECONDS if delay is None else min(delay, _TAKE_OVER_SECONDS)
+        if self._buffer.is_durable:  # other processes put, send and leave things there
+            look = _FLUSH_POLL_SECONDS if self._flushes else _TAKE_OVER_SECONDS
+            delay = look if delay is None else min(delay, look)
         return delay
 
     def _claim_limit(self) -> int:
@@ -288,9 +293,9 @@ class Dispatcher:
                 self._sending.discard(entry)
                 if delay is not None:
                     self._bring_forward(delay)
-                has_flushes = bool(self._flushes)
+                is_flushed = self._is_flushed(self._oldest_on_its_way())
                 self._settled.notify_all()
-        if has_flushes:
+        if is_flushed:
             self._finish_flushes()
 
     def _wait_for_pace(self) -> bool:
@@ -346,14 +351,24 @@ class Dispatcher:
     def _delay_seconds(self) -> float | None:
         return None if self._due_at is None else self._due_at - self._monotonic()
 
+    def _oldest_on_its_way(self) -> int | None:
+        """The key of the oldest entry that was claimed here, and never sent before."""
+        entries = chain(self._sending, self._staged)
+        return min((entry.key for entry in entries if not entry.attempts), default=None)
+
+    def _is_flushed(self, oldest: int | None) -> bool:
+        """Whether a flush is done, as far as this entry is the oldest that is untried."""
+        return any(oldest is None or oldest > key for key, _ in self._flushes)
+
     # -- ends ------------------------------------------------------------------------------------
 
     def _finish_flushes(self) -> None:
+        """Called without the lock, since it reads the buffer."""
         oldest = self._buffer.state().oldest_untried
         with self._lock:
             # What the buffer knows to be settled may still be on its way into the counters.
-            untried = [entry.key for entry in self._sending if not entry.attempts]
-            oldest = min((key for key in (oldest, *untried) if key is not None), default=None)
+            keys = (oldest, self._oldest_on_its_way())
+            oldest = min((key for key in keys if key is not None), default=None)
             done = {flush for flush in self._flushes if oldest is None or oldest > flush[0]}
         if not done:
             return

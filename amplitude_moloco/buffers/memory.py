@@ -26,6 +26,7 @@ class MemoryBuffer:
         self._untried_later: set[int] = set()  # those of them that were given back unsent
         self._claimed: dict[int, Entry] = {}
         self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._now = 0.0  # as it was handed in last
         self._last_key = 0
         self._claims = 0
         self._is_closed = False
@@ -49,6 +50,7 @@ class MemoryBuffer:
             entries: list[Entry] = []
             if self._is_closed:
                 return entries
+            self._keep_time(now)
             kept_back = [self._new.pop() for _ in range(min(newest, limit, len(self._new)))]
             limit -= len(kept_back)
             while len(entries) < limit and self._later and self._later[0][0] <= now:
@@ -129,6 +131,12 @@ class MemoryBuffer:
             self._events = self._bytes = 0
             self._is_closed = True
             return lost
+
+    def _keep_time(self, now: float) -> None:
+        """Where the clock was set back, what waits is set back as well."""
+        if now < self._now:
+            self._later = [(due - (self._now - now), entry) for due, entry in self._later]
+        self._now = now
 
     def _remove(self, entry: Entry) -> bool:
         if not self._release(entry):
