@@ -217,7 +217,7 @@ class Dispatcher:
                 entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
                 due = self._buffer.state().next_due
                 delay = None if due is None else max(0.0, due - self._wall())
-                if len(entries) < limit and delay == 0:
+                if len(entries) < limit and due == 0:
                     delay = None  # put just now: whoever put it has set the time
                 if self._buffer.is_durable:  # other processes put, and leave, things there
                     delay = min(_TAKE_OVER_SECONDS if delay is None else delay, _TAKE_OVER_SECONDS)
