@@ -102,9 +102,9 @@ def start(
     )
 
 
-def await_that(condition: Callable[[], object]) -> None:
+def await_that(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until it is so, in what other processes do."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.005)
@@ -513,3 +513,89 @@ def test_a_child_that_cannot_open_the_file_keeps_its_events_in_memory(
     assert os.waitpid(child, 0)[1] == 0
     assert sorted(event["id"] for event in sandbox.moloco_events) == ["child", "parent"]
     destination.shutdown()
+
+
+# One of a herd: tracks ten events a second until it is told that this is enough, and leaves when
+# nothing is left.
+ONE_OF_A_HERD = """
+import os, sys, threading, time
+from amplitude import BaseEvent
+from amplitude_moloco import BreakerSettings, Dropped, MolocoDestination, RetrySchedule, Sync
+
+url, name, rate = sys.argv[1:]
+times = os.open("times", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+refused = os.open("ended", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+def write_down(fact):
+    if isinstance(fact, Dropped):
+        os.write(refused, f"{name} Dropped {fact.id}\\n".encode())
+
+destination = MolocoDestination(
+    "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
+    buffer=f"sqlite://{os.getcwd()}/moloco.db?wait_millis=1000", connections=4, hooks=[write_down],
+    max_requests_per_second=float(rate),
+    retry=RetrySchedule(delays_seconds=(1,), then_seconds=1),
+    breaker=BreakerSettings(probe_delays_seconds=(1,), then_seconds=1),
+)
+enough = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), enough.set()), daemon=True).start()
+number = 0
+while not enough.wait(0.1):
+    id = f"{name}-{number}"
+    now = int(time.time() * 1000)
+    destination.execute(BaseEvent("Home", user_id="user-1", insert_id=id, time=now))
+    os.write(times, f"{id} {time.time()}\\n".encode())
+    number += 1
+while destination.stats().buffered:
+    enough.clear()
+    enough.wait(0.1)
+destination.close()
+"""
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(400)
+def test_a_herd_comes_back_in_good_order(tmp_path: Path) -> None:
+    """Eight processes with a backlog keep the rate, and new events don't wait for old ones."""
+    herd, backlog, rate = 8, 20_000, 50
+    sandbox = Sandbox()
+    with sandbox:
+        url = sandbox.url
+    maker = make(tmp_path, url)  # where nobody answers now
+    for number in range(backlog):
+        maker.execute(home(f"old-{number}"))
+    maker.shutdown()
+    members = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_OF_A_HERD, url, f"new-{number}", str(rate)],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(herd)
+    ]
+    with sandbox:
+        back = time.time()
+        await_that(lambda: len(sandbox.requests) >= backlog // 2, seconds=150)
+        for member in members:
+            assert member.stdin is not None
+            member.stdin.write("enough\n")
+            member.stdin.close()
+        assert [member.wait(200) for member in members] == [0] * herd
+        requests = sandbox.requests
+    copies = Counter(request.raw for request in requests)
+    first = {request.body["id"]: request.arrived_at_seconds for request in reversed(requests)}
+    times = {id: float(at) for id, at in lines_of(tmp_path / "times")}
+    dropped = {id for _, _, id in lines_of(tmp_path / "ended")}
+    old = {f"old-{number}" for number in range(backlog)}
+    assert first.keys() == (old | times.keys()) - dropped
+    assert len(copies) == len(first)
+    assert len(dropped) < len(times) / 100
+    assert set(copies.values()) == {1}
+    seconds = Counter(int(request.arrived_at_seconds - back) for request in requests)
+    waits = sorted(first[id] - at for id, at in times.items() if at > back + 5 and id in first)
+    figures = max(seconds.values()), waits[len(waits) // 2], waits[-1], len(dropped)
+    print(*figures)  # noqa: T201  # for pytest -s
+    assert max(seconds.values()) <= herd * rate * 1.1
+    assert waits[-1] < 5
+    assert_sound_and_empty(tmp_path / "moloco.db")
