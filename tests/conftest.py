@@ -60,7 +60,7 @@ class Exchange:
         method, target, _ = self._reader.readline().decode("latin-1").split(" ", 2)
         return method, target, parse_headers(self._reader)
 
-    def read(self) -> None:
+    def read(self) -> Received:
         """Read a whole request, and record it."""
         method, target, headers = self.read_head()
         length = int(headers.get("Content-Length", 0))
@@ -69,6 +69,15 @@ class Exchange:
             raise EOFError
         received = Received(method, target, headers, body, self._client_port)
         self._server.requests.append(received)
+        return received
+
+    def answer(self) -> None:
+        """Read a whole request, and do what the server decides about it."""
+        step = self._server.decide(self.read())
+        if isinstance(step, bytes):
+            self.send(step)
+        else:
+            step(self)
 
     def receive(self) -> bytes:
         """Whatever has arrived; nothing at the connection's end."""
@@ -115,15 +124,17 @@ Step = bytes | Callable[[Exchange], object]
 
 
 class FaultyServer:
-    """Answers on a loopback port as its script says; 200 with an empty object after its end.
+    """Answers on a loopback port as its script says, and after its end as ``decide`` does.
 
-    It speaks HTTP/1.1 and keeps connections alive, unless the script does something else.
+    That is 200 at first. It speaks HTTP/1.1 and keeps connections alive, unless the script does
+    something else.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: deque[tuple[Step, ...]] = deque()
         self.requests: list[Received] = []
         """Those that were read to their end."""
+        self.decide: Callable[[Received], Step] = lambda request: self.reply(200)
         self.connections = 0
         self.stopping = threading.Event()
         self._tls = tls
@@ -143,9 +154,14 @@ class FaultyServer:
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         """Read one request more, then answer it as HTTP wants it."""
+        self.will(self.reply(status, body, **headers))
+
+    @staticmethod
+    def reply(status: int, body: bytes = b"{}", **headers: str) -> bytes:
+        """An answer as HTTP wants it."""
         lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        self.will("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
     def __enter__(self) -> FaultyServer:
         self._start(self._accept)
@@ -202,7 +218,7 @@ class FaultyServer:
         try:
             return self.script.popleft()
         except IndexError:
-            return (Exchange.read, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            return (Exchange.answer,)
 
 
 def _memory(directory: Path, max_events: int, max_bytes: int) -> Buffer:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import count
+from math import inf
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,11 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from amplitude_moloco.buffers import DeadLetter, Entry
+from amplitude_moloco.buffers import Buffer, DeadLetter, Entry
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.sqlite import SqliteBuffer
 
-if TYPE_CHECKING:  # pytest alone can import it
-    from conftest import MakeBuffer
-
+EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "100"))
+LEASE_SECONDS = 60.0
 MAX_EVENTS = 6
 MAX_BYTES = 20
 NOW = 1_700_000_000.0
@@ -38,6 +45,9 @@ class Model:
     later: list[tuple[float, Entry]] = field(default_factory=list)
     claimed: list[Entry] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    lease_seconds: float = inf
+    leases: dict[int, tuple[float | None, float]] = field(default_factory=dict)
+    """When each key was due before it was claimed, None for at once, and when its lease ends."""
 
     def all(self) -> list[Entry]:
         return [*self.new, *(entry for _, entry in self.later), *self.claimed]
@@ -49,11 +59,32 @@ class Model:
     def claim(self, limit: int, now: float, newest: int) -> list[Entry]:
         reserved = self.new[len(self.new) - min(limit, newest, len(self.new)) :]
         others = self.new[: len(self.new) - len(reserved)]
-        retries = [entry for due, entry in sorted(self.later) if due <= now]
+        overdue = [(self.leases[entry.key][1], entry) for entry in self.claimed]
+        dues = {entry.key: due for due, entry in self.later + overdue}
+        retries = [entry for due, entry in sorted(self.later + overdue) if due <= now]
         entries = [*(retries + others)[: limit - len(reserved)], *reserved]
         self.new = [entry for entry in self.new if entry not in entries]
         self.later = [(due, entry) for due, entry in self.later if entry not in entries]
+        self.claimed = [entry for entry in self.claimed if entry not in entries] + entries
+        lease_end = now + self.lease_seconds
+        self.leases.update((entry.key, (dues.get(entry.key), lease_end)) for entry in entries)
         return entries
+
+    def close(self) -> None:
+        """What is claimed is as it was before, for whoever comes next."""
+        for entry in self.claimed:
+            due = self.leases[entry.key][0]
+            if due is None:
+                self.new.append(entry)
+            else:
+                self.later.append((due, entry))
+        self.new.sort()
+        self.claimed.clear()
+
+    def crash(self) -> None:
+        """What is claimed is due again when its lease ends."""
+        self.later += [(self.leases[entry.key][1], entry) for entry in self.claimed]
+        self.claimed.clear()
 
     def next_due(self, now: float) -> float | None:
         dues = [due for due, _ in self.later] + [now for _ in self.new]
@@ -66,9 +97,10 @@ class Model:
 class Machine(RuleBasedStateMachine):
     """Does to a buffer and to the model the same things, in any order."""
 
-    def __init__(self, make_buffer: MakeBuffer) -> None:
+    def __init__(self, open_buffer: Callable[[], Buffer]) -> None:
         super().__init__()
-        self.buffer = make_buffer(max_events=MAX_EVENTS, max_bytes=MAX_BYTES)
+        self.open_buffer = open_buffer
+        self.buffer = open_buffer()
         self.model = Model()
         self.held: list[Entry] = []
         """The claims as the buffer gave them."""
@@ -90,8 +122,9 @@ class Machine(RuleBasedStateMachine):
     def claim(self, limit: int, newest: int) -> None:
         entries = self.buffer.claim(limit, self.now, newest)
         assert [bare(e) for e in entries] == self.model.claim(limit, self.now, newest)
-        self.model.claimed += [bare(entry) for entry in entries]
-        self.held += entries
+        keys = {entry.key for entry in entries}
+        self.stale += [entry for entry in self.held if entry.key in keys]
+        self.held = [entry for entry in self.held if entry.key not in keys] + entries
 
     def let_go(self, data: st.DataObject) -> Entry:
         """One of the claims, which is to be settled now."""
@@ -189,13 +222,78 @@ class Machine(RuleBasedStateMachine):
         assert sorted(lost) == ([] if self.buffer.is_durable else sorted(self.model.all()))
 
 
-def test_a_buffer_is_its_model(make_buffer: MakeBuffer) -> None:
-    """Whatever is done to a buffer, in any order, it answers as the model does."""
+class DurableMachine(Machine):
+    """Ends processes as well, in order or not, and has others go on."""
 
-    class WithBuffer(Machine):
-        def __init__(self) -> None:
-            super().__init__(make_buffer)
+    def __init__(self, open_buffer: Callable[[], Buffer]) -> None:
+        super().__init__(open_buffer)
+        self.model.lease_seconds = LEASE_SECONDS
 
+    def go_on(self) -> None:
+        """As another process."""
+        self.buffer = self.open_buffer()
+        assert self.buffer.claim(0, self.now) == []  # now it knows the time
+
+    @rule()
+    def reopen(self) -> None:
+        assert self.buffer.close() == []
+        self.go_on()
+        self.model.close()
+        self.stale += self.held
+        self.held.clear()
+
+    @rule()
+    def crash(self) -> None:
+        self.go_on()  # and what the other one held is settled by nobody
+        self.model.crash()
+        self.held.clear()
+
+    @rule()
+    def let_leases_end(self) -> None:
+        self.now += LEASE_SECONDS
+
+
+def run_machine(machine: type[Machine]) -> None:
+    """Do anything, in any order."""
     run_state_machine_as_test(
-        WithBuffer, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
+        machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
     )
+
+
+def test_a_buffer_in_memory_is_its_model() -> None:
+    """Whatever is done to a buffer in memory, in any order, it answers as the model does."""
+
+    class InMemory(Machine):
+        def __init__(self) -> None:
+            super().__init__(lambda: MemoryBuffer(MAX_EVENTS, MAX_BYTES))
+
+    run_machine(InMemory)
+
+
+@pytest.mark.timeout(600)
+def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
+    """Whatever is done to a buffer in a file, crashes included, it answers as the model does."""
+    numbers = count()
+
+    class InFile(DurableMachine):
+        def __init__(self) -> None:
+            self.stack = ExitStack()
+            self.path = tmp_path / f"{next(numbers)}.db"
+            super().__init__(self.open_one)
+
+        def open_one(self) -> Buffer:
+            buffer = SqliteBuffer(
+                self.path,
+                target="t",
+                max_events=MAX_EVENTS,
+                max_bytes=MAX_BYTES,
+                lease_seconds=LEASE_SECONDS,
+            )
+            self.stack.callback(buffer.close)
+            return buffer
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.stack.close()
+
+    run_machine(InFile)

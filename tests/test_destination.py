@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import logging
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -143,6 +145,25 @@ def test_shutdown_twice_is_harmless(transport: Accepting) -> None:
     client.shutdown()
     assert destination.stats().delivered == 1
     assert transport.is_closed
+
+
+def test_shutdown_three_times_from_four_threads_drains_once(transport: Accepting) -> None:
+    """However often and from wherever shutdown() is called, each call returns, and one drains."""
+    destination = make(transport, flush_queue_size=1000, flush_interval_millis=60_000)
+    for number in range(100):
+        destination.execute(home(insert_id=str(number)))
+    all_ready = threading.Barrier(4)
+
+    def shut_down(thread: int) -> int:
+        all_ready.wait(10)
+        for _ in range(3):
+            destination.shutdown()
+        return destination.stats().delivered
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(shut_down, range(4))) == [100] * 4
+    assert sorted(event["id"] for event in transport.events) == sorted(map(str, range(100)))
+    assert destination.stats().dropped == {}
 
 
 def test_shutdown_keeps_the_timeout_that_it_is_given() -> None:
@@ -333,6 +354,8 @@ HORRORS: dict[str, Any] = {
     "datetime": datetime(2026, 1, 1, tzinfo=timezone.utc),
     "decimal NaN": Decimal("sNaN"),
     "infinite": float("inf"),
+    "NaN": float("nan"),
+    "emoji": "😀",
     "huge number": 10**5000,
     "huge text": "x" * 3_000_000,
     "generator": (i for i in range(3)),
@@ -399,6 +422,101 @@ def test_execute_calls_no_hook_and_logs_nothing_itself(
     destination.shutdown()
     assert names == ["moloco-sender"]
     assert {record.threadName for record in caplog.records} == {"moloco-sender"}
+
+
+@pytest.fixture(params=["memory://", "sqlite:moloco.db"])
+def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of each buffer."""
+    url: str = request.param
+    return url.replace("sqlite:", f"sqlite://{tmp_path}/")
+
+
+def assert_lawful(stats: Stats) -> None:
+    """What was accepted is accounted for."""
+    ends = [sum(reasons.values()) for reasons in (stats.rejected, stats.buried, stats.dropped)]
+    assert stats.accepted == stats.delivered + sum(ends) + stats.buffered
+
+
+def test_hooks_callbacks_and_log_handlers_may_track(sandbox: Sandbox, buffer: str) -> None:
+    """What tracks in the middle of being told something, whoever tells it, waits for nobody."""
+    config = Config(server_url=sandbox.amplitude_url, flush_interval_millis=10)
+    client = Amplitude("amplitude-key", config)
+    told = {name: threading.Event() for name in ("hook", "callback", "handler")}
+
+    begun = set()
+
+    def track_once(name: str) -> None:
+        if name not in begun:
+            begun.add(name)
+            client.track(home(insert_id=f"of the {name}"))
+            told[name].set()
+
+    class Tracking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            track_once("handler")
+
+    logger = logging.getLogger("amplitude_moloco")
+    logger.addHandler(handler := Tracking())
+    try:
+        client.configuration.callback = lambda *_: track_once("callback")
+        client.add(
+            destination := make(
+                base_url=sandbox.url, buffer=buffer, hooks=[lambda fact: track_once("hook")]
+            )
+        )
+        client.track(BaseEvent("Searched", user_id="u"))  # it lacks a query, which is logged
+        client.track(home())
+        client.flush()
+        assert all(event.wait(5) for event in told.values())
+        flush(destination)
+        client.shutdown()
+    finally:
+        logger.removeHandler(handler)
+    wanted = ["i-1", "of the callback", "of the handler", "of the hook"]
+    assert sorted(event["id"] for event in sandbox.moloco_events) == wanted
+    assert_lawful(destination.stats())
+
+
+def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) -> None:
+    """A signal's handler and a finalizer that come in the middle of execute() wait for nobody."""
+    destination = make(transport, buffer=buffer)
+    count = iter(range(10**9))
+    collected = iter(range(10**9))
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            destination.execute(home(insert_id=f"garbage {next(collected)}"))
+
+    def interrupt(*_: object) -> None:
+        Garbage()
+        destination.execute(home(insert_id=f"signal {next(count)}"))
+
+    thresholds = gc.get_threshold()
+    before = signal.signal(signal.SIGPROF, interrupt)
+    try:
+        gc.set_threshold(5)
+        signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+        deadline = time.monotonic() + 0.5
+        rounds = 0
+        while time.monotonic() < deadline:
+            destination.execute(home(insert_id=f"own {rounds}"))
+            rounds += 1
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    flush(destination)
+    destination.shutdown()
+    stats = destination.stats()
+    signals, finalizers = next(count), next(collected)
+    assert min(signals, finalizers) > 0
+    assert stats.accepted == rounds + signals + finalizers
+    assert_lawful(stats)
+    assert len(transport.bodies) == stats.delivered > 0
 
 
 def test_a_callable_that_raises_costs_only_its_own_event(transport: Accepting) -> None:

@@ -281,6 +281,29 @@ def test_an_event_comes_again_when_it_is_due() -> None:
         assert bench.facts[-1] == Delivered("HOME", "a", 2, 200)
 
 
+def test_an_event_that_comes_due_while_others_are_claimed_is_not_forgotten() -> None:
+    """An event that comes due just after a claim is claimed next, though nothing else happens."""
+    answers = [SendResult(503), SendResult(200)]
+    gate = Gate(lambda body: answers.pop(0))
+
+    class Late(MemoryBuffer):
+        """Every other claim is made a moment before anything is due."""
+
+        claims = 0
+
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+            self.claims += 1
+            if self.claims % 2 == 0:
+                due = self.state().next_due
+                now = min(now, (due or now) - 0.001)
+            return super().claim(limit, now, newest)
+
+    retry = RetrySchedule(delays_seconds=(0.01,), jitter=0)
+    with closing(Bench(gate, buffer=Late(), retry=retry)) as bench:
+        bench.put("a")
+        bench.wait_for_delivered(1)
+
+
 def test_a_hook_may_put_flush_and_read_the_counters() -> None:
     """A hook that tracks, flushes and reads counters does not deadlock."""
 

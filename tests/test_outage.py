@@ -1,4 +1,8 @@
-"""Long outages, in simulated time: the whole engine but its threads, with a clock that is moved."""
+"""Long outages, in simulated time: the whole engine but its threads, with a clock that is moved.
+
+Each test ends with the law: what was accepted was delivered, buried or dropped, or lies in the
+buffer.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,11 @@ from amplitude_moloco.dispatcher import Dispatcher
 from amplitude_moloco.hooks import Buried, Delivered, Fact, Hooks, Paused, Resumed
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
-from amplitude_moloco.stats import Ledger
+from amplitude_moloco.stats import Ledger, Stats
 from amplitude_moloco.transports import SendResult
 
 HOUR = 3600.0
+DAY = 24 * HOUR
 START = 1_700_000_000.0
 MakeBuffer = Callable[[], Buffer]
 
@@ -36,9 +41,13 @@ class World:
     """An engine, MCM, and the time."""
 
     def __init__(
-        self, buffer: Buffer, answer: Callable[[float], int], retry: RetrySchedule | None = None
+        self,
+        buffer: Buffer,
+        answer: Callable[[float], int | SendResult],
+        retry: RetrySchedule | None = None,
     ) -> None:
         self.now = START
+        self.clock_is_off_by = 0.0
         self.answer = answer
         self.requests: list[tuple[float, bytes]] = []
         self.facts: list[Fact] = []
@@ -54,7 +63,7 @@ class World:
             retry=retry or RetrySchedule(random=lambda: 0.5),
             ledger=self.ledger,
             hooks=hooks,
-            wall=self.clock,
+            wall=self.wall,
         )
         self.dispatcher = Dispatcher(
             buffer,
@@ -66,7 +75,7 @@ class World:
             senders=16,
             flush_queue_size=1,
             flush_interval_seconds=1,
-            wall=self.clock,
+            wall=self.wall,
             monotonic=self.clock,
             thread=NoThreads,
             wait=self.wait,
@@ -75,6 +84,9 @@ class World:
     def clock(self) -> float:
         return self.now
 
+    def wall(self) -> float:
+        return self.now + self.clock_is_off_by
+
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         assert seconds is not None
         self.now += seconds
@@ -82,7 +94,8 @@ class World:
     def send(self, body: bytes) -> SendResult:
         self.requests.append((self.now - START, body))
         self.now += 0.01
-        return SendResult(self.answer(self.now - START))
+        answer = self.answer(self.now - START)
+        return SendResult(answer) if isinstance(answer, int) else answer
 
     def close(self) -> None: ...
 
@@ -98,6 +111,23 @@ class World:
 
     def told(self, kind: type[Fact]) -> list[Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    def judge(self) -> Stats:
+        """A fresh event gets through, nothing has vanished, and each copy has the same bytes."""
+        self.put("fresh")
+        self.pass_time(1)
+        assert self.told(Delivered)[-1] == Delivered("HOME", "fresh", 1, 200)
+        stats, state = self.ledger.snapshot(), self.buffer.state()
+        ends = stats.delivered + sum(stats.buried.values()) + sum(stats.dropped.values())
+        assert stats.accepted == ends + stats.buffered
+        assert stats.buffered == state.waiting + state.claimed
+        assert sum(stats.buried.values()) == len(self.told(Buried))
+        assert state.dead == len(self.buffer.dead_letters())
+        delivered = [fact.id for fact in self.told(Delivered) if isinstance(fact, Delivered)]
+        assert len(delivered) == len(set(delivered)) == stats.delivered
+        assert set(delivered) <= {body.decode() for _, body in self.requests}
+        self.buffer.close()
+        return stats
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -130,7 +160,7 @@ def test_72_hours_of_outage_cost_time_and_no_event(make_buffer: MakeBuffer) -> N
     # With a ramp: ten a second at first.
     back = next(at for at, _ in world.requests if at > 72 * HOUR)
     assert sum(back <= at < back + 1 for at, _ in world.requests) <= 40
-    world.buffer.close()
+    world.judge()
 
 
 def test_a_wrong_key_for_a_week_costs_no_event(make_buffer: MakeBuffer) -> None:
@@ -145,7 +175,7 @@ def test_a_wrong_key_for_a_week_costs_no_event(make_buffer: MakeBuffer) -> None:
     assert len(world.requests) <= 1 + 5 + 168 * 4 + 1
     world.pass_time(HOUR)
     assert world.ledger.snapshot().delivered == 50
-    world.buffer.close()
+    world.judge()
 
 
 def test_too_old_an_event_expires_when_it_fails(make_buffer: MakeBuffer) -> None:
@@ -160,7 +190,7 @@ def test_too_old_an_event_expires_when_it_fails(make_buffer: MakeBuffer) -> None
     world.ledger.stored()
     world.pass_time(HOUR)
     assert world.ledger.snapshot().delivered == 1
-    world.buffer.close()
+    world.judge()
 
 
 def test_a_server_that_flaps_gets_everything(make_buffer: MakeBuffer) -> None:
@@ -172,7 +202,7 @@ def test_a_server_that_flaps_gets_everything(make_buffer: MakeBuffer) -> None:
     world.pass_time(5 * HOUR)
     assert world.ledger.snapshot().delivered == 200
     assert world.told(Buried) == []
-    world.buffer.close()
+    world.judge()
 
 
 def test_one_failure_in_a_hundred_pauses_nothing(make_buffer: MakeBuffer) -> None:
@@ -184,7 +214,7 @@ def test_one_failure_in_a_hundred_pauses_nothing(make_buffer: MakeBuffer) -> Non
     world.pass_time(HOUR)
     assert world.ledger.snapshot().delivered == 2000
     assert world.told(Paused) == []
-    world.buffer.close()
+    world.judge()
 
 
 def test_one_poisoned_event_is_exhausted_while_the_others_pass(make_buffer: MakeBuffer) -> None:
@@ -197,4 +227,34 @@ def test_one_poisoned_event_is_exhausted_while_the_others_pass(make_buffer: Make
     assert world.ledger.snapshot().delivered == 2000
     assert world.ledger.snapshot().buried == {"exhausted": 1}
     assert world.told(Paused) == []
-    world.buffer.close()
+    world.judge()
+
+
+@pytest.mark.parametrize(
+    ("asked_seconds", "waited_seconds"), [(0, 5), (60, 60), (1200, 1200), (1e9, HOUR)]
+)
+def test_nothing_is_sent_again_before_mcm_wants_it(
+    make_buffer: MakeBuffer, asked_seconds: float, waited_seconds: float
+) -> None:
+    """An event comes again no sooner than MCM asks for, a tenth later at most, and in an hour."""
+    answers = iter([SendResult(429, retry_after_seconds=asked_seconds)])
+    world = World(make_buffer(), lambda at: next(answers, 200), RetrySchedule())
+    world.put("a")
+    world.pass_time(2 * HOUR)
+    (first, _), (second, _) = world.requests
+    assert waited_seconds <= second - first <= waited_seconds * 1.1 + 2
+    world.judge()
+
+
+@pytest.mark.parametrize("step", [-DAY, DAY], ids=["back", "ahead"])
+def test_a_clock_that_is_set_costs_no_event_and_little_time(tmp_path: Path, step: float) -> None:
+    """When the clock is set by a day, nothing in a file expires or waits for longer than usual."""
+    buffer = SqliteBuffer(tmp_path / "moloco.db", target="t")
+    world = World(buffer, lambda at: 503 if at < 2 * HOUR else 200)
+    world.put(*map(str, range(50)))
+    world.pass_time(1.9 * HOUR, step=20)
+    world.clock_is_off_by = step
+    world.pass_time(HOUR)
+    assert world.told(Buried) == []
+    assert len(world.told(Delivered)) == 50
+    world.judge()

@@ -309,6 +309,35 @@ def test_gunicorn_replaces_its_workers(shop: Shop, worker: str) -> None:
     shop.judge()
 
 
+HANGING = """
+import shop, threading
+
+def wsgi(environ, start_response):
+    shop.track(environ["PATH_INFO"][1:])
+    if "hang" in environ["PATH_INFO"]:
+        threading.Event().wait()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+def test_gunicorn_ends_a_worker_that_hangs(shop: Shop) -> None:
+    """What a worker of gunicorn's has tracked before it hangs arrives when it is ended for that."""
+    shop.write("app", HANGING)
+    command = gunicorn("sync", "--timeout=1")
+    with shop.running(*command, flush_interval_millis=AT_THE_END) as server:
+        url = server.url()
+        for number in range(20):
+            visit(url, number)
+        with suppress(requests.ConnectionError):
+            assert not requests.get(f"{url}/hang", timeout=PATIENCE_SECONDS).ok
+        visit(url, 20)
+        server.end(signal.SIGTERM)
+    assert "WORKER TIMEOUT" in shop.said()
+    assert "hang" in shop.tracked()
+    shop.judge()
+
+
 @pytest.mark.parametrize("when", [AT_THE_END, AT_ONCE])
 def test_uvicorn(shop: Shop, when: int) -> None:
     """With shutdown() called in the lifespan, uvicorn by itself loses nothing at SIGTERM."""

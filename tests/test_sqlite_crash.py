@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from amplitude_moloco.buffers.sqlite import SqliteBuffer
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
 FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
+PUTS = int(os.environ.get("TORTURE_PUTS", "250"))
 TARGET = "https://mcm.test|SHOP"
 FOREVER = 1e12
 """A time at which everything is due."""
@@ -220,6 +223,40 @@ def test_each_step_is_done_or_is_not(tmp_path: Path, step: str, ends: list[str])
     assert {each[2:] for each in lines[:-1]} <= {"a b c d | a b", *ends}
 
 
+# -- the disk ------------------------------------------------------------------------------------
+
+SYNCS = """
+buffer = open_buffer(synchronous=sys.argv[1])
+os.getppid()  # the trace begins to count here
+for number in range(200):
+    assert buffer.put(str(number), "HOME", b"body", NOW) is None
+os.getppid()
+buffer.close()
+"""
+
+
+@pytest.mark.parametrize(("synchronous", "least", "most"), [("NORMAL", 0, 0), ("FULL", 200, 400)])
+def test_it_waits_for_the_disk_as_was_chosen(
+    tmp_path: Path, synchronous: str, least: int, most: int
+) -> None:
+    """With FULL each put waits for the disk, with NORMAL none does."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+    trace = tmp_path / "trace"
+    calls = "trace=fsync,fdatasync,getppid"
+    command = [strace, "-f", "-o", str(trace), "-e", calls]
+    script = [sys.executable, "-c", PRELUDE + SYNCS, synchronous]
+    done = subprocess.run(
+        [*command, *script], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("strace is not allowed to trace here")
+    assert done.returncode == 0, done.stderr
+    _, between, _ = trace.read_text().split("getppid(")
+    assert least <= between.count("sync(") <= most
+
+
 # -- many ----------------------------------------------------------------------------------------
 
 WORK = """
@@ -253,28 +290,32 @@ buffer.close()
 
 
 def outcomes(children: list[subprocess.Popen[str]]) -> dict[str, Counter[str]]:
+    """What they tell till their ends, all read at once lest one of them wait for its reader."""
+    with ThreadPoolExecutor(len(children)) as pool:
+        outputs = list(pool.map(lambda child: list(child.stdout or ()), children))
     told: dict[str, Counter[str]] = {"put": Counter(), "send": Counter(), "ack": Counter()}
-    for child in children:
-        assert child.stdout is not None
-        for each in child.stdout:
+    for output in outputs:
+        for each in output:
             word, id = each.split()
             told[word][id] += 1
     return told
 
 
+@pytest.mark.timeout(300)
 def test_four_processes_send_each_event_once(tmp_path: Path) -> None:
     """With four processes that put and claim on one file, every event is sent exactly once."""
+    total = 4 * PUTS
     with (
-        process(tmp_path, WORK, 0, 250, 1000) as a,
-        process(tmp_path, WORK, 1, 250, 1000) as b,
-        process(tmp_path, WORK, 2, 250, 1000) as c,
-        process(tmp_path, WORK, 3, 250, 1000) as d,
+        process(tmp_path, WORK, 0, PUTS, total) as a,
+        process(tmp_path, WORK, 1, PUTS, total) as b,
+        process(tmp_path, WORK, 2, PUTS, total) as c,
+        process(tmp_path, WORK, 3, PUTS, total) as d,
     ):
         told = outcomes([a, b, c, d])
         assert [child.wait(50) for child in (a, b, c, d)] == [0, 0, 0, 0]
     assert set(told["put"].values()) == set(told["send"].values()) == {1}
     assert told["put"] == told["ack"]
-    assert len(told["put"]) == 1000
+    assert len(told["put"]) == total
     assert stored(tmp_path) == Counter()
 
 
