@@ -64,7 +64,7 @@ def main() -> None:
             [Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping={"items": _ITEMS})],
             base_url=server.url,
             channel_type="SITE",
-            buffer=f"sqlite://{directory}/moloco.db",
+            buffer=f"sqlite://{directory}/moloco.db?max_events={2 * total}",
             breaker=BreakerSettings(then_seconds=5),
         )
         track(destination, total, _PART)  # warms up, and opens the circuit

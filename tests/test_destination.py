@@ -125,6 +125,27 @@ def test_amplitudes_side_is_unchanged_and_moloco_gets_the_event_too(sandbox: San
     assert [event["id"] for event in sandbox.moloco_events] == ["i-1"]
 
 
+def test_a_flush_waits_no_longer_than_it_is_told_to() -> None:
+    """flush(timeout) gives a future that is done if the events were; it waits no longer."""
+    go_on = threading.Event()
+
+    class Held(Accepting):
+        def send(self, body: bytes) -> SendResult:
+            assert go_on.wait(20)
+            return super().send(body)
+
+    destination = make(Held())
+    destination.execute(home())
+    started = time.monotonic()
+    assert not destination.flush(0.2).done()
+    assert 0.2 <= time.monotonic() - started < 0.2 + 1  # for the slowness of a busy machine
+    go_on.set()
+    future = destination.flush(20)
+    assert future.done()
+    assert future.result().delivered == 1
+    destination.shutdown()
+
+
 def test_flush_of_the_client_gives_our_future_after_amplitudes(transport: Accepting) -> None:
     """client.flush() keeps its shape: one entry for each destination, ours a Future of Stats."""
     client = Amplitude("amplitude-key", Config(server_url="http://127.0.0.1:9/"))

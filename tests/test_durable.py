@@ -25,6 +25,7 @@ from amplitude import Amplitude, BaseEvent, Config
 
 from amplitude_moloco import Dropped, Fact, MolocoDestination, Paused, RetrySchedule, Sync
 from amplitude_moloco.sandbox import Sandbox
+from amplitude_moloco.transports import SendResult, TransportFactory
 
 ROUNDS = int(os.environ.get("MOLOCO_KILLS", "10"))
 EVENTS = 10_000 if ROUNDS >= 20 else 3_000
@@ -309,6 +310,7 @@ def make(
     *,
     api_key: str = "key",
     kind: type[MolocoDestination] = MolocoDestination,
+    transport: str | TransportFactory = "requests",
 ) -> MolocoDestination:
     """A destination with a file."""
     return kind(
@@ -321,6 +323,7 @@ def make(
         hooks=[facts.append] if facts is not None else (),
         retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
         shutdown_timeout_seconds=2,
+        transport=transport,
     )
 
 
@@ -599,3 +602,28 @@ def test_a_herd_comes_back_in_good_order(tmp_path: Path) -> None:
     assert max(seconds.values()) <= herd * rate * 1.1
     assert waits[-1] < 5
     assert_sound_and_empty(tmp_path / "moloco.db")
+
+
+def test_a_flush_is_done_whoever_delivers(tmp_path: Path) -> None:
+    """A flush is done when another process has delivered what was put before it."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    class Held:
+        def send(self, body: bytes) -> SendResult:
+            arrived.set()
+            assert go_on.wait(20)
+            return SendResult(200)
+
+        def close(self) -> None: ...
+
+    # Two destinations with the same file, as two processes have them.
+    ours, theirs = (make(tmp_path, "http://127.0.0.1:9", transport=Held) for _ in range(2))
+    theirs.execute(home("a"))
+    assert arrived.wait(20)
+    future = ours.flush()
+    assert not future.done()
+    go_on.set()
+    theirs.flush().result(timeout=10)
+    future.result(timeout=10)
+    ours.shutdown()
+    theirs.shutdown()

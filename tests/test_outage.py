@@ -247,10 +247,11 @@ def test_nothing_is_sent_again_before_mcm_wants_it(
 
 
 @pytest.mark.parametrize("step", [-DAY, DAY], ids=["back", "ahead"])
-def test_a_clock_that_is_set_costs_no_event_and_little_time(tmp_path: Path, step: float) -> None:
-    """When the clock is set by a day, nothing in a file expires or waits for longer than usual."""
-    buffer = SqliteBuffer(tmp_path / "moloco.db", target="t")
-    world = World(buffer, lambda at: 503 if at < 2 * HOUR else 200)
+def test_a_clock_that_is_set_costs_no_event_and_little_time(
+    make_buffer: MakeBuffer, step: float
+) -> None:
+    """When the clock is set by a day, nothing expires, and nothing waits for longer than usual."""
+    world = World(make_buffer(), lambda at: 503 if at < 2 * HOUR else 200)
     world.put(*map(str, range(50)))
     world.pass_time(1.9 * HOUR, step=20)
     world.clock_is_off_by = step
