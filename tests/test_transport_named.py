@@ -52,13 +52,18 @@ def test_curl_without_pycurl_tells_how_to_install_it(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("transport", "agent"), [(None, "python"), ("requests", "python"), ("curl", "PycURL")]
+    ("setting", "agent"),
+    [
+        ({}, "python"),
+        ({"transport": "requests"}, "python"),
+        ({"transport": "curl"}, "PycURL"),
+    ],
 )
 def test_a_destination_sends_through_the_transport_that_it_names(
-    bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str | None, agent: str
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, setting: dict[str, str], agent: str
 ) -> None:
     """The setting transport chooses how events travel; without it they go over requests."""
-    destination = make(transport=transport, base_url=server.url)
+    destination = make(base_url=server.url, **setting)
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
     assert destination.flush().result(10).delivered == 1
     destination.close()

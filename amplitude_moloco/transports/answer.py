@@ -16,12 +16,14 @@ _MAX_MESSAGE = 300
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def result_of(status: int, answer: bytes, retry_after: str | None, *, api_key: str) -> SendResult:
-    """The result of an answer, from its decoded body and the value of its Retry-After."""
+def result_of(
+    status: int, answer: bytes, retry_after_seconds: float, *, api_key: str
+) -> SendResult:
+    """The result of an answer with this decoded body."""
     return SendResult(
         status=status,
         message="" if status < 400 else _message(answer, api_key),
-        retry_after_seconds=_retry_after_seconds(retry_after),
+        retry_after_seconds=retry_after_seconds,
     )
 
 
@@ -37,8 +39,8 @@ def _message(answer: bytes, api_key: str) -> str:
     return _CONTROL.sub(" ", message)  # it goes into logs, a line each
 
 
-def _retry_after_seconds(value: str | None) -> float:
-    """The header's wait, as seconds or as a date; 0 for none, and for one that makes no sense."""
+def read_retry_after(value: str | None) -> float:
+    """A Retry-After in seconds, be it a number or a date; 0 for none, and for one without sense."""
     if value is None:
         return 0.0
     try:

@@ -106,7 +106,10 @@ class CurlTransport:
         try:
             handle.post(body, self._timeout_seconds)
             return result_of(
-                handle.status, handle.answer.body, handle.answer.retry_after, api_key=self._api_key
+                handle.status,
+                handle.answer.body,
+                handle.retry_after_seconds,
+                api_key=self._api_key,
             )
         except pycurl.error as fault:
             return SendResult(message=handle.kind_of(fault))
@@ -129,11 +132,9 @@ class _Answer:
     """Gathers an answer while it arrives. Called by libcurl."""
 
     def __init__(self) -> None:
-        self.head: list[bytes] = []
         self.body = b""
 
     def clear(self) -> None:
-        self.head.clear()
         self.body = b""
 
     def take(self, part: bytes) -> int | None:
@@ -144,16 +145,6 @@ class _Answer:
     @property
     def is_too_large(self) -> bool:
         return len(self.body) > MAX_ANSWER_BYTES
-
-    @property
-    def retry_after(self) -> str | None:
-        """The header's value. Only of an answer that has come."""
-        lines = reversed(self.head)
-        # Before the line of its status are those of early answers, and of a proxy's.
-        while not (line := next(lines)).startswith(b"HTTP/"):
-            if line[:12].lower() == b"retry-after:":
-                return line[12:].strip().decode("latin-1")
-        return None
 
 
 class _Handle:
@@ -167,13 +158,17 @@ class _Handle:
         self._has_proxy = bool(options[pycurl.PROXY])
         for option, value in options.items():
             self._curl.setopt(option, value)
-        self._curl.setopt(pycurl.HEADERFUNCTION, self.answer.head.append)
         self._curl.setopt(pycurl.WRITEFUNCTION, self.answer.take)
 
     @property
     def status(self) -> int:
         """The answer's; 0 before its head has come."""
         return int(self._curl.getinfo(pycurl.RESPONSE_CODE))
+
+    @property
+    def retry_after_seconds(self) -> float:
+        """As libcurl reads it: a function of ours that gets each line of a head costs far more."""
+        return float(self._curl.getinfo(pycurl.RETRY_AFTER))
 
     def post(self, body: bytes, timeout_seconds: float) -> None:
         """Send, and once more at once where a kept-alive connection turns out to be closed.

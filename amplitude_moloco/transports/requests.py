@@ -9,7 +9,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from amplitude_moloco.transports import SendResult
-from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, result_of
+from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
 from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
 from amplitude_moloco.transports.endpoint import Endpoint
 from amplitude_moloco.transports.environment import environment
@@ -61,8 +61,8 @@ class RequestsTransport:
         except (requests.RequestException, HTTPError, OSError) as fault:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
-        retry_after = response.headers.get("Retry-After")
-        return result_of(response.status_code, answer, retry_after, api_key=self._api_key)
+        wait_seconds = read_retry_after(response.headers.get("Retry-After"))
+        return result_of(response.status_code, answer, wait_seconds, api_key=self._api_key)
 
     def close(self) -> None:
         self._session.close()
