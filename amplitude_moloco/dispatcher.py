@@ -32,6 +32,7 @@ logger = logging.getLogger("amplitude_moloco")
 
 _DRAIN_POLL_SECONDS = 0.05
 _FLUSH_POLL_SECONDS = 0.05
+_TROUBLE_SECONDS = 5.0
 _TAKE_OVER_SECONDS = 30.0
 _AHEAD_SECONDS = 10.0
 """At a slow pace no more is claimed than goes in this time, so that no lease ends meanwhile."""
@@ -243,6 +244,7 @@ class Dispatcher:
                 delay = None
             limit = self._claim_limit()
             if delay == 0 and limit > 0:
+                delay = _TROUBLE_SECONDS  # should the buffer raise
                 entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
                 delay = self._until_next_claim(is_batch_full=len(entries) == limit)
             elif delay == 0:
@@ -293,9 +295,9 @@ class Dispatcher:
                 self._sending.discard(entry)
                 if delay is not None:
                     self._bring_forward(delay)
-                is_flushed = self._is_flushed(self._oldest_on_its_way())
+                may_be_flushed = self._may_be_flushed()
                 self._settled.notify_all()
-        if is_flushed:
+        if may_be_flushed:
             self._finish_flushes()
 
     def _wait_for_pace(self) -> bool:
@@ -356,8 +358,11 @@ class Dispatcher:
         entries = chain(self._sending, self._staged)
         return min((entry.key for entry in entries if not entry.attempts), default=None)
 
-    def _is_flushed(self, oldest: int | None) -> bool:
-        """Whether a flush is done, as far as this entry is the oldest that is untried."""
+    def _may_be_flushed(self) -> bool:
+        """Whether a flush can be done, as far as can be told without the buffer."""
+        if not self._flushes:
+            return False
+        oldest = self._oldest_on_its_way()
         return any(oldest is None or oldest > key for key, _ in self._flushes)
 
     # -- ends ------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ class Bench:
         max_requests_per_second: float | None = None,
         pacer: Pacer | None = None,
         thread: Callable[..., threading.Thread] = threading.Thread,
+        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
         hook: Callable[[Fact], object] = lambda fact: None,
     ) -> None:
         self.gate = gate
@@ -116,6 +117,7 @@ class Bench:
             flush_queue_size=flush_queue_size,
             flush_interval_seconds=flush_interval_seconds,
             thread=thread,
+            wait=wait,
         )
 
     def _hear(self, fact: Fact) -> None:
@@ -336,6 +338,31 @@ def test_a_sender_survives_whatever_goes_wrong(caplog: pytest.LogCaptureFixture)
         bench.put("a")
         assert bench.dispatcher.flush().result(LONG).delivered == 1
     assert "A sender failed, and goes on" in caplog.text
+
+
+def test_a_buffer_in_trouble_is_left_in_peace_for_a_while() -> None:
+    """Where nothing can be claimed, it is tried again seconds later, not at once."""
+
+    class Broken(MemoryBuffer):
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+            failed.set()
+            raise OSError("disk")
+
+    def wait_once(condition: threading.Condition, seconds: float | None) -> None:
+        if failed.is_set():
+            waits.append(seconds)
+            has_waited.set()
+        condition.wait(seconds)
+
+    failed, has_waited = threading.Event(), threading.Event()
+    waits: list[float | None] = []
+    bench = Bench(Gate(), buffer=Broken(), wait=wait_once)
+    bench.put("a")
+    assert has_waited.wait(LONG)
+    assert waits[0] is not None
+    assert 4 < waits[0] <= 5
+    bench.dispatcher.close(0)
+    assert bench.is_lawful()
 
 
 def test_close_sends_what_waits() -> None:
