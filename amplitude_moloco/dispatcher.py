@@ -24,6 +24,7 @@ from itertools import chain
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
 from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.flushes import Flushes
 from amplitude_moloco.hooks import Dropped, Fact, Hooks, Rejected
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.stats import Ledger, Stats
@@ -97,7 +98,7 @@ class Dispatcher:
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
-        self._flushes: set[tuple[int, Future[Stats]]] = set()  # with the newest key before each
+        self._flushes = Flushes()
         self._is_closing = self._is_stopped = False
         self._is_closed = threading.Event()
 
@@ -144,15 +145,14 @@ class Dispatcher:
         The future is done when everything that was put before this call has been delivered, buried
         or tried once; its result are the counters at that time, its exception is the buffer's.
         """
-        future: Future[Stats] = Future()
-        future.set_running_or_notify_cancel()
         try:
-            last_key = self._buffer.state().last_key
+            newest = self._buffer.state().last_key
         except Exception as error:
-            future.set_exception(error)
-            return future
+            failed: Future[Stats] = Future()
+            failed.set_exception(error)
+            return failed
         with self._lock:
-            self._flushes.add((last_key, future))
+            future = self._flushes.add(newest)
             self._bring_forward(0.0)
         with suppress(Exception):  # then a sender finds out
             self._finish_flushes()
@@ -360,10 +360,7 @@ class Dispatcher:
 
     def _may_be_flushed(self) -> bool:
         """Whether a flush can be done, as far as can be told without the buffer."""
-        if not self._flushes:
-            return False
-        oldest = self._oldest_on_its_way()
-        return any(oldest is None or oldest > key for key, _ in self._flushes)
+        return bool(self._flushes and self._flushes.done(self._oldest_on_its_way()))
 
     # -- ends ------------------------------------------------------------------------------------
 
@@ -374,15 +371,15 @@ class Dispatcher:
             # What the buffer knows to be settled may still be on its way into the counters.
             keys = (oldest, self._oldest_on_its_way())
             oldest = min((key for key in keys if key is not None), default=None)
-            done = {flush for flush in self._flushes if oldest is None or oldest > flush[0]}
-        if not done:
-            return
-        stats = self.stats()
-        with self._lock:
-            done &= self._flushes  # another sender may have been faster
-            self._flushes -= done
-        for _, future in done:
-            future.set_result(stats)
+            done = self._flushes.take(oldest)
+        self._tell_flushed(done)
+
+    def _tell_flushed(self, done: list[Future[Stats]]) -> None:
+        for future in done:
+            try:
+                future.set_result(self.stats())
+            except Exception as error:
+                future.set_exception(error)
 
     def _drain(self, deadline: float) -> None:
         while (remaining := deadline - self._monotonic()) > 0:
@@ -413,7 +410,7 @@ class Dispatcher:
         with self._lock:
             self._is_stopped = True
             senders = self._senders - {threading.current_thread()}  # a hook may close as well
-            flushes, self._flushes = self._flushes, set()
+            flushes = self._flushes.take(None)
             for condition in (self._tick, self._work, self._paced):
                 condition.notify_all()
         end = max(deadline, self._monotonic() + _LAST_SECONDS)
@@ -430,6 +427,5 @@ class Dispatcher:
         if lost:
             logger.warning("%d events could not be sent to MCM in time, and are lost", len(lost))
         self._hooks.tell_posted()
-        for _, future in flushes:
-            future.set_result(self.stats())
+        self._tell_flushed(flushes)
         return len(lost)

@@ -731,6 +731,25 @@ def test_a_buffer_in_trouble_is_told_by_the_flush() -> None:
     assert senders() == []
 
 
+def test_a_buffer_that_is_in_trouble_at_the_end_is_told_by_the_flush() -> None:
+    """A flush whose counters can't be read is done all the same: its exception is the buffer's."""
+
+    class Ending(Durable):
+        def close(self) -> list[Entry]:
+            self.trouble = OSError("no disk")
+            return super().close()
+
+    gate, buffer = Gate(), Ending()
+    gate.open.clear()
+    bench = Bench(gate, buffer=buffer)
+    bench.put("a")
+    future = bench.dispatcher.flush()
+    bench.dispatcher.close(0)
+    assert future.exception(LONG) is buffer.trouble
+    gate.open.set()
+    wait_for_end_of_senders()
+
+
 def test_who_gets_a_moment_after_the_end_does_not_wait_for_it() -> None:
     """A sender that is to wait for the pace, and learns of the end before, gives its event back."""
 

@@ -19,12 +19,22 @@ LAYERS = [
     {"errors", "wire"},
     {"expression", "mapping", "sync", "identifiers"}
     | {"buffers", "transports", "retry", "breaker", "pacing", "hooks", "stats", "process"},
-    {"conversion", "delivery", "dispatcher", "engine", "settings"},
+    {"conversion", "delivery", "flushes", "dispatcher", "engine", "settings"},
     {"ecommerce", "configuration", "destination", "__init__"},
     {"sandbox", "cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-ENGINE = {"engine", "delivery", "dispatcher", "buffers", "transports", "retry", "breaker", "pacing"}
+ENGINE = {
+    "engine",
+    "delivery",
+    "flushes",
+    "dispatcher",
+    "buffers",
+    "transports",
+    "retry",
+    "breaker",
+    "pacing",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
