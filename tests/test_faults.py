@@ -11,6 +11,7 @@ import json
 import random
 import ssl
 import threading
+import time
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -184,6 +185,41 @@ FAULTS: dict[str, tuple[Step, ...]] = {
     ),
     "another protocol": (lambda exchange: exchange.read(), b"SSH-2.0-OpenSSH_9.6\r\n"),
 }
+
+
+def answer_for_ever(exchange: Exchange) -> None:
+    """An answer without an end."""
+    exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        exchange.send(b"1000\r\n%b\r\n" % (b"a" * 0x1000))
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda exchange: exchange.hang(),
+        lambda exchange: exchange.drip(WHOLE, 1),
+        answer_for_ever,
+    ],
+    ids=["black hole", "a byte a second", "endless"],
+)
+def test_flush_and_shutdown_take_no_longer_than_they_may(
+    server: FaultyServer, step: Step, transport: str
+) -> None:
+    """Whatever the server does, flush and shutdown are back in time, and every event has an end."""
+    for _ in range(4):
+        server.will(step)
+    road = Road(MemoryBuffer(), server.url, transport=transport)
+    road.track(*map(str, range(8)))
+    for wait in (road.destination.flush, road.destination.shutdown):
+        started = time.monotonic()
+        wait(0.3)
+        assert time.monotonic() - started < 0.3 + 0.2 + 0.5  # for the slowness of a busy machine
+    road.wait_for_ends()
+    stats = road.destination.stats()
+    assert stats.accepted == 8 == stats.delivered + sum(stats.dropped.values())
+    assert Counter(road.ends()) == Counter(road.tracked)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
