@@ -51,6 +51,14 @@ def track(destination: MolocoDestination, first: int, count: int) -> float:
     return (time.perf_counter() - started) / count * 1e6
 
 
+def drain(destination: MolocoDestination) -> float:
+    """Wait until nothing is left. Returns the seconds that it took."""
+    started = time.perf_counter()
+    while destination.stats().buffered:
+        time.sleep(0.2)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -78,13 +86,15 @@ def main() -> None:
         print(f"memory: {before:.1f} MB before, {after:.1f} MB with {total} events in the file")
 
         server.set("status", 200)
+        backlog = destination.stats().buffered
+        rate = backlog / drain(destination)
+        print(f"drained at {rate:.0f} events/s; memory {resident_megabytes():.1f} MB")
         started = time.perf_counter()
-        while destination.stats().buffered:
-            time.sleep(0.5)
-        seconds = time.perf_counter() - started
+        track(destination, total + _PART, 2 * _PART)
+        drain(destination)
+        fresh_rate = 2 * _PART / (time.perf_counter() - started)
+        print(f"fresh ones go at {fresh_rate:.0f} events/s, ratio {rate / fresh_rate:.2f}")
         stats = destination.stats()
-        print(f"drained in {seconds:.0f} s, {stats.delivered / seconds:.0f} events/s;", end=" ")
-        print(f"memory {resident_megabytes():.1f} MB")
         print(f"accepted {stats.accepted}, delivered {stats.delivered}, taken {server.taken}")
     os._exit(0)
 
