@@ -46,8 +46,8 @@ class Model:
     claimed: list[Entry] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     lease_seconds: float = inf
-    leases: dict[int, tuple[float | None, float]] = field(default_factory=dict)
-    """When each key was due before it was claimed, None for at once, and when its lease ends."""
+    leases: dict[int, float] = field(default_factory=dict)
+    """When the lease of each key ends."""
 
     def all(self) -> list[Entry]:
         return [*self.new, *(entry for _, entry in self.later), *self.claimed]
@@ -59,31 +59,19 @@ class Model:
     def claim(self, limit: int, now: float, newest: int) -> list[Entry]:
         reserved = self.new[len(self.new) - min(limit, newest, len(self.new)) :]
         others = self.new[: len(self.new) - len(reserved)]
-        overdue = [(self.leases[entry.key][1], entry) for entry in self.claimed]
-        dues = {entry.key: due for due, entry in self.later + overdue}
+        overdue = [(self.leases[entry.key], entry) for entry in self.claimed]
         retries = [entry for due, entry in sorted(self.later + overdue) if due <= now]
         entries = [*(retries + others)[: limit - len(reserved)], *reserved]
         self.new = [entry for entry in self.new if entry not in entries]
         self.later = [(due, entry) for due, entry in self.later if entry not in entries]
         self.claimed = [entry for entry in self.claimed if entry not in entries] + entries
         lease_end = now + self.lease_seconds
-        self.leases.update((entry.key, (dues.get(entry.key), lease_end)) for entry in entries)
+        self.leases.update((entry.key, lease_end) for entry in entries)
         return entries
 
-    def close(self) -> None:
-        """What is claimed is as it was before, for whoever comes next."""
-        for entry in self.claimed:
-            due = self.leases[entry.key][0]
-            if due is None:
-                self.new.append(entry)
-            else:
-                self.later.append((due, entry))
-        self.new.sort()
-        self.claimed.clear()
-
-    def crash(self) -> None:
-        """What is claimed is due again when its lease ends."""
-        self.later += [(self.leases[entry.key][1], entry) for entry in self.claimed]
+    def end(self) -> None:
+        """Of a process: what it has claimed is due again when its lease ends."""
+        self.later += [(self.leases[entry.key], entry) for entry in self.claimed]
         self.claimed.clear()
 
     def next_due(self, now: float) -> float | None:
@@ -230,7 +218,9 @@ class DurableMachine(Machine):
         self.model.lease_seconds = LEASE_SECONDS
 
     def go_on(self) -> None:
-        """As another process."""
+        """As another process; what the one before held is settled by nobody."""
+        self.model.end()
+        self.held.clear()
         self.buffer = self.open_buffer()
         assert self.buffer.claim(0, self.now) == []  # now it knows the time
 
@@ -238,15 +228,10 @@ class DurableMachine(Machine):
     def reopen(self) -> None:
         assert self.buffer.close() == []
         self.go_on()
-        self.model.close()
-        self.stale += self.held
-        self.held.clear()
 
     @rule()
     def crash(self) -> None:
-        self.go_on()  # and what the other one held is settled by nobody
-        self.model.crash()
-        self.held.clear()
+        self.go_on()
 
     @rule()
     def let_leases_end(self) -> None:

@@ -261,11 +261,14 @@ def test_without_exit_hooks_what_waits_in_memory_is_gone(
 ) -> None:
     """Where no hooks run, what waits in memory is lost and no more; what waits in a file is not."""
     script = f"""
-destination = make(buffer="{buffer}", **HELD_BACK)
+destination = make(buffer="{buffer}")
 client = make_client(destination)
 for number in range(40):
     client.track(home(f"sent {{number:02}}"))
 destination.flush().result(timeout=20)
+destination.shutdown()
+destination = make(buffer="{buffer}", **HELD_BACK)
+client = make_client(destination)
 for number in range(60):
     client.track(home(f"waiting {{number:02}}"))
 print(destination.stats().buffered, flush=True)
