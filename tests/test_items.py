@@ -221,7 +221,7 @@ def test_another_quantity_is_a_problem(quantity: object) -> None:
         {"price": {"amount": 12.34, "currency": "USD"}},
         {"price": {"amount": 12.34, "currency": "USD"}, "currency": "EUR"},
         {"price": {"currency": "USD", "amount": "12.34", "unit": "piece"}},
-        {"price": OwnMapping(amount=12.34, currency="USD")},
+        pytest.param({"price": OwnMapping(amount=12.34, currency="USD")}, id="own mapping"),
     ],
     ids=str,
 )
