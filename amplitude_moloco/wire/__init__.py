@@ -35,11 +35,11 @@ is no value. Further fields are tolerated, so the user properties go along as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from amplitude_moloco.wire import values
+from amplitude_moloco.wire.encoding import encode
 from amplitude_moloco.wire.items import ITEM_FIX, read_items, read_money
 from amplitude_moloco.wire.problem import Problem, Problems
 from amplitude_moloco.wire.vocabulary import (
@@ -109,16 +109,6 @@ def build(
     _check_needs(problems, payload)
     return payload, problems
 
-
-def encode(payload: Mapping[str, Any]) -> bytes:
-    """The bytes of a request's body: JSON in UTF-8. The same payload gives the same bytes."""
-    return _JSON.encode(payload).encode()
-
-
-# A payload can't hold itself, since everything in it was copied to a limited depth.
-_JSON = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-)
 
 # Field of the chart: whether it belongs to the device, its key, and what its value is read as.
 _PLAIN: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
