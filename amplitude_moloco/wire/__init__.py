@@ -35,11 +35,11 @@ is no value. Further fields are tolerated, so the user properties go along as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from amplitude_moloco.wire import values
+from amplitude_moloco.wire.encoding import encode
 from amplitude_moloco.wire.items import ITEM_FIX, read_items, read_money
 from amplitude_moloco.wire.problem import Problem, Problems
 from amplitude_moloco.wire.vocabulary import (
@@ -53,17 +53,9 @@ __all__ = [
     "EventType",
     "PersonalizationMode",
     "Problem",
-    "UserEvent",
     "build",
     "encode",
 ]
-
-
-class UserEvent(NamedTuple):
-    """What :func:`build` made of one event: MCM's object, sound only if there is no problem."""
-
-    payload: dict[str, Any]
-    problems: list[Problem]
 
 
 def build(
@@ -73,12 +65,13 @@ def build(
     now_millis: int,
     default_currency: str | None = None,
     identifier: Callable[[object], str | None] = values.identifier,
-) -> UserEvent:
+) -> tuple[dict[str, Any], list[Problem]]:
     """Make MCM's object of the chart's fields, and find everything that forbids to send it.
 
-    ``fields`` maps names of the mapping chart (and ``user_properties``) to whatever the app has
-    there; none of it is changed. ``default_currency`` is for amounts that come without one,
-    ``identifier`` reads the three identifiers, and may hash them.
+    The object is sound only if there is no problem. ``fields`` maps names of the mapping chart (and
+    ``user_properties``) to whatever the app has there; none of it is changed. ``default_currency``
+    is for amounts that come without one, ``identifier`` reads the three identifiers, and may hash
+    them.
     """
     problems = Problems()
     payload: dict[str, Any] = {"event_type": event_type.value}
@@ -97,7 +90,7 @@ def build(
     moment = _read_moment(problems, fields.get("timestamp"), now_millis)
     if moment is not None:
         payload["timestamp"] = moment
-    if payload.get("personalization_mode") == PersonalizationMode.ID_LESS.value:
+    if payload.get("personalization_mode") == _ID_LESS:
         device.pop("advertising_id", None)
     else:
         _read_identifiers(problems, fields, identifier, payload, device)
@@ -113,19 +106,9 @@ def build(
             money = read_money(problems, *fields_and_values, default_currency=default_currency)
             if money:
                 payload[key] = money
-    _check_needs(problems, event_type, payload)
-    return UserEvent(payload, problems)
+    _check_needs(problems, payload)
+    return payload, problems
 
-
-def encode(payload: Mapping[str, Any]) -> bytes:
-    """The bytes of a request's body: JSON in UTF-8. The same payload gives the same bytes."""
-    return _JSON.encode(payload).encode()
-
-
-# A payload can't hold itself, since everything in it was copied to a limited depth.
-_JSON = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-)
 
 # Field of the chart: whether it belongs to the device, its key, and what its value is read as.
 _PLAIN: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
@@ -150,6 +133,9 @@ _PLAIN: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
     "user_properties": (False, "user_properties", values.json_object),
 }
+# Read once: a member's value, and its hash as well, take a call of Python code each.
+_APP = ChannelType.APP.value
+_ID_LESS = PersonalizationMode.ID_LESS.value
 _IDENTIFIERS = (
     ("user_id", False, "user_id"),
     ("device_persistent_id", True, "persistent_id"),
@@ -218,23 +204,23 @@ _ALWAYS = (
 )
 _ITEMS = (_Need("items", "items", ITEM_FIX),)
 _NEEDS = {
-    EventType.HOME: _ALWAYS,
-    EventType.LAND: (
+    EventType.HOME.value: _ALWAYS,
+    EventType.LAND.value: (
         *_ALWAYS,
         _Need("referrer_page_id", "referrer_page_id", "map it to where the shopper came from"),
     ),
-    EventType.PAGE_VIEW: (
+    EventType.PAGE_VIEW.value: (
         *_ALWAYS,
         _Need("page_id", "page_id", "map page_id to what identifies the page"),
     ),
-    EventType.ITEM_PAGE_VIEW: _ALWAYS + _ITEMS,
-    EventType.SEARCH: (
+    EventType.ITEM_PAGE_VIEW.value: _ALWAYS + _ITEMS,
+    EventType.SEARCH.value: (
         *_ALWAYS,
         _Need("search_query", "search_query", "map search_query to what the shopper typed"),
     ),
-    EventType.ADD_TO_CART: _ALWAYS + _ITEMS,
-    EventType.ADD_TO_WISHLIST: _ALWAYS + _ITEMS,
-    EventType.PURCHASE: (
+    EventType.ADD_TO_CART.value: _ALWAYS + _ITEMS,
+    EventType.ADD_TO_WISHLIST.value: _ALWAYS + _ITEMS,
+    EventType.PURCHASE.value: (
         *_ALWAYS,
         *_ITEMS,
         _Need("revenue", "revenue_amount", "map revenue_amount to the sum of price x quantity"),
@@ -242,14 +228,11 @@ _NEEDS = {
 }
 
 
-def _check_needs(problems: Problems, event_type: EventType, payload: Mapping[str, Any]) -> None:
-    for key, field, fix in _NEEDS[event_type]:
-        # What is there but can't be used has been told already.
-        if key not in payload and not any(
-            told.field == field or told.field.startswith(key) for told in problems
-        ):
-            problems.note(field, "missing", "nothing", fix)
-    if payload.get("channel_type") == ChannelType.APP.value:
+def _check_needs(problems: Problems, payload: Mapping[str, Any]) -> None:
+    for need in _NEEDS[payload["event_type"]]:
+        if need.key not in payload:
+            _note_missing(problems, need)
+    if payload.get("channel_type") == _APP:
         os = payload.get("device", {}).get("os")
         if os is None or not ("ios" in os.lower() or "android" in os.lower()):
             problems.note(
@@ -259,3 +242,9 @@ def _check_needs(problems: Problems, event_type: EventType, payload: Mapping[str
                 "for channel APP the os_name must contain ios or android: set the event's "
                 "os_name, or map it, as in \"'ios'\"",
             )
+
+
+def _note_missing(problems: Problems, need: _Need) -> None:
+    # What is there but can't be used has been told already.
+    if not any(told.field == need.field or told.field.startswith(need.key) for told in problems):
+        problems.note(need.field, "missing", "nothing", need.fix)

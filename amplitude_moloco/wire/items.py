@@ -84,7 +84,11 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
     for name, as_what in _PLAIN:
         value = item.get(name)
         if value is not None:
-            part = problems.read(name, as_what, value)
+            try:  # here, since a call for each part of each item is what takes the time
+                part = as_what(value)
+            except values.Unusable as unusable:
+                problems.note_unusable(name, unusable)
+                continue
             if part is not None:
                 result[name] = part
     is_named = "id" in result or "item_group_id" in result

@@ -92,6 +92,8 @@ def one_of(choices: type[Enum], hint: str = "") -> Callable[[object], str | None
     words = frozenset(choices.__members__)
 
     def read(value: object) -> str | None:
+        if type(value) is str and value in words:
+            return value
         word = text(value)
         if word is None or word in words:
             return word
