@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -631,6 +631,43 @@ def test_nobody_waits_for_ever_for_another_thread(open_buffer: OpenBuffer) -> No
     assert buffer.put("a", "HOME", b"", NOW) == "closed"
     assert buffer.close() == []
     assert claim(open_buffer()) == ["stuck"]
+
+
+def test_the_own_threads_do_not_refuse_an_event(open_buffer: OpenBuffer) -> None:
+    """A thread of this process that takes its time makes a put wait for longer than others may."""
+    buffer = open_buffer(wait_seconds=0.01)
+    stuck: Any = Stuck()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(buffer.put, stuck, "HOME", b"", NOW)
+        assert stuck.is_awaited.wait(LONG)
+        second = pool.submit(buffer.put, "a", "HOME", b"", NOW)
+        assert wait([second], timeout=0.2).not_done
+        stuck.go_on.set()
+        assert (first.result(LONG), second.result(LONG)) == (None, None)
+    assert claim(buffer) == ["stuck", "a"]
+
+
+def test_no_event_is_refused_under_load(open_buffer: OpenBuffer) -> None:
+    """Where many threads settle, and some only burn time, each put comes through."""
+    buffer = open_buffer(wait_seconds=0.001)
+    is_over = threading.Event()
+
+    def settle() -> None:
+        while not is_over.is_set():
+            for entry in buffer.claim(4, NOW):
+                assert buffer.ack(entry)
+
+    def burn() -> None:
+        while not is_over.is_set():
+            pass
+
+    with ThreadPoolExecutor(12) as pool:
+        works = [pool.submit(work) for work in [settle] * 8 + [burn] * 4]
+        refusals = [buffer.put(str(number), "HOME", b"body", NOW) for number in range(20)]
+        is_over.set()
+        for work in works:
+            work.result(LONG)
+    assert refusals == [None] * 20
 
 
 def test_reading_keeps_no_put_waiting(open_buffer: OpenBuffer, path: Path) -> None:

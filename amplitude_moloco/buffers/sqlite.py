@@ -70,13 +70,14 @@ class SqliteBuffer:
     when it ends without an outcome, because its process is gone, anybody may. So an entry may be
     sent twice, always with the same id and body.
 
-    ``put`` never raises, and waits for locks no longer than ``wait_seconds``; the time that the
-    disk takes comes on top. It refuses an event with ``full`` (a bound is reached, less than 64 MiB
-    of the disk are free, or somebody reads for so long that the WAL has become too large),
-    ``locked``, ``closed``, ``forked`` (another process opened it: the child has to open it anew)
-    or ``unavailable`` (any other trouble). The other methods wait for up to ``patience_seconds``,
-    and raise sqlite3.Error on trouble that lasts; an ``ack`` is kept in mind instead, and made by
-    the next claim.
+    ``put`` never raises. It waits no longer than ``wait_seconds`` for another process's lock, and
+    for the other threads of its own, before which it goes, no longer than a second, or
+    ``wait_seconds`` if that is more; the time that the disk takes comes on top. It refuses an
+    event with ``full`` (a bound is reached, less than 64 MiB of the disk are free, or somebody
+    reads for so long that the WAL has become too large), ``locked``, ``closed``, ``forked``
+    (another process opened it: the child has to open it anew) or ``unavailable`` (any other
+    trouble). The other methods wait for up to ``patience_seconds``, and raise sqlite3.Error on
+    trouble that lasts; an ``ack`` is kept in mind instead, and made by the next claim.
 
     Beside the file lie ``NAME-wal``, ``NAME-shm`` and ``NAME-lock``. A corrupt file is set aside as
     ``NAME.corrupt-<Unix time>`` when it is opened, and a new one started. Raises ConfigurationError
@@ -89,7 +90,7 @@ class SqliteBuffer:
         max_events, max_bytes: The bounds of what waits, the bytes being those of the bodies.
         synchronous: ``NORMAL`` or ``FULL``: whether each put waits for the disk.
         lease_seconds: How long a claim lasts: longer than all its entries can take to be sent.
-        wait_seconds: How long ``put`` waits for a lock.
+        wait_seconds: How long ``put`` waits for another process's lock.
         patience_seconds: How long everything else does, opening and forking included.
         longest_delay_seconds: The longest time from a ``retry`` to its ``due``. What is due even
             later was written before the clock was set back, and is due now.

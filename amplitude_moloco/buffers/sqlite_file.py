@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
@@ -28,6 +29,12 @@ logger = logging.getLogger("amplitude_moloco")
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.0005
+_TURN_SECONDS = 1.0
+"""How long what is new waits for this process's own threads, at least. A statement takes no 50 us,
+but where many threads want to run, Python lets each of them wait for long."""
+_GIVE_WAY_SECONDS = 0.01
+"""How long everybody else lets what is new go first. Not longer, so that they have their turn, too,
+where very many threads put."""
 _CALLS_PER_LOOK = 64
 _CALLS_PER_CHECKPOINT = 256
 _CHECKPOINT_TRIES = 20
@@ -46,6 +53,25 @@ class _Seat:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.db: sqlite3.Connection | None = None
+        self.queue: deque[None] = deque()  # as long as many wait for the lock who go first
+
+    @contextmanager
+    def taken(self, deadline: float, *, goes_first: bool = False) -> Iterator[None]:
+        if not self.lock.acquire(blocking=False):
+            with self._queued() if goes_first else nullcontext():
+                _acquire(self.lock, deadline)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        self.queue.append(None)
+        try:
+            yield
+        finally:
+            self.queue.pop()
 
     def leave(self) -> None:
         db, self.db = self.db, None
@@ -117,11 +143,12 @@ class SqliteFile:
         None if the file was closed, or is inherited. Waits as long as the file has patience, then
         raises sqlite3.Error, as it does on other trouble.
 
-        What is new comes with a ``wait_seconds`` of its own. It goes first: of all other threads
-        only one at a time stands in its way. Where room is scarce, nothing new is stored.
+        What is new comes with a ``wait_seconds`` of its own: so long it waits for the lock of
+        another process. It goes before this process's other threads, of which only one at a time
+        stands in its way, and waits for them for a second, or ``wait_seconds`` if that is longer.
+        Where room is scarce, nothing new is stored.
         """
         is_new = wait_seconds is not None
-        deadline = self._deadline(wait_seconds)
 
         def work(db: sqlite3.Connection) -> int:
             self._calls += 1
@@ -131,18 +158,19 @@ class SqliteFile:
 
         if self.is_inherited:
             return None
-        with nullcontext() if is_new else _held_until(deadline, self._turn):
-            changed = self._run(self._changes, deadline, work)
+        if wait_seconds is not None:
+            turn_seconds = max(_TURN_SECONDS, wait_seconds)
+            changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
+        else:
+            with self._has_turn():
+                changed = self._run(self._changes, work)
         if self._calls % _CALLS_PER_LOOK == 0:
             self._look(is_new=is_new)
         return changed
 
     def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; none if the file was closed, or is inherited."""
-        deadline = self._deadline(None)
-        return (
-            self._run(self._rest, deadline, lambda db: db.execute(query, values).fetchall()) or []
-        )
+        return self._run(self._rest, lambda db: db.execute(query, values).fetchall()) or []
 
     def close(self) -> None:
         """Begin nothing new, and close the connections once the others are done with them."""
@@ -212,7 +240,7 @@ class SqliteFile:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         work = partial(self._prepare, target=target, is_alone=is_alone)
         try:
-            self._run(self._changes, self._deadline(None), work)
+            self._run(self._changes, work)
         except BaseException:
             self._changes.leave()
             raise
@@ -293,19 +321,25 @@ class SqliteFile:
             raise
         return db
 
-    def _deadline(self, wait_seconds: float | None) -> float:
-        patience = self._patience_seconds if wait_seconds is None else wait_seconds
-        return time.monotonic() + patience
-
     def _run(
-        self, seat: _Seat, deadline: float, work: Callable[[sqlite3.Connection], T]
+        self,
+        seat: _Seat,
+        work: Callable[[sqlite3.Connection], T],
+        turn_seconds: float | None = None,
+        lock_seconds: float | None = None,
+        *,
+        goes_first: bool = False,
     ) -> T | None:
         """Do ``work`` on a connection, and anew while another process has SQLite's lock.
 
-        SQLite's own waiting is not used: it is unfair, and would keep other threads out.
+        Waits so long for the other threads, and so long for the lock; the file's patience for
+        both, if nothing is said. SQLite's own waiting is not used: it is unfair, and would keep
+        other threads out.
         """
+        turn_ends = time.monotonic() + self._or_patience(turn_seconds)
+        lock_ends: float | None = None
         while not self.is_inherited:
-            with _held_until(deadline, seat.lock):
+            with seat.taken(turn_ends, goes_first=goes_first):
                 if self._closed.is_set():
                     return None
                 try:
@@ -313,14 +347,31 @@ class SqliteFile:
                     return work(seat.db)
                 except Exception as error:
                     self._note(error)
-                    if not is_locked(error) or time.monotonic() >= deadline:
+                    now = time.monotonic()
+                    lock_ends = lock_ends or now + self._or_patience(lock_seconds)
+                    if not is_locked(error) or now >= min(turn_ends, lock_ends):
                         raise
             self._closed.wait(_POLL_SECONDS)
         return None
 
+    def _or_patience(self, seconds: float | None) -> float:
+        return self._patience_seconds if seconds is None else seconds
+
+    @contextmanager
+    def _has_turn(self) -> Iterator[None]:
+        """Be the only one who changes something, but for what is new, and let that go first."""
+        _acquire(self._turn, time.monotonic() + self._patience_seconds)
+        try:
+            end = time.monotonic() + _GIVE_WAY_SECONDS
+            while self._changes.queue and time.monotonic() < end:
+                self._closed.wait(_POLL_SECONDS)
+            yield
+        finally:
+            self._turn.release()
+
     def _take_seats(self) -> list[_Seat]:
         """Close the connections, as far as others are done with them in time. They stay locked."""
-        deadline = self._deadline(None)
+        deadline = time.monotonic() + self._patience_seconds
         held = []
         for seat in (self._changes, self._rest):
             if seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -331,7 +382,7 @@ class SqliteFile:
     def _look(self, *, is_new: bool = False) -> None:
         """See to the WAL and the room on the disk, unless somebody reads just now."""
         with suppress(sqlite3.Error):
-            self._run(self._rest, time.monotonic(), partial(self._tend, is_new=is_new))
+            self._run(self._rest, partial(self._tend, is_new=is_new), 0, 0)
 
     def _tend(self, db: sqlite3.Connection, *, is_new: bool) -> None:
         """Keep the WAL short, and see how much room there is.
@@ -366,14 +417,9 @@ class SqliteFile:
                 os.pwrite(self._gate, b"suspect", 0)
 
 
-@contextmanager
-def _held_until(deadline: float, lock: threading.Lock) -> Iterator[None]:
+def _acquire(lock: threading.Lock, deadline: float) -> None:
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise sqlite3.OperationalError("database is locked by another thread")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def is_locked(error: Exception) -> bool:
