@@ -452,7 +452,7 @@ def test_a_full_disk_can_still_be_drained(
     while entries := buffer.claim(16, NOW + 5):
         assert all(map(buffer.ack, entries))
     assert buffer.state()[:3] == (0, 0, (stored + 2) // 3)
-    for _ in range(64):  # one of these finds out
+    for _ in range(128):  # one of these finds out
         refusal = buffer.put("again", "HOME", b"", NOW)
     assert refusal is None
     assert [each.message for each in caplog.records] == [
@@ -506,7 +506,7 @@ def test_a_reader_that_never_ends_does_not_fill_the_disk(
         entry = claim_one(buffer)
         assert "the buffer's WAL large" in caplog.text
         assert buffer.ack(entry)
-    for _ in range(64):  # one of these finds out
+    for _ in range(128):  # one of these finds out
         refusal = buffer.put("id", "HOME", b"", NOW)
     assert refusal is None
     assert path.with_name("buffer.db-wal").stat().st_size < 16 * 1024**2
@@ -678,7 +678,7 @@ def test_reading_keeps_no_put_waiting(open_buffer: OpenBuffer, path: Path) -> No
         result = pool.submit(file.read, "SELECT ?", (stuck,))
         assert stuck.is_awaited.wait(LONG)
         for _ in range(100):  # one of these would like to read as well
-            assert file.change("UPDATE totals SET last_key = last_key + 1", (), 0.0) == 1
+            assert file.store("UPDATE totals SET last_key = last_key + 1", (), 10_000, 0.0) == 1
         stuck.go_on.set()
         assert result.result(LONG) == [("stuck",)]
 
@@ -782,7 +782,7 @@ def test_a_file_that_is_taken_away_is_noticed(path: Path, buffer: SqliteBuffer) 
     put(buffer, "a")
     for each in path.parent.glob("buffer.db*"):
         each.unlink()
-    refusals = [buffer.put("b", "HOME", b"", NOW) for _ in range(66)]
+    refusals = [buffer.put("b", "HOME", b"", NOW) for _ in range(130)]
     assert refusals[-1] == "full"
 
 

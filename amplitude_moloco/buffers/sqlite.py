@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
+from amplitude_moloco.buffers.sqlite_acks import Acks
 from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
 from amplitude_moloco.errors import ConfigurationError
 
@@ -36,7 +37,6 @@ _CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token 
     WHERE due = :lease_end AND token = :token
     ORDER BY was_due = 0, was_due <= :horizon, was_due, key"""
 
-_ACK = "DELETE FROM events WHERE key = ? AND token = ?"
 _RETRY = """UPDATE events SET due = ?, attempts = ?, strikes = ?, token = NULL
     WHERE key = ? AND token = ?"""
 _BURY = """INSERT INTO dead_letters (key, attempts, strikes, accepted_at, buried_at, status, reason,
@@ -130,7 +130,6 @@ class SqliteBuffer:
         self._max_dead_age_seconds = max_dead_age_seconds
         self._now = 0.0  # as it was handed in last
         self._claimed: dict[int, int] = {}  # the token of each key
-        self._late: dict[int, int] = {}  # the same of acks that could not be made yet
         self._has_warned = False
         self._state_at_end = BufferState(0, 0, 0, 0, None, None)
         self._file = SqliteFile(
@@ -139,12 +138,13 @@ class SqliteBuffer:
             synchronous=synchronous,
             patience_seconds=patience_seconds,
         )
+        self._acks = Acks(self._file)
 
     def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         self._now = now
         row = (now, id, sync, body, self._max_events, len(body), self._max_bytes)
         try:
-            changed = self._file.change(_PUT, row, self._wait_seconds)
+            changed = self._file.store(_PUT, row, len(body), self._wait_seconds)
         except sqlite3.OperationalError as error:
             if is_locked(error):
                 return "locked"
@@ -157,7 +157,6 @@ class SqliteBuffer:
 
     def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
         self._now = now
-        self._make_late_acks()  # before they could be claimed once more
         claim = {
             "limit": limit,
             "newest": min(limit, newest),
@@ -167,17 +166,26 @@ class SqliteBuffer:
             "token": int.from_bytes(os.urandom(7), "big"),
         }
         entries: list[Entry] = []
-        if self._file.change(_CLAIM, claim):
+        with self._file.turn():
+            self._acks.make()  # before they could be claimed once more
+            changed = self._file.change(_CLAIM, claim)
+        if changed:
             entries = [Entry(*row) for row in self._file.read(_CLAIMED, claim)]
             self._claimed.update((entry.key, entry.token) for entry in entries)
         self._tidy(now)
         return entries
 
     def ack(self, entry: Entry) -> bool:
+        """Take out a claimed entry that was delivered.
+
+        Where several threads do so at once, some may leave it to others, and be told True before it
+        is done, even if the claim turns out to be no longer theirs.
+        """
+        if self._file.is_inherited or not self._let_go(entry):
+            return False
         try:
-            return self._settle(entry, _ACK)
+            return self._acks.add((entry.key, entry.token))
         except sqlite3.OperationalError:
-            self._late[entry.key] = entry.token
             return True
 
     def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
@@ -207,7 +215,7 @@ class SqliteBuffer:
 
         After close(), what lay in it at that moment.
         """
-        claimed, late = set(self._claimed), len(self._late)
+        claimed, late = set(self._claimed), len(self._acks)
         dues = self._file.read(_DUES, (len(claimed) + 1,))
         totals = self._file.read(_STATE)
         if not totals:
@@ -230,7 +238,7 @@ class SqliteBuffer:
         What is claimed now may be on its way: others can claim it when its lease ends.
         """
         with suppress(sqlite3.Error):
-            self._make_late_acks()
+            self._acks.make()
             self._state_at_end = self.state()._replace(oldest_untried=None, next_due=None)
         self._file.close()
         return []
@@ -241,13 +249,12 @@ class SqliteBuffer:
         try:
             return self._file.change(statement, (*values, entry.key, entry.token)) == 1
         finally:  # where it failed, the lease ends by itself
-            if self._claimed.get(entry.key) == entry.token:
-                self._claimed.pop(entry.key, None)
+            self._let_go(entry)
 
-    def _make_late_acks(self) -> None:
-        for claim in list(self._late.items()):
-            self._file.change(_ACK, claim)
-            self._late.pop(claim[0], None)
+    def _let_go(self, entry: Entry) -> bool:
+        """Whether it was this object's claim, until now."""
+        is_ours = self._claimed.get(entry.key) == entry.token
+        return is_ours and self._claimed.pop(entry.key, None) is not None
 
     def _prune(self, now: float) -> None:
         """Forget the dead letters that are too many or too old, so many at a time."""

@@ -13,7 +13,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -22,11 +21,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from amplitude_moloco.buffers import sqlite_forks as forks
+from amplitude_moloco.buffers.sqlite_room import Room
 from amplitude_moloco.buffers.sqlite_schema import APPLICATION_ID, MIGRATIONS, RECOUNT
 from amplitude_moloco.errors import ConfigurationError
 
 logger = logging.getLogger("amplitude_moloco")
 T = TypeVar("T")
+_inherited: list[object] = []
 
 _POLL_SECONDS = 0.0005
 _TURN_SECONDS = 1.0
@@ -35,16 +37,6 @@ but where many threads want to run, Python lets each of them wait for long."""
 _GIVE_WAY_SECONDS = 0.01
 """How long everybody else lets what is new go first. Not longer, so that they have their turn, too,
 where very many threads put."""
-_CALLS_PER_LOOK = 64
-_CALLS_PER_CHECKPOINT = 256
-_CHECKPOINT_TRIES = 20
-_WAL_BYTES = 4 * 1024**2
-"""The WAL's usual length. After a checkpoint SQLite writes it anew from its start, ..."""
-_LONG_WAL_BYTES = 16 * 1024**2
-"""... unless others write all the time, or read: then the checkpoint keeps the writers out."""
-_MAX_WAL_BYTES = 256 * 1024**2
-_RESERVED_BYTES = 64 * 1024**2
-"""What new events leave free on the disk, so that those that are stored can be settled."""
 
 
 class _Seat:
@@ -100,19 +92,16 @@ class SqliteFile:
         patience_seconds: float = 3.0,
         check_seconds: float = 1.0,
     ) -> None:
-        self.is_cramped = False  # whether the disk has too little room for anything new
         self._path = path
-        self._wal = Path(f"{path}-wal")
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
         self._check_seconds = check_seconds
         self._pid = os.getpid()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._changes = _Seat()
         self._rest = _Seat()
         self._held: list[_Seat] = []  # during a fork
         self._closed = threading.Event()
-        self._calls = 0
         try:
             with ExitStack() as leave:
                 _make_directory(path.parent)
@@ -122,51 +111,77 @@ class SqliteFile:
                 self._leave = leave.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_complaint(path, error)) from error
+        pause = partial(self._closed.wait, _POLL_SECONDS)
+        self._room = Room(Path(f"{path}-wal"), self._gate, pause)
         self._look()
-        with _registry_lock:
-            _registry.add(self)
+        forks.register(self)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if self._pid != getpid():  # forked by C code, without the hooks below
             _inherited.extend((self._changes.db, self._rest.db))  # to free it would be to close it
 
     @property
+    def is_cramped(self) -> bool:
+        """Whether there is too little room for anything new."""
+        return self._room.is_cramped
+
+    @property
     def is_inherited(self) -> bool:
         """Whether another process opened it, and forked: then it is of no use here."""
         return self._pid != os.getpid()
 
-    def change(
-        self, statement: str, values: Any = (), wait_seconds: float | None = None
-    ) -> int | None:
+    def change(self, statement: str, values: Any = ()) -> int | None:
         """Change something in one statement. Returns how many rows were changed.
 
         None if the file was closed, or is inherited. Waits as long as the file has patience, then
         raises sqlite3.Error, as it does on other trouble.
-
-        What is new comes with a ``wait_seconds`` of its own: so long it waits for the lock of
-        another process. It goes before this process's other threads, of which only one at a time
-        stands in its way, and waits for them for a second, or ``wait_seconds`` if that is longer.
-        Where room is scarce, nothing new is stored.
         """
-        is_new = wait_seconds is not None
 
         def work(db: sqlite3.Connection) -> int:
-            self._calls += 1
-            if is_new and self.is_cramped:
-                return 0
+            self._room.takes(0)
             return db.execute(statement, values).rowcount
 
-        if self.is_inherited:
-            return None
-        if wait_seconds is not None:
-            turn_seconds = max(_TURN_SECONDS, wait_seconds)
-            changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
-        else:
-            with self._has_turn():
-                changed = self._run(self._changes, work)
-        if self._calls % _CALLS_PER_LOOK == 0:
-            self._look(is_new=is_new)
+        with self.turn():
+            changed = self._run(self._changes, work)
+        if self._room.is_due(is_new=False):
+            self._look()
         return changed
+
+    def store(self, statement: str, values: Any, size: int, wait_seconds: float) -> int | None:
+        """Store something new of this ``size``. Returns how many rows were changed, as ``change``.
+
+        Waits for ``wait_seconds`` for the lock of another process. It goes before this process's
+        other threads, of which only one at a time stands in its way, and waits for them for a
+        second, or ``wait_seconds`` if that is longer. Where room is scarce, nothing is stored.
+        """
+
+        def work(db: sqlite3.Connection) -> int:
+            self._room.takes(size)
+            return 0 if self._room.is_cramped else db.execute(statement, values).rowcount
+
+        turn_seconds = max(_TURN_SECONDS, wait_seconds)
+        changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
+        if self._room.is_due(is_new=True):
+            self._look(is_new=True)
+        return changed
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the only thread here that changes things, one after the other.
+
+        What is new does not wait for that, and is even let go first.
+        """
+        if self.is_inherited:  # whoever had its turn at the fork is not here
+            yield
+            return
+        _acquire(self._turn, time.monotonic() + self._patience_seconds)
+        try:
+            end = time.monotonic() + _GIVE_WAY_SECONDS
+            while self._changes.queue and time.monotonic() < end:
+                self._closed.wait(_POLL_SECONDS)
+            yield
+        finally:
+            self._turn.release()
 
     def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; none if the file was closed, or is inherited."""
@@ -357,18 +372,6 @@ class SqliteFile:
     def _or_patience(self, seconds: float | None) -> float:
         return self._patience_seconds if seconds is None else seconds
 
-    @contextmanager
-    def _has_turn(self) -> Iterator[None]:
-        """Be the only one who changes something, but for what is new, and let that go first."""
-        _acquire(self._turn, time.monotonic() + self._patience_seconds)
-        try:
-            end = time.monotonic() + _GIVE_WAY_SECONDS
-            while self._changes.queue and time.monotonic() < end:
-                self._closed.wait(_POLL_SECONDS)
-            yield
-        finally:
-            self._turn.release()
-
     def _take_seats(self) -> list[_Seat]:
         """Close the connections, as far as others are done with them in time. They stay locked."""
         deadline = time.monotonic() + self._patience_seconds
@@ -382,33 +385,7 @@ class SqliteFile:
     def _look(self, *, is_new: bool = False) -> None:
         """See to the WAL and the room on the disk, unless somebody reads just now."""
         with suppress(sqlite3.Error):
-            self._run(self._rest, partial(self._tend, is_new=is_new), 0, 0)
-
-    def _tend(self, db: sqlite3.Connection, *, is_new: bool) -> None:
-        """Keep the WAL short, and see how much room there is.
-
-        SQLite's own checkpoints are not used: they make the one wait who writes, an app's thread
-        too; and they let the others write on, so that where several processes write all the time,
-        none ever catches up, and the WAL grows for ever.
-        """
-        try:
-            wal_bytes = self._wal.stat().st_size
-            is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
-            is_due = wal_bytes > _WAL_BYTES and self._calls >= _CALLS_PER_CHECKPOINT
-            if is_overdue or (is_due and not is_new):
-                self._calls = 0
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            for _ in range(_CHECKPOINT_TRIES if is_overdue else 0):
-                ((is_busy, *_),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                if not is_busy:
-                    break
-                self._closed.wait(_POLL_SECONDS)
-            disk = os.fstatvfs(self._gate)
-            needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
-            is_disk_full = disk.f_bavail * disk.f_frsize < needed
-            self.is_cramped = is_disk_full or self._wal.stat().st_size > _MAX_WAL_BYTES
-        except (OSError, sqlite3.Error):
-            self.is_cramped = True
+            self._run(self._rest, partial(self._room.look, is_new=is_new), 0, 0)
 
     def _note(self, error: Exception) -> None:
         """Leave word for the next start that the file must be checked to its end."""
@@ -417,7 +394,7 @@ class SqliteFile:
                 os.pwrite(self._gate, b"suspect", 0)
 
 
-def _acquire(lock: threading.Lock, deadline: float) -> None:
+def _acquire(lock: threading.Lock | threading.RLock, deadline: float) -> None:
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise sqlite3.OperationalError("database is locked by another thread")
 
@@ -465,30 +442,3 @@ def _set_aside(path: Path) -> Path:
 def _read(db: sqlite3.Connection, query: str) -> Any:
     """The one value that a query or a PRAGMA answers."""
     return db.execute(query).fetchone()[0]
-
-
-# -- forks -----------------------------------------------------------------------------------------
-
-_registry: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
-_registry_lock = threading.RLock()  # held from before each fork until after it
-_inherited: list[object] = []
-
-
-def _before_fork() -> None:
-    _registry_lock.acquire()
-    for file in _registry:
-        file.before_fork()
-
-
-def _after_fork(*, is_child: bool) -> None:
-    for file in _registry:
-        file.after_fork(is_child=is_child)
-    with suppress(RuntimeError):  # uwsgi calls this, and not the other one
-        _registry_lock.release()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=partial(_after_fork, is_child=False),
-    after_in_child=partial(_after_fork, is_child=True),
-)
