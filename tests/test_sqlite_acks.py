@@ -86,7 +86,7 @@ def test_who_waits_makes_the_acks_of_all(buffer: SqliteBuffer, file: WatchedFile
     acks, told = make_together(file, claimed(buffer, 5))
     assert told == [True] * 5
     assert (file.statements, len(acks)) == (1, 0)
-    assert file.read("SELECT count(*) FROM events") == [(0,)]
+    assert file.read("SELECT count(*) FROM claimed") == [(0,)]
 
 
 def test_an_ack_counts_for_its_own_claim_alone(buffer: SqliteBuffer, file: WatchedFile) -> None:
@@ -95,7 +95,7 @@ def test_an_ack_counts_for_its_own_claim_alone(buffer: SqliteBuffer, file: Watch
     (heir,) = buffer.claim(1, NOW + 60)
     acks, _ = make_together(file, entries)
     assert (file.statements, len(acks)) == (1, 0)
-    assert file.read("SELECT key FROM events") == [(heir.key,)]
+    assert file.read("SELECT key FROM claimed") == [(heir.key,)]
     assert buffer.ack(heir)
 
 
@@ -124,7 +124,7 @@ def test_many_acks_are_made_some_at_a_time(buffer: SqliteBuffer, file: WatchedFi
     """However many acks have come together, no statement has more than 64."""
     acks, _ = make_together(file, claimed(buffer, 150))
     assert (file.statements, len(acks)) == (3, 0)
-    assert file.read("SELECT count(*) FROM events") == [(0,)]
+    assert file.read("SELECT count(*) FROM claimed") == [(0,)]
 
 
 def test_acks_that_fail_together_are_kept(path: Path) -> None:

@@ -22,7 +22,14 @@ from typing import Any, Protocol
 import pytest
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
-from amplitude_moloco.buffers.sqlite import SqliteBuffer
+from amplitude_moloco.buffers.sqlite import (
+    _CLAIM_AGAIN,
+    _CLAIM_FRESH,
+    _CLAIMED,
+    _DUES,
+    _STATE,
+    SqliteBuffer,
+)
 from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
 from amplitude_moloco.errors import ConfigurationError
 
@@ -334,7 +341,7 @@ def test_totals_are_counted_anew_when_it_is_opened(path: Path, open_buffer: Open
     put(first, "b", "c")
     first.close()
     with shell(path) as db:
-        db.execute("UPDATE totals SET events = 99, bytes = 99, dead = 9, dead_bytes = 9")
+        db.execute("UPDATE totals SET gone = -99, gone_bytes = 99, dead = 9, dead_bytes = 9")
     second = open_buffer(max_events=3, max_bytes=13)
     assert second.state()[:3] == (2, 0, 1)
     assert second.put("d", "HOME", b"123456", NOW) == "full"
@@ -497,7 +504,7 @@ def test_a_reader_that_never_ends_does_not_fill_the_disk(
     megabyte = bytes(1024**2)
     with shell(path) as db:
         db.execute("BEGIN")
-        db.execute("SELECT * FROM events").fetchall()
+        db.execute("SELECT * FROM fresh").fetchall()
         puts = 0
         while buffer.put("id", "HOME", megabyte, NOW) is None:
             puts += 1
@@ -540,10 +547,19 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
     with shell(path) as db:
         db.execute("BEGIN")
         db.execute(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-            "INSERT INTO events SELECT i, CASE i % 2 WHEN 0 THEN 0 ELSE 1e9 + i END, 0, NULL,"
-            " i % 2, 0, ?, 'id' || i, 'HOME', randomblob(576) FROM n",
-            (ROWS, NOW),
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS"
+            " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n",
+            (ROWS,),
+        )
+        db.execute(
+            "INSERT INTO fresh SELECT i, 576 * i, ?, 'id' || i, 'HOME', randomblob(576) FROM n"
+            " WHERE i % 2 = 0",
+            (NOW,),
+        )
+        db.execute(
+            "INSERT INTO claimed SELECT i, 1e9 + i, 0, NULL, 1, 0, ?, 'id' || i, 'HOME',"
+            " randomblob(576) FROM n WHERE i % 2",
+            (NOW,),
         )
         db.execute("COMMIT")
     start = time.perf_counter()
@@ -558,6 +574,19 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
         assert len(entries) == 16
         assert all(map(buffer.ack, entries))
     assert sorted(times)[-3] < 0.02
+
+
+@pytest.mark.parametrize("statement", [_CLAIM_AGAIN, _CLAIM_FRESH, _CLAIMED, _STATE, _DUES])
+def test_no_statement_goes_through_a_backlog_of_retries(
+    path: Path, buffer: SqliteBuffer, statement: str
+) -> None:
+    """Of what was claimed before, an index leads to the few rows that are needed."""
+    names = "limit", "newest", "oldest", "now", "horizon", "lease_end", "token"
+    values: Any = (1,) if statement is _DUES else dict.fromkeys(names, 1)
+    with shell(path) as db:
+        steps = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    on_claimed = [step for step in steps if "claimed" in step and "INDEX" not in step]
+    assert on_claimed in ([], ["SEARCH claimed USING INTEGER PRIMARY KEY (rowid=?)"])
 
 
 # -- time ----------------------------------------------------------------------------------------
@@ -974,8 +1003,8 @@ def replace(path: Path) -> None:
 
 def misspell_schema(path: Path) -> None:
     data = path.read_bytes()
-    assert data.count(b"CREATE TABLE events") == 1
-    path.write_bytes(data.replace(b"CREATE TABLE events", b"CREATE T\xe0BLE events"))
+    assert data.count(b"CREATE TABLE fresh") == 1
+    path.write_bytes(data.replace(b"CREATE TABLE fresh", b"CREATE T\xe0BLE fresh"))
 
 
 @pytest.mark.parametrize(
@@ -1017,7 +1046,7 @@ def test_a_damaged_text_holds_nothing_up(path: Path, buffer: SqliteBuffer) -> No
     """An id of which a bit has toppled is claimed like the others."""
     put(buffer, "a", "b")
     with shell(path) as db:
-        db.execute("UPDATE events SET id = CAST(x'ff' AS TEXT) WHERE id = 'a'")
+        db.execute("UPDATE fresh SET id = CAST(x'ff' AS TEXT) WHERE id = 'a'")
     assert claim(buffer) == ["\ufffd", "b"]
 
 
@@ -1087,13 +1116,15 @@ def test_damage_that_a_quick_check_misses_is_found_at_the_next_start(
 ) -> None:
     """An index that contradicts its table stops one process, and no second one."""
     put(first := open_buffer(), "a", "b")
+    for entry in first.claim(2, NOW):
+        assert first.retry(entry, NOW, attempts=1)
     first.close()
     with shell(path) as db:
         db.execute("PRAGMA writable_schema = ON")
-        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'events_due'").fetchone()
-        db.execute("DELETE FROM sqlite_master WHERE name = 'events_due'")
+        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'claimed_due'").fetchone()
+        db.execute("DELETE FROM sqlite_master WHERE name = 'claimed_due'")
     with shell(path) as db:
-        db.execute("UPDATE events SET due = 5 WHERE id = 'a'")
+        db.execute("UPDATE claimed SET due = 5 WHERE id = 'a'")
         db.execute("PRAGMA writable_schema = ON")
         db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
     second = open_buffer()

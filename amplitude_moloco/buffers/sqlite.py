@@ -18,30 +18,31 @@ from amplitude_moloco.errors import ConfigurationError
 logger = logging.getLogger("amplitude_moloco")
 
 # Each change is one statement: see the schema.
-_PUT = """INSERT INTO events SELECT last_key + 1, 0, 0, NULL, 0, 0, ?, ?, ?, ? FROM totals
-    WHERE events < ? AND bytes + ? <= ?"""
-_CLAIM = """UPDATE events SET was_due = due, due = :lease_end, token = :token WHERE key IN (
-    WITH fresh AS (SELECT key FROM events WHERE due = 0 ORDER BY key DESC LIMIT :newest)
-    SELECT key FROM fresh UNION ALL SELECT * FROM (
-        SELECT key FROM (
-            SELECT * FROM (
-                SELECT key, due FROM events WHERE due > :horizon ORDER BY due, key LIMIT :limit)
-            UNION ALL SELECT * FROM (
-                SELECT key, due FROM events WHERE due > 0 AND due <= :now ORDER BY due, key
-                LIMIT :limit)
-            UNION ALL SELECT * FROM (
-                SELECT key, due FROM events WHERE due = 0 ORDER BY key LIMIT :limit))
-        ORDER BY due = 0, due <= :horizon, due, key
-        LIMIT :limit - (SELECT count(*) FROM fresh)))"""
-_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token FROM events
+_PUT = """INSERT INTO fresh SELECT last_key + 1, last_bytes + :size, :now, :id, :sync, :body
+    FROM counted WHERE events < :max_events AND bytes + :size <= :max_bytes"""
+# First what comes due again, but for the part of the newest, ...
+_CLAIM_AGAIN = """UPDATE claimed SET was_due = due, due = :lease_end, token = :token WHERE key IN (
+    SELECT key FROM (
+        SELECT * FROM (
+            SELECT key, due FROM claimed WHERE due > :horizon ORDER BY due, key LIMIT :limit)
+        UNION ALL SELECT * FROM (
+            SELECT key, due FROM claimed WHERE due <= :now ORDER BY due, key LIMIT :limit))
+    ORDER BY due <= :horizon, due, key
+    LIMIT :limit - (SELECT count(*) FROM (SELECT key FROM fresh LIMIT :newest)))"""
+# ... then the newest, and with what room is left, the oldest.
+_CLAIM_FRESH = """INSERT INTO claimed
+    SELECT key, :lease_end, 0, :token, 0, 0, accepted_at, id, sync, body FROM fresh WHERE key IN (
+        SELECT * FROM (SELECT key FROM fresh ORDER BY key DESC LIMIT :newest)
+        UNION SELECT * FROM (SELECT key FROM fresh ORDER BY key LIMIT :oldest))"""
+_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token FROM claimed
     WHERE due = :lease_end AND token = :token
     ORDER BY was_due = 0, was_due <= :horizon, was_due, key"""
 
-_RETRY = """UPDATE events SET due = ?, attempts = ?, strikes = ?, token = NULL
+_RETRY = """UPDATE claimed SET due = ?, attempts = ?, strikes = ?, token = NULL
     WHERE key = ? AND token = ?"""
 _BURY = """INSERT INTO dead_letters (key, attempts, strikes, accepted_at, buried_at, status, reason,
         message, id, sync, body)
-    SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM events
+    SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM claimed
     WHERE key = ? AND token = ?"""
 _LETTERS = """SELECT number, key, id, sync, body, accepted_at, attempts, strikes, reason, status,
     message, buried_at FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?"""
@@ -51,10 +52,10 @@ _PRUNE = """DELETE FROM dead_letters WHERE number = (SELECT min(number) FROM dea
     AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
 
 _STATE = """SELECT events, dead, last_key,
-    (SELECT key FROM events WHERE due = 0 ORDER BY key LIMIT 1),
-    (SELECT min(key) FROM events WHERE attempts = 0 AND due > 0),
-    (SELECT max(due) FROM events) FROM totals"""
-_DUES = "SELECT key, due FROM events ORDER BY due LIMIT ?"
+    (SELECT min(key) FROM fresh),
+    (SELECT min(key) FROM claimed WHERE attempts = 0),
+    (SELECT max(due) FROM claimed) FROM counted"""
+_DUES = "SELECT key, due FROM claimed ORDER BY due LIMIT ?"
 
 _PAGE = 100
 _SPARE_PAGES = 256
@@ -120,8 +121,7 @@ class SqliteBuffer:
             raise ConfigurationError(
                 f"buffer: synchronous={synchronous!r} can't be used; it is 'NORMAL' or 'FULL'"
             )
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._bounds = {"max_events": max_events, "max_bytes": max_bytes}
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._horizon_seconds = longest_delay_seconds + lease_seconds
@@ -142,9 +142,9 @@ class SqliteBuffer:
 
     def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         self._now = now
-        row = (now, id, sync, body, self._max_events, len(body), self._max_bytes)
+        event = {"id": id, "sync": sync, "body": body, "now": now, "size": len(body)}
         try:
-            changed = self._file.store(_PUT, row, len(body), self._wait_seconds)
+            changed = self._file.store(_PUT, event | self._bounds, len(body), self._wait_seconds)
         except sqlite3.OperationalError as error:
             if is_locked(error):
                 return "locked"
@@ -168,8 +168,11 @@ class SqliteBuffer:
         entries: list[Entry] = []
         with self._file.turn():
             self._acks.make()  # before they could be claimed once more
-            changed = self._file.change(_CLAIM, claim)
-        if changed:
+            count = self._file.change(_CLAIM_AGAIN, claim) or 0
+            newest = min(limit - count, newest)
+            fresh = claim | {"newest": newest, "oldest": limit - count - newest}
+            count += self._file.change(_CLAIM_FRESH, fresh) or 0
+        if count:
             entries = [Entry(*row) for row in self._file.read(_CLAIMED, claim)]
             self._claimed.update((entry.key, entry.token) for entry in entries)
         self._tidy(now)
@@ -189,7 +192,7 @@ class SqliteBuffer:
             return True
 
     def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
-        due = max(due, 1.0)  # 0 is for the new ones
+        due = max(due, 1.0)  # 0 is for those that were fresh
         return self._settle(entry, _RETRY, due, attempts, strikes)
 
     def bury(self, letter: DeadLetter) -> bool:
@@ -216,20 +219,19 @@ class SqliteBuffer:
         After close(), what lay in it at that moment.
         """
         claimed, late = set(self._claimed), len(self._acks)
-        dues = self._file.read(_DUES, (len(claimed) + 1,))
         totals = self._file.read(_STATE)
         if not totals:
             return self._state_at_end
-        events, dead, last_key, new, untried, furthest = totals[0]
-        due = next((due for key, due in dues if key not in claimed), None)
+        events, dead, last_key, fresh, untried, furthest = totals[0]
         is_clock_set_back = (furthest or 0) > self._now + self._horizon_seconds
+        is_due = fresh or late or is_clock_set_back
         return BufferState(
             waiting=max(0, events - len(claimed) - late),
             claimed=len(claimed),
             dead=dead,
             last_key=last_key,
-            oldest_untried=min((key for key in (new, untried) if key), default=None),
-            next_due=0.0 if late or is_clock_set_back else due,
+            oldest_untried=min((key for key in (fresh, untried) if key), default=None),
+            next_due=0.0 if is_due else self._next_due(claimed),
         )
 
     def close(self) -> list[Entry]:
@@ -255,6 +257,11 @@ class SqliteBuffer:
         """Whether it was this object's claim, until now."""
         is_ours = self._claimed.get(entry.key) == entry.token
         return is_ours and self._claimed.pop(entry.key, None) is not None
+
+    def _next_due(self, claimed: set[int]) -> float | None:
+        """When the first one is due that is not among these."""
+        dues = self._file.read(_DUES, (len(claimed) + 1,))
+        return next((due for key, due in dues if key not in claimed), None)
 
     def _prune(self, now: float) -> None:
         """Forget the dead letters that are too many or too old, so many at a time."""

@@ -15,10 +15,10 @@ _MOST = _SIZES[-1]
 def _statement(size: int) -> str:
     """Deletes what is still claimed with the token of its ack."""
     claims = ", ".join(["(?, ?)"] * size)
-    return f"""DELETE FROM events WHERE key IN (
+    return f"""DELETE FROM claimed WHERE key IN (
         WITH acks (key, token) AS (VALUES {claims})
-        SELECT events.key FROM acks CROSS JOIN events
-        WHERE events.key = acks.key AND events.token = acks.token)"""  # noqa: S608 (no values)
+        SELECT claimed.key FROM acks CROSS JOIN claimed
+        WHERE claimed.key = acks.key AND claimed.token = acks.token)"""  # noqa: S608 (no values)
 
 
 _STATEMENTS = {size: _statement(size) for size in _SIZES}

@@ -307,7 +307,8 @@ class SqliteFile:
             found = _read(db, f"PRAGMA {'integrity' if is_suspect else 'quick'}_check(1)")
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-            db.execute(RECOUNT)
+            for statement in RECOUNT:
+                db.execute(statement)
         except sqlite3.OperationalError as error:
             if str(error) != "interrupted":
                 raise
