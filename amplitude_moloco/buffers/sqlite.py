@@ -18,8 +18,8 @@ from amplitude_moloco.errors import ConfigurationError
 logger = logging.getLogger("amplitude_moloco")
 
 # Each change is one statement: see the schema.
-_PUT = """INSERT INTO fresh SELECT last_key + 1, last_bytes + :size, :now, :id, :sync, :body
-    FROM counted WHERE events < :max_events AND bytes + :size <= :max_bytes"""
+_PUT = """INSERT INTO fresh SELECT last_key + 1, last_bytes + ?, ?, ?, ?, ?
+    FROM counted WHERE events < ? AND bytes + ? <= ?"""
 # First what comes due again, but for the part of the newest, ...
 _CLAIM_AGAIN = """UPDATE claimed SET was_due = due, due = :lease_end, token = :token WHERE key IN (
     SELECT key FROM (
@@ -121,7 +121,8 @@ class SqliteBuffer:
             raise ConfigurationError(
                 f"buffer: synchronous={synchronous!r} can't be used; it is 'NORMAL' or 'FULL'"
             )
-        self._bounds = {"max_events": max_events, "max_bytes": max_bytes}
+        self._max_events = max_events
+        self._max_bytes = max_bytes
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._horizon_seconds = longest_delay_seconds + lease_seconds
@@ -142,9 +143,10 @@ class SqliteBuffer:
 
     def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         self._now = now
-        event = {"id": id, "sync": sync, "body": body, "now": now, "size": len(body)}
+        size = len(body)
+        row = (size, now, id, sync, body, self._max_events, size, self._max_bytes)
         try:
-            changed = self._file.store(_PUT, event | self._bounds, len(body), self._wait_seconds)
+            changed = self._file.store(_PUT, row, size, self._wait_seconds)
         except sqlite3.OperationalError as error:
             if is_locked(error):
                 return "locked"
