@@ -576,6 +576,23 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
     assert sorted(times)[-3] < 0.02
 
 
+def test_what_comes_due_again_is_claimed_though_what_is_new_cannot_be(
+    path: Path, buffer: SqliteBuffer
+) -> None:
+    """Where new events can't be claimed, retries are, and the trouble is told when none is left."""
+    put(buffer, "a")
+    assert buffer.retry(claim_one(buffer), NOW, attempts=1)
+    put(buffer, "b")
+    with shell(path) as db:
+        db.execute("CREATE TRIGGER no AFTER INSERT ON claimed BEGIN SELECT RAISE(ABORT, 'no'); END")
+    assert claim(buffer) == ["a"]
+    with pytest.raises(sqlite3.Error, match="no"):
+        buffer.claim(9, NOW)
+    with shell(path) as db:
+        db.execute("DROP TRIGGER no")
+    assert claim(buffer) == ["b"]
+
+
 @pytest.mark.parametrize("statement", [_CLAIM_AGAIN, _CLAIM_FRESH, _CLAIMED, _STATE, _DUES])
 def test_no_statement_goes_through_a_backlog_of_retries(
     path: Path, buffer: SqliteBuffer, statement: str

@@ -173,7 +173,11 @@ class SqliteBuffer:
             count = self._file.change(_CLAIM_AGAIN, claim) or 0
             newest = min(limit - count, newest)
             fresh = claim | {"newest": newest, "oldest": limit - count - newest}
-            count += self._file.change(_CLAIM_FRESH, fresh) or 0
+            try:
+                count += self._file.change(_CLAIM_FRESH, fresh) or 0
+            except sqlite3.Error:  # it takes more room on the disk than the first
+                if not count:
+                    raise
         if count:
             entries = [Entry(*row) for row in self._file.read(_CLAIMED, claim)]
             self._claimed.update((entry.key, entry.token) for entry in entries)
