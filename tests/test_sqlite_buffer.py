@@ -541,6 +541,18 @@ def test_the_wal_stays_short_where_nothing_is_sent(path: Path, buffer: SqliteBuf
     assert 0 in sizes
 
 
+def test_who_empties_the_wal_refuses_no_event(path: Path, open_buffer: OpenBuffer) -> None:
+    """While one thread sees to the WAL, the puts of others wait for it as for any other thread."""
+    buffer = open_buffer(wait_seconds=0.0)
+
+    def put_many(number: int) -> set[str | None]:
+        return {buffer.put(str(number), "HOME", bytes(30_000), NOW) for _ in range(800)}
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set().union(*pool.map(put_many, range(3))) == {None}
+    assert path.with_name("buffer.db-wal").stat().st_size < 24 * 1024**2
+
+
 def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: OpenBuffer) -> None:
     """However much there is, it opens within two seconds, and a claim takes less than 20 ms."""
     open_buffer().close()

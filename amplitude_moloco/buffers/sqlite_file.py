@@ -34,6 +34,8 @@ _POLL_SECONDS = 0.0005
 _TURN_SECONDS = 1.0
 """How long what is new waits for this process's own threads, at least. A statement takes no 50 us,
 but where many threads want to run, Python lets each of them wait for long."""
+_EMPTY_SECONDS = 0.2
+"""How long who wants to empty the WAL waits for the others; it is as well done the next time."""
 _GIVE_WAY_SECONDS = 0.01
 """How long everybody else lets what is new go first. Not longer, so that they have their turn, too,
 where very many threads put."""
@@ -385,8 +387,13 @@ class SqliteFile:
 
     def _look(self, *, is_new: bool = False) -> None:
         """See to the WAL and the room on the disk, unless somebody reads just now."""
+        work = partial(self._room.look, empty_wal=self._empty_wal, is_new=is_new)
         with suppress(sqlite3.Error):
-            self._run(self._rest, partial(self._room.look, is_new=is_new), 0, 0)
+            self._run(self._rest, work, 0, 0)
+
+    def _empty_wal(self) -> None:
+        with suppress(sqlite3.Error):  # then the next time
+            self._run(self._changes, self._room.empty_wal, _EMPTY_SECONDS, 0, goes_first=True)
 
     def _note(self, error: Exception) -> None:
         """Leave word for the next start that the file must be checked to its end."""

@@ -49,16 +49,20 @@ class Room:
         """Whether to look now. What is new leaves it to others at first: it is an app's thread."""
         return self._since_look >= (_NEW_BYTES_PER_LOOK if is_new else _BYTES_PER_LOOK)
 
-    def look(self, db: sqlite3.Connection, *, is_new: bool) -> None:
+    def look(
+        self, db: sqlite3.Connection, empty_wal: Callable[[], object], *, is_new: bool
+    ) -> None:
         """Keep the WAL short, and see how much room there is.
 
         SQLite's own checkpoints are not used: they make the one wait who writes, an app's thread
         too; and they let the others write on, so that where several processes write all the time,
-        none ever catches up, and the WAL grows for ever.
+        none ever catches up, and the WAL grows for ever. ``empty_wal`` calls the method below, on
+        the connection for changes: so this process's own threads know for whom they wait.
         """
         self._since_look = 0
         try:
-            self._shorten_wal(db, is_new=is_new)
+            if self._shorten_wal(db, is_new=is_new):
+                empty_wal()
             disk = os.fstatvfs(self._disk)
             needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
             is_disk_full = disk.f_bavail * disk.f_frsize < needed
@@ -66,14 +70,19 @@ class Room:
         except (OSError, sqlite3.Error):
             self.is_cramped = True
 
-    def _shorten_wal(self, db: sqlite3.Connection, *, is_new: bool) -> None:
+    def _shorten_wal(self, db: sqlite3.Connection, *, is_new: bool) -> bool:
+        """Do so without keeping anybody out. Returns whether that is not enough any more."""
         wal_bytes = self._wal.stat().st_size
         is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
         is_due = wal_bytes > _WAL_BYTES and self._since_checkpoint >= _BYTES_PER_CHECKPOINT
         if is_overdue or (is_due and not is_new):
             self._since_checkpoint = 0
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        for _ in range(_CHECKPOINT_TRIES if is_overdue else 0):
+        return is_overdue
+
+    def empty_wal(self, db: sqlite3.Connection) -> None:
+        """Keep the writers out, and wait a little for those who read."""
+        for _ in range(_CHECKPOINT_TRIES):
             ((is_busy, *_),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if not is_busy:
                 break
