@@ -415,7 +415,8 @@ class Dispatcher:
                 condition.notify_all()
         end = max(deadline, self._monotonic() + _LAST_SECONDS)
         for sender in senders:
-            sender.join(max(0.0, end - self._monotonic()))
+            with suppress(RuntimeError):  # it is not quite started yet, and will find nothing to do
+                sender.join(max(0.0, end - self._monotonic()))
         while self._staged:
             with suppress(Exception):  # then its lease ends by itself
                 self._delivery.give_back(self._staged.popleft())

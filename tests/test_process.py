@@ -242,7 +242,7 @@ print("tracked", flush=True)
 def rows(file: Path) -> int:
     """How many events wait in a file."""
     with closing(sqlite3.connect(file)) as db:
-        found: int = db.execute("SELECT count(*) FROM events").fetchone()[0]
+        found: int = db.execute("SELECT events FROM counted").fetchone()[0]
     return found
 
 
@@ -399,7 +399,7 @@ def track():
     while not stop.wait(0.001):
         client.track(home(None))
 
-threads = [threading.Thread(target=track) for _ in range(4)]
+threads = [threading.Thread(target=track, daemon=True) for _ in range(4)]
 for thread in threads:
     thread.start()
 for number in range(FORKS):
@@ -415,12 +415,8 @@ for thread in threads:
     thread.join()
 os._exit(0)
 """
-    code, _, errors = run(
-        tmp_path,
-        script.replace("FORKS", str(FORKS)),
-        sandbox.url,
-        sandbox.amplitude_url,
-    )
+    script = script.replace("FORKS", str(FORKS))
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url, transport)
     assert (code, errors) == (0, "")
     children = [id for id in ids(sandbox) if id.startswith("child")]
     assert children == sorted(f"child {number}" for number in range(FORKS))

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,14 @@ from typing import Any, Protocol
 import pytest
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
-from amplitude_moloco.buffers.sqlite import SqliteBuffer
+from amplitude_moloco.buffers.sqlite import (
+    _CLAIM_AGAIN,
+    _CLAIM_FRESH,
+    _CLAIMED,
+    _DUES,
+    _STATE,
+    SqliteBuffer,
+)
 from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
 from amplitude_moloco.errors import ConfigurationError
 
@@ -336,7 +343,7 @@ def test_totals_are_counted_anew_when_it_is_opened(path: Path, open_buffer: Open
     put(first, "b", "c")
     first.close()
     with shell(path) as db:
-        db.execute("UPDATE totals SET events = 99, bytes = 99, dead = 9, dead_bytes = 9")
+        db.execute("UPDATE totals SET gone = -99, gone_bytes = 99, dead = 9, dead_bytes = 9")
     second = open_buffer(max_events=3, max_bytes=13)
     assert second.state()[:3] == (2, 0, 1)
     assert second.put("d", "HOME", b"123456", NOW) == "full"
@@ -454,7 +461,7 @@ def test_a_full_disk_can_still_be_drained(
     while entries := buffer.claim(16, NOW + 5):
         assert all(map(buffer.ack, entries))
     assert buffer.state()[:3] == (0, 0, (stored + 2) // 3)
-    for _ in range(64):  # one of these finds out
+    for _ in range(128):  # one of these finds out
         refusal = buffer.put("again", "HOME", b"", NOW)
     assert refusal is None
     assert [each.message for each in caplog.records] == [
@@ -499,7 +506,7 @@ def test_a_reader_that_never_ends_does_not_fill_the_disk(
     megabyte = bytes(1024**2)
     with shell(path) as db:
         db.execute("BEGIN")
-        db.execute("SELECT * FROM events").fetchall()
+        db.execute("SELECT * FROM fresh").fetchall()
         puts = 0
         while buffer.put("id", "HOME", megabyte, NOW) is None:
             puts += 1
@@ -508,7 +515,7 @@ def test_a_reader_that_never_ends_does_not_fill_the_disk(
         entry = claim_one(buffer)
         assert "the buffer's WAL large" in caplog.text
         assert buffer.ack(entry)
-    for _ in range(64):  # one of these finds out
+    for _ in range(128):  # one of these finds out
         refusal = buffer.put("id", "HOME", b"", NOW)
     assert refusal is None
     assert path.with_name("buffer.db-wal").stat().st_size < 16 * 1024**2
@@ -536,6 +543,18 @@ def test_the_wal_stays_short_where_nothing_is_sent(path: Path, buffer: SqliteBuf
     assert 0 in sizes
 
 
+def test_who_empties_the_wal_refuses_no_event(path: Path, open_buffer: OpenBuffer) -> None:
+    """While one thread sees to the WAL, the puts of others wait for it as for any other thread."""
+    buffer = open_buffer(wait_seconds=0.0)
+
+    def put_many(number: int) -> set[str | None]:
+        return {buffer.put(str(number), "HOME", bytes(30_000), NOW) for _ in range(800)}
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set().union(*pool.map(put_many, range(3))) == {None}
+    assert path.with_name("buffer.db-wal").stat().st_size < 24 * 1024**2
+
+
 def resident_bytes() -> int:
     """How much memory this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -548,10 +567,19 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
     with shell(path) as db:
         db.execute("BEGIN")
         db.execute(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-            "INSERT INTO events SELECT i, CASE i % 2 WHEN 0 THEN 0 ELSE 1e9 + i END, 0, NULL,"
-            " i % 2, 0, ?, 'id' || i, 'HOME', randomblob(576) FROM n",
-            (ROWS, NOW),
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS"
+            " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n",
+            (ROWS,),
+        )
+        db.execute(
+            "INSERT INTO fresh SELECT i, 576 * i, ?, 'id' || i, 'HOME', randomblob(576) FROM n"
+            " WHERE i % 2 = 0",
+            (NOW,),
+        )
+        db.execute(
+            "INSERT INTO claimed SELECT i, 1e9 + i, 0, NULL, 1, 0, ?, 'id' || i, 'HOME',"
+            " randomblob(576) FROM n WHERE i % 2",
+            (NOW,),
         )
         db.execute("COMMIT")
     before = resident_bytes()
@@ -568,6 +596,36 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
         assert all(map(buffer.ack, entries))
     assert sorted(times)[-3] < 0.02
     assert resident_bytes() - before < 32 * 1024**2
+
+
+def test_what_comes_due_again_is_claimed_though_what_is_new_cannot_be(
+    path: Path, buffer: SqliteBuffer
+) -> None:
+    """Where new events can't be claimed, retries are, and the trouble is told when none is left."""
+    put(buffer, "a")
+    assert buffer.retry(claim_one(buffer), NOW, attempts=1)
+    put(buffer, "b")
+    with shell(path) as db:
+        db.execute("CREATE TRIGGER no AFTER INSERT ON claimed BEGIN SELECT RAISE(ABORT, 'no'); END")
+    assert claim(buffer) == ["a"]
+    with pytest.raises(sqlite3.Error, match="no"):
+        buffer.claim(9, NOW)
+    with shell(path) as db:
+        db.execute("DROP TRIGGER no")
+    assert claim(buffer) == ["b"]
+
+
+@pytest.mark.parametrize("statement", [_CLAIM_AGAIN, _CLAIM_FRESH, _CLAIMED, _STATE, _DUES])
+def test_no_statement_goes_through_a_backlog_of_retries(
+    path: Path, buffer: SqliteBuffer, statement: str
+) -> None:
+    """Of what was claimed before, an index leads to the few rows that are needed."""
+    names = "limit", "newest", "oldest", "now", "horizon", "lease_end", "token"
+    values: Any = (1,) if statement is _DUES else dict.fromkeys(names, 1)
+    with shell(path) as db:
+        steps = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    on_claimed = [step for step in steps if "claimed" in step and "INDEX" not in step]
+    assert on_claimed in ([], ["SEARCH claimed USING INTEGER PRIMARY KEY (rowid=?)"])
 
 
 # -- time ----------------------------------------------------------------------------------------
@@ -643,6 +701,43 @@ def test_nobody_waits_for_ever_for_another_thread(open_buffer: OpenBuffer) -> No
     assert claim(open_buffer()) == ["stuck"]
 
 
+def test_the_own_threads_do_not_refuse_an_event(open_buffer: OpenBuffer) -> None:
+    """A thread of this process that takes its time makes a put wait for longer than others may."""
+    buffer = open_buffer(wait_seconds=0.01)
+    stuck: Any = Stuck()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(buffer.put, stuck, "HOME", b"", NOW)
+        assert stuck.is_awaited.wait(LONG)
+        second = pool.submit(buffer.put, "a", "HOME", b"", NOW)
+        assert wait([second], timeout=0.2).not_done
+        stuck.go_on.set()
+        assert (first.result(LONG), second.result(LONG)) == (None, None)
+    assert claim(buffer) == ["stuck", "a"]
+
+
+def test_no_event_is_refused_under_load(open_buffer: OpenBuffer) -> None:
+    """Where many threads settle, and some only burn time, each put comes through."""
+    buffer = open_buffer(wait_seconds=0.001)
+    is_over = threading.Event()
+
+    def settle() -> None:
+        while not is_over.is_set():
+            for entry in buffer.claim(4, NOW):
+                assert buffer.ack(entry)
+
+    def burn() -> None:
+        while not is_over.is_set():
+            pass
+
+    with ThreadPoolExecutor(12) as pool:
+        works = [pool.submit(work) for work in [settle] * 8 + [burn] * 4]
+        refusals = [buffer.put(str(number), "HOME", b"body", NOW) for number in range(20)]
+        is_over.set()
+        for work in works:
+            work.result(LONG)
+    assert refusals == [None] * 20
+
+
 def test_reading_keeps_no_put_waiting(open_buffer: OpenBuffer, path: Path) -> None:
     """While one thread reads, another one can put."""
     file = SqliteFile(path, target=TARGET)
@@ -651,7 +746,7 @@ def test_reading_keeps_no_put_waiting(open_buffer: OpenBuffer, path: Path) -> No
         result = pool.submit(file.read, "SELECT ?", (stuck,))
         assert stuck.is_awaited.wait(LONG)
         for _ in range(100):  # one of these would like to read as well
-            assert file.change("UPDATE totals SET last_key = last_key + 1", (), 0.0) == 1
+            assert file.store("UPDATE totals SET last_key = last_key + 1", (), 10_000, 0.0) == 1
         stuck.go_on.set()
         assert result.result(LONG) == [("stuck",)]
 
@@ -755,7 +850,7 @@ def test_a_file_that_is_taken_away_is_noticed(path: Path, buffer: SqliteBuffer) 
     put(buffer, "a")
     for each in path.parent.glob("buffer.db*"):
         each.unlink()
-    refusals = [buffer.put("b", "HOME", b"", NOW) for _ in range(66)]
+    refusals = [buffer.put("b", "HOME", b"", NOW) for _ in range(130)]
     assert refusals[-1] == "full"
 
 
@@ -972,8 +1067,8 @@ def replace(path: Path) -> None:
 
 def misspell_schema(path: Path) -> None:
     data = path.read_bytes()
-    assert data.count(b"CREATE TABLE events") == 1
-    path.write_bytes(data.replace(b"CREATE TABLE events", b"CREATE T\xe0BLE events"))
+    assert data.count(b"CREATE TABLE fresh") == 1
+    path.write_bytes(data.replace(b"CREATE TABLE fresh", b"CREATE T\xe0BLE fresh"))
 
 
 @pytest.mark.parametrize(
@@ -1015,7 +1110,7 @@ def test_a_damaged_text_holds_nothing_up(path: Path, buffer: SqliteBuffer) -> No
     """An id of which a bit has toppled is claimed like the others."""
     put(buffer, "a", "b")
     with shell(path) as db:
-        db.execute("UPDATE events SET id = CAST(x'ff' AS TEXT) WHERE id = 'a'")
+        db.execute("UPDATE fresh SET id = CAST(x'ff' AS TEXT) WHERE id = 'a'")
     assert claim(buffer) == ["\ufffd", "b"]
 
 
@@ -1085,13 +1180,15 @@ def test_damage_that_a_quick_check_misses_is_found_at_the_next_start(
 ) -> None:
     """An index that contradicts its table stops one process, and no second one."""
     put(first := open_buffer(), "a", "b")
+    for entry in first.claim(2, NOW):
+        assert first.retry(entry, NOW, attempts=1)
     first.close()
     with shell(path) as db:
         db.execute("PRAGMA writable_schema = ON")
-        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'events_due'").fetchone()
-        db.execute("DELETE FROM sqlite_master WHERE name = 'events_due'")
+        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'claimed_due'").fetchone()
+        db.execute("DELETE FROM sqlite_master WHERE name = 'claimed_due'")
     with shell(path) as db:
-        db.execute("UPDATE events SET due = 5 WHERE id = 'a'")
+        db.execute("UPDATE claimed SET due = 5 WHERE id = 'a'")
         db.execute("PRAGMA writable_schema = ON")
         db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
     second = open_buffer()

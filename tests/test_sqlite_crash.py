@@ -100,9 +100,13 @@ def stored(directory: Path) -> Counter[str]:
         assert state.dead == len(dead)
     with closing(sqlite3.connect(directory / "buffer.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        events = [id for (id,) in db.execute("SELECT id FROM events")]
-        size = db.execute("SELECT coalesce(sum(length(body)), 0) FROM events").fetchone()
-        assert db.execute("SELECT bytes FROM totals").fetchone() == size
+        rows = db.execute(
+            "SELECT id, body FROM fresh UNION ALL SELECT id, body FROM claimed"
+        ).fetchall()
+        events = [id for id, _ in rows]
+        size = sum(len(body) for _, body in rows)
+        counted = db.execute("SELECT events, bytes FROM counted").fetchone()
+        assert counted == (len(rows), size)
     assert state.waiting == len(events)
     assert not list(directory.glob("*.corrupt-*"))
     return Counter(events + dead)

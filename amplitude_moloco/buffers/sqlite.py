@@ -11,37 +11,38 @@ from pathlib import Path
 from typing import Any
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
+from amplitude_moloco.buffers.sqlite_acks import Acks
 from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
 from amplitude_moloco.errors import ConfigurationError
 
 logger = logging.getLogger("amplitude_moloco")
 
 # Each change is one statement: see the schema.
-_PUT = """INSERT INTO events SELECT last_key + 1, 0, 0, NULL, 0, 0, ?, ?, ?, ? FROM totals
-    WHERE events < ? AND bytes + ? <= ?"""
-_CLAIM = """UPDATE events SET was_due = due, due = :lease_end, token = :token WHERE key IN (
-    WITH fresh AS (SELECT key FROM events WHERE due = 0 ORDER BY key DESC LIMIT :newest)
-    SELECT key FROM fresh UNION ALL SELECT * FROM (
-        SELECT key FROM (
-            SELECT * FROM (
-                SELECT key, due FROM events WHERE due > :horizon ORDER BY due, key LIMIT :limit)
-            UNION ALL SELECT * FROM (
-                SELECT key, due FROM events WHERE due > 0 AND due <= :now ORDER BY due, key
-                LIMIT :limit)
-            UNION ALL SELECT * FROM (
-                SELECT key, due FROM events WHERE due = 0 ORDER BY key LIMIT :limit))
-        ORDER BY due = 0, due <= :horizon, due, key
-        LIMIT :limit - (SELECT count(*) FROM fresh)))"""
-_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token FROM events
+_PUT = """INSERT INTO fresh SELECT last_key + 1, last_bytes + ?, ?, ?, ?, ?
+    FROM counted WHERE events < ? AND bytes + ? <= ?"""
+# First what comes due again, but for the part of the newest, ...
+_CLAIM_AGAIN = """UPDATE claimed SET was_due = due, due = :lease_end, token = :token WHERE key IN (
+    SELECT key FROM (
+        SELECT * FROM (
+            SELECT key, due FROM claimed WHERE due > :horizon ORDER BY due, key LIMIT :limit)
+        UNION ALL SELECT * FROM (
+            SELECT key, due FROM claimed WHERE due <= :now ORDER BY due, key LIMIT :limit))
+    ORDER BY due <= :horizon, due, key
+    LIMIT :limit - (SELECT count(*) FROM (SELECT key FROM fresh LIMIT :newest)))"""
+# ... then the newest, and with what room is left, the oldest.
+_CLAIM_FRESH = """INSERT INTO claimed
+    SELECT key, :lease_end, 0, :token, 0, 0, accepted_at, id, sync, body FROM fresh WHERE key IN (
+        SELECT * FROM (SELECT key FROM fresh ORDER BY key DESC LIMIT :newest)
+        UNION SELECT * FROM (SELECT key FROM fresh ORDER BY key LIMIT :oldest))"""
+_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token FROM claimed
     WHERE due = :lease_end AND token = :token
     ORDER BY was_due = 0, was_due <= :horizon, was_due, key"""
 
-_ACK = "DELETE FROM events WHERE key = ? AND token = ?"
-_RETRY = """UPDATE events SET due = ?, attempts = ?, strikes = ?, token = NULL
+_RETRY = """UPDATE claimed SET due = ?, attempts = ?, strikes = ?, token = NULL
     WHERE key = ? AND token = ?"""
 _BURY = """INSERT INTO dead_letters (key, attempts, strikes, accepted_at, buried_at, status, reason,
         message, id, sync, body)
-    SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM events
+    SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM claimed
     WHERE key = ? AND token = ?"""
 _LETTERS = """SELECT number, key, id, sync, body, accepted_at, attempts, strikes, reason, status,
     message, buried_at FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?"""
@@ -51,10 +52,10 @@ _PRUNE = """DELETE FROM dead_letters WHERE number = (SELECT min(number) FROM dea
     AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
 
 _STATE = """SELECT events, dead, last_key,
-    (SELECT key FROM events WHERE due = 0 ORDER BY key LIMIT 1),
-    (SELECT min(key) FROM events WHERE attempts = 0 AND due > 0),
-    (SELECT max(due) FROM events) FROM totals"""
-_DUES = "SELECT key, due FROM events ORDER BY due LIMIT ?"
+    (SELECT min(key) FROM fresh),
+    (SELECT min(key) FROM claimed WHERE attempts = 0),
+    (SELECT max(due) FROM claimed) FROM counted"""
+_DUES = "SELECT key, due FROM claimed ORDER BY due LIMIT ?"
 
 _PAGE = 100
 _SPARE_PAGES = 256
@@ -70,13 +71,14 @@ class SqliteBuffer:
     when it ends without an outcome, because its process is gone, anybody may. So an entry may be
     sent twice, always with the same id and body.
 
-    ``put`` never raises, and waits for locks no longer than ``wait_seconds``; the time that the
-    disk takes comes on top. It refuses an event with ``full`` (a bound is reached, less than 64 MiB
-    of the disk are free, or somebody reads for so long that the WAL has become too large),
-    ``locked``, ``closed``, ``forked`` (another process opened it: the child has to open it anew)
-    or ``unavailable`` (any other trouble). The other methods wait for up to ``patience_seconds``,
-    and raise sqlite3.Error on trouble that lasts; an ``ack`` is kept in mind instead, and made by
-    the next claim.
+    ``put`` never raises. It waits no longer than ``wait_seconds`` for another process's lock, and
+    for the other threads of its own, before which it goes, no longer than a second, or
+    ``wait_seconds`` if that is more; the time that the disk takes comes on top. It refuses an
+    event with ``full`` (a bound is reached, less than 64 MiB of the disk are free, or somebody
+    reads for so long that the WAL has become too large), ``locked``, ``closed``, ``forked``
+    (another process opened it: the child has to open it anew) or ``unavailable`` (any other
+    trouble). The other methods wait for up to ``patience_seconds``, and raise sqlite3.Error on
+    trouble that lasts; an ``ack`` is kept in mind instead, and made by the next claim.
 
     Beside the file lie ``NAME-wal``, ``NAME-shm`` and ``NAME-lock``. A corrupt file is set aside as
     ``NAME.corrupt-<Unix time>`` when it is opened, and a new one started. Raises ConfigurationError
@@ -89,7 +91,7 @@ class SqliteBuffer:
         max_events, max_bytes: The bounds of what waits, the bytes being those of the bodies.
         synchronous: ``NORMAL`` or ``FULL``: whether each put waits for the disk.
         lease_seconds: How long a claim lasts: longer than all its entries can take to be sent.
-        wait_seconds: How long ``put`` waits for a lock.
+        wait_seconds: How long ``put`` waits for another process's lock.
         patience_seconds: How long everything else does, opening and forking included.
         longest_delay_seconds: The longest time from a ``retry`` to its ``due``. What is due even
             later was written before the clock was set back, and is due now.
@@ -129,7 +131,6 @@ class SqliteBuffer:
         self._max_dead_age_seconds = max_dead_age_seconds
         self._now = 0.0  # as it was handed in last
         self._claimed: dict[int, int] = {}  # the token of each key
-        self._late: dict[int, int] = {}  # the same of acks that could not be made yet
         self._has_warned = False
         self._state_at_end = BufferState(0, 0, 0, 0, None, None)
         self._file = SqliteFile(
@@ -138,12 +139,14 @@ class SqliteBuffer:
             synchronous=synchronous,
             patience_seconds=patience_seconds,
         )
+        self._acks = Acks(self._file)
 
     def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
         self._now = now
-        row = (now, id, sync, body, self._max_events, len(body), self._max_bytes)
+        size = len(body)
+        row = (size, now, id, sync, body, self._max_events, size, self._max_bytes)
         try:
-            changed = self._file.change(_PUT, row, self._wait_seconds)
+            changed = self._file.store(_PUT, row, size, self._wait_seconds)
         except sqlite3.OperationalError as error:
             if is_locked(error):
                 return "locked"
@@ -156,7 +159,6 @@ class SqliteBuffer:
 
     def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
         self._now = now
-        self._make_late_acks()  # before they could be claimed once more
         claim = {
             "limit": limit,
             "newest": min(limit, newest),
@@ -166,21 +168,37 @@ class SqliteBuffer:
             "token": int.from_bytes(os.urandom(7), "big"),
         }
         entries: list[Entry] = []
-        if self._file.change(_CLAIM, claim):
+        with self._file.turn():
+            self._acks.make()  # before they could be claimed once more
+            count = self._file.change(_CLAIM_AGAIN, claim) or 0
+            newest = min(limit - count, newest)
+            fresh = claim | {"newest": newest, "oldest": limit - count - newest}
+            try:
+                count += self._file.change(_CLAIM_FRESH, fresh) or 0
+            except sqlite3.Error:  # it takes more room on the disk than the first
+                if not count:
+                    raise
+        if count:
             entries = [Entry(*row) for row in self._file.read(_CLAIMED, claim)]
             self._claimed.update((entry.key, entry.token) for entry in entries)
         self._tidy(now)
         return entries
 
     def ack(self, entry: Entry) -> bool:
+        """Take out a claimed entry that was delivered.
+
+        Where several threads do so at once, some may leave it to others, and be told True before it
+        is done, even if the claim turns out to be no longer theirs.
+        """
+        if self._file.is_inherited or not self._let_go(entry):
+            return False
         try:
-            return self._settle(entry, _ACK)
+            return self._acks.add((entry.key, entry.token))
         except sqlite3.OperationalError:
-            self._late[entry.key] = entry.token
             return True
 
     def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
-        due = max(due, 1.0)  # 0 is for the new ones
+        due = max(due, 1.0)  # 0 is for those that were fresh
         return self._settle(entry, _RETRY, due, attempts, strikes)
 
     def bury(self, letter: DeadLetter) -> bool:
@@ -206,21 +224,20 @@ class SqliteBuffer:
 
         After close(), what lay in it at that moment.
         """
-        claimed, late = set(self._claimed), len(self._late)
-        dues = self._file.read(_DUES, (len(claimed) + 1,))
+        claimed, late = set(self._claimed), len(self._acks)
         totals = self._file.read(_STATE)
         if not totals:
             return self._state_at_end
-        events, dead, last_key, new, untried, furthest = totals[0]
-        due = next((due for key, due in dues if key not in claimed), None)
+        events, dead, last_key, fresh, untried, furthest = totals[0]
         is_clock_set_back = (furthest or 0) > self._now + self._horizon_seconds
+        is_due = fresh or late or is_clock_set_back
         return BufferState(
             waiting=max(0, events - len(claimed) - late),
             claimed=len(claimed),
             dead=dead,
             last_key=last_key,
-            oldest_untried=min((key for key in (new, untried) if key), default=None),
-            next_due=0.0 if late or is_clock_set_back else due,
+            oldest_untried=min((key for key in (fresh, untried) if key), default=None),
+            next_due=0.0 if is_due else self._next_due(claimed),
         )
 
     def close(self) -> list[Entry]:
@@ -229,7 +246,7 @@ class SqliteBuffer:
         What is claimed now may be on its way: others can claim it when its lease ends.
         """
         with suppress(sqlite3.Error):
-            self._make_late_acks()
+            self._acks.make()
             self._state_at_end = self.state()._replace(oldest_untried=None, next_due=None)
         self._file.close()
         return []
@@ -240,13 +257,17 @@ class SqliteBuffer:
         try:
             return self._file.change(statement, (*values, entry.key, entry.token)) == 1
         finally:  # where it failed, the lease ends by itself
-            if self._claimed.get(entry.key) == entry.token:
-                self._claimed.pop(entry.key, None)
+            self._let_go(entry)
 
-    def _make_late_acks(self) -> None:
-        for claim in list(self._late.items()):
-            self._file.change(_ACK, claim)
-            self._late.pop(claim[0], None)
+    def _let_go(self, entry: Entry) -> bool:
+        """Whether it was this object's claim, until now."""
+        is_ours = self._claimed.get(entry.key) == entry.token
+        return is_ours and self._claimed.pop(entry.key, None) is not None
+
+    def _next_due(self, claimed: set[int]) -> float | None:
+        """When the first one is due that is not among these."""
+        dues = self._file.read(_DUES, (len(claimed) + 1,))
+        return next((due for key, due in dues if key not in claimed), None)
 
     def _prune(self, now: float) -> None:
         """Forget the dead letters that are too many or too old, so many at a time."""

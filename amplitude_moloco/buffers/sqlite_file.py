@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
@@ -21,23 +21,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from amplitude_moloco.buffers import sqlite_forks as forks
+from amplitude_moloco.buffers.sqlite_room import Room
 from amplitude_moloco.buffers.sqlite_schema import APPLICATION_ID, MIGRATIONS, RECOUNT
 from amplitude_moloco.errors import ConfigurationError
 
 logger = logging.getLogger("amplitude_moloco")
 T = TypeVar("T")
+_inherited: list[object] = []
 
 _POLL_SECONDS = 0.0005
-_CALLS_PER_LOOK = 64
-_CALLS_PER_CHECKPOINT = 256
-_CHECKPOINT_TRIES = 20
-_WAL_BYTES = 4 * 1024**2
-"""The WAL's usual length. After a checkpoint SQLite writes it anew from its start, ..."""
-_LONG_WAL_BYTES = 16 * 1024**2
-"""... unless others write all the time, or read: then the checkpoint keeps the writers out."""
-_MAX_WAL_BYTES = 256 * 1024**2
-_RESERVED_BYTES = 64 * 1024**2
-"""What new events leave free on the disk, so that those that are stored can be settled."""
+_TURN_SECONDS = 1.0
+"""How long what is new waits for this process's own threads, at least. A statement takes no 50 us,
+but where many threads want to run, Python lets each of them wait for long."""
+_EMPTY_SECONDS = 0.2
+"""How long who wants to empty the WAL waits for the others; it is as well done the next time."""
+_GIVE_WAY_SECONDS = 0.01
+"""How long everybody else lets what is new go first. Not longer, so that they have their turn, too,
+where very many threads put."""
 
 
 class _Seat:
@@ -46,6 +47,25 @@ class _Seat:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.db: sqlite3.Connection | None = None
+        self.queue: deque[None] = deque()  # as long as many wait for the lock who go first
+
+    @contextmanager
+    def taken(self, deadline: float, *, goes_first: bool = False) -> Iterator[None]:
+        if not self.lock.acquire(blocking=False):
+            with self._queued() if goes_first else nullcontext():
+                _acquire(self.lock, deadline)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        self.queue.append(None)
+        try:
+            yield
+        finally:
+            self.queue.pop()
 
     def leave(self) -> None:
         db, self.db = self.db, None
@@ -74,19 +94,16 @@ class SqliteFile:
         patience_seconds: float = 3.0,
         check_seconds: float = 1.0,
     ) -> None:
-        self.is_cramped = False  # whether the disk has too little room for anything new
         self._path = path
-        self._wal = Path(f"{path}-wal")
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
         self._check_seconds = check_seconds
         self._pid = os.getpid()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._changes = _Seat()
         self._rest = _Seat()
         self._held: list[_Seat] = []  # during a fork
         self._closed = threading.Event()
-        self._calls = 0
         try:
             with ExitStack() as leave:
                 _make_directory(path.parent)
@@ -96,53 +113,81 @@ class SqliteFile:
                 self._leave = leave.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_complaint(path, error)) from error
+        pause = partial(self._closed.wait, _POLL_SECONDS)
+        self._room = Room(Path(f"{path}-wal"), self._gate, pause)
         self._look()
-        with _registry_lock:
-            _registry.add(self)
+        forks.register(self)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if self._pid != getpid():  # forked by C code, without the hooks below
             _inherited.extend((self._changes.db, self._rest.db))  # to free it would be to close it
 
     @property
+    def is_cramped(self) -> bool:
+        """Whether there is too little room for anything new."""
+        return self._room.is_cramped
+
+    @property
     def is_inherited(self) -> bool:
         """Whether another process opened it, and forked: then it is of no use here."""
         return self._pid != os.getpid()
 
-    def change(
-        self, statement: str, values: Any = (), wait_seconds: float | None = None
-    ) -> int | None:
+    def change(self, statement: str, values: Any = ()) -> int | None:
         """Change something in one statement. Returns how many rows were changed.
 
         None if the file was closed, or is inherited. Waits as long as the file has patience, then
         raises sqlite3.Error, as it does on other trouble.
-
-        What is new comes with a ``wait_seconds`` of its own. It goes first: of all other threads
-        only one at a time stands in its way. Where room is scarce, nothing new is stored.
         """
-        is_new = wait_seconds is not None
-        deadline = self._deadline(wait_seconds)
 
         def work(db: sqlite3.Connection) -> int:
-            self._calls += 1
-            if is_new and self.is_cramped:
-                return 0
+            self._room.takes(0)
             return db.execute(statement, values).rowcount
 
-        if self.is_inherited:
-            return None
-        with nullcontext() if is_new else _held_until(deadline, self._turn):
-            changed = self._run(self._changes, deadline, work)
-        if self._calls % _CALLS_PER_LOOK == 0:
-            self._look(is_new=is_new)
+        with self.turn():
+            changed = self._run(self._changes, work)
+        if self._room.is_due(is_new=False):
+            self._look()
         return changed
+
+    def store(self, statement: str, values: Any, size: int, wait_seconds: float) -> int | None:
+        """Store something new of this ``size``. Returns how many rows were changed, as ``change``.
+
+        Waits for ``wait_seconds`` for the lock of another process. It goes before this process's
+        other threads, of which only one at a time stands in its way, and waits for them for a
+        second, or ``wait_seconds`` if that is longer. Where room is scarce, nothing is stored.
+        """
+
+        def work(db: sqlite3.Connection) -> int:
+            self._room.takes(size)
+            return 0 if self._room.is_cramped else db.execute(statement, values).rowcount
+
+        turn_seconds = max(_TURN_SECONDS, wait_seconds)
+        changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
+        if self._room.is_due(is_new=True):
+            self._look(is_new=True)
+        return changed
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the only thread here that changes things, one after the other.
+
+        What is new does not wait for that, and is even let go first.
+        """
+        if self.is_inherited:  # whoever had its turn at the fork is not here
+            yield
+            return
+        _acquire(self._turn, time.monotonic() + self._patience_seconds)
+        try:
+            end = time.monotonic() + _GIVE_WAY_SECONDS
+            while self._changes.queue and time.monotonic() < end:
+                self._closed.wait(_POLL_SECONDS)
+            yield
+        finally:
+            self._turn.release()
 
     def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; none if the file was closed, or is inherited."""
-        deadline = self._deadline(None)
-        return (
-            self._run(self._rest, deadline, lambda db: db.execute(query, values).fetchall()) or []
-        )
+        return self._run(self._rest, lambda db: db.execute(query, values).fetchall()) or []
 
     def close(self) -> None:
         """Begin nothing new, and close the connections once the others are done with them."""
@@ -212,7 +257,7 @@ class SqliteFile:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         work = partial(self._prepare, target=target, is_alone=is_alone)
         try:
-            self._run(self._changes, self._deadline(None), work)
+            self._run(self._changes, work)
         except BaseException:
             self._changes.leave()
             raise
@@ -264,7 +309,8 @@ class SqliteFile:
             found = _read(db, f"PRAGMA {'integrity' if is_suspect else 'quick'}_check(1)")
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-            db.execute(RECOUNT)
+            for statement in RECOUNT:
+                db.execute(statement)
         except sqlite3.OperationalError as error:
             if str(error) != "interrupted":
                 raise
@@ -293,19 +339,25 @@ class SqliteFile:
             raise
         return db
 
-    def _deadline(self, wait_seconds: float | None) -> float:
-        patience = self._patience_seconds if wait_seconds is None else wait_seconds
-        return time.monotonic() + patience
-
     def _run(
-        self, seat: _Seat, deadline: float, work: Callable[[sqlite3.Connection], T]
+        self,
+        seat: _Seat,
+        work: Callable[[sqlite3.Connection], T],
+        turn_seconds: float | None = None,
+        lock_seconds: float | None = None,
+        *,
+        goes_first: bool = False,
     ) -> T | None:
         """Do ``work`` on a connection, and anew while another process has SQLite's lock.
 
-        SQLite's own waiting is not used: it is unfair, and would keep other threads out.
+        Waits so long for the other threads, and so long for the lock; the file's patience for
+        both, if nothing is said. SQLite's own waiting is not used: it is unfair, and would keep
+        other threads out.
         """
+        turn_ends = time.monotonic() + self._or_patience(turn_seconds)
+        lock_ends: float | None = None
         while not self.is_inherited:
-            with _held_until(deadline, seat.lock):
+            with seat.taken(turn_ends, goes_first=goes_first):
                 if self._closed.is_set():
                     return None
                 try:
@@ -313,14 +365,19 @@ class SqliteFile:
                     return work(seat.db)
                 except Exception as error:
                     self._note(error)
-                    if not is_locked(error) or time.monotonic() >= deadline:
+                    now = time.monotonic()
+                    lock_ends = lock_ends or now + self._or_patience(lock_seconds)
+                    if not is_locked(error) or now >= min(turn_ends, lock_ends):
                         raise
             self._closed.wait(_POLL_SECONDS)
         return None
 
+    def _or_patience(self, seconds: float | None) -> float:
+        return self._patience_seconds if seconds is None else seconds
+
     def _take_seats(self) -> list[_Seat]:
         """Close the connections, as far as others are done with them in time. They stay locked."""
-        deadline = self._deadline(None)
+        deadline = time.monotonic() + self._patience_seconds
         held = []
         for seat in (self._changes, self._rest):
             if seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -330,34 +387,13 @@ class SqliteFile:
 
     def _look(self, *, is_new: bool = False) -> None:
         """See to the WAL and the room on the disk, unless somebody reads just now."""
+        work = partial(self._room.look, empty_wal=self._empty_wal, is_new=is_new)
         with suppress(sqlite3.Error):
-            self._run(self._rest, time.monotonic(), partial(self._tend, is_new=is_new))
+            self._run(self._rest, work, 0, 0)
 
-    def _tend(self, db: sqlite3.Connection, *, is_new: bool) -> None:
-        """Keep the WAL short, and see how much room there is.
-
-        SQLite's own checkpoints are not used: they make the one wait who writes, an app's thread
-        too; and they let the others write on, so that where several processes write all the time,
-        none ever catches up, and the WAL grows for ever.
-        """
-        try:
-            wal_bytes = self._wal.stat().st_size
-            is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
-            is_due = wal_bytes > _WAL_BYTES and self._calls >= _CALLS_PER_CHECKPOINT
-            if is_overdue or (is_due and not is_new):
-                self._calls = 0
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            for _ in range(_CHECKPOINT_TRIES if is_overdue else 0):
-                ((is_busy, *_),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                if not is_busy:
-                    break
-                self._closed.wait(_POLL_SECONDS)
-            disk = os.fstatvfs(self._gate)
-            needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
-            is_disk_full = disk.f_bavail * disk.f_frsize < needed
-            self.is_cramped = is_disk_full or self._wal.stat().st_size > _MAX_WAL_BYTES
-        except (OSError, sqlite3.Error):
-            self.is_cramped = True
+    def _empty_wal(self) -> None:
+        with suppress(sqlite3.Error):  # then the next time
+            self._run(self._changes, self._room.empty_wal, _EMPTY_SECONDS, 0, goes_first=True)
 
     def _note(self, error: Exception) -> None:
         """Leave word for the next start that the file must be checked to its end."""
@@ -366,14 +402,9 @@ class SqliteFile:
                 os.pwrite(self._gate, b"suspect", 0)
 
 
-@contextmanager
-def _held_until(deadline: float, lock: threading.Lock) -> Iterator[None]:
+def _acquire(lock: threading.Lock | threading.RLock, deadline: float) -> None:
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise sqlite3.OperationalError("database is locked by another thread")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def is_locked(error: Exception) -> bool:
@@ -419,30 +450,3 @@ def _set_aside(path: Path) -> Path:
 def _read(db: sqlite3.Connection, query: str) -> Any:
     """The one value that a query or a PRAGMA answers."""
     return db.execute(query).fetchone()[0]
-
-
-# -- forks -----------------------------------------------------------------------------------------
-
-_registry: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
-_registry_lock = threading.RLock()  # held from before each fork until after it
-_inherited: list[object] = []
-
-
-def _before_fork() -> None:
-    _registry_lock.acquire()
-    for file in _registry:
-        file.before_fork()
-
-
-def _after_fork(*, is_child: bool) -> None:
-    for file in _registry:
-        file.after_fork(is_child=is_child)
-    with suppress(RuntimeError):  # uwsgi calls this, and not the other one
-        _registry_lock.release()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=partial(_after_fork, is_child=False),
-    after_in_child=partial(_after_fork, is_child=True),
-)

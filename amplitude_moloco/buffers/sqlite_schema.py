@@ -9,28 +9,50 @@ from __future__ import annotations
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
 MIGRATIONS = (
     """
-    -- Kept by triggers, in the transaction of the change, so that nobody has to count rows.
+    -- Of the keys that were ever given, and of the bodies' bytes, how many are gone: so nobody has
+    -- to count rows, and a put has nothing to write here. Kept by triggers, in the transaction of
+    -- the change.
     CREATE TABLE totals (
-        target TEXT NOT NULL, last_key INTEGER NOT NULL DEFAULT 0,
-        events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+        target TEXT NOT NULL,
+        last_key INTEGER NOT NULL DEFAULT 0, last_bytes INTEGER NOT NULL DEFAULT 0,
+        gone INTEGER NOT NULL DEFAULT 0, gone_bytes INTEGER NOT NULL DEFAULT 0,
         dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
     );
-    CREATE TABLE events (
+
+    -- Nobody has claimed these yet. Without an index, and no larger than it must be.
+    CREATE TABLE fresh (
         key INTEGER PRIMARY KEY,
-        due REAL NOT NULL,  -- 0 while new; then the end of the lease, or the next attempt
-        was_due REAL NOT NULL,  -- before the lease
+        all_bytes INTEGER NOT NULL,  -- of all bodies ever put, up to this one
+        accepted_at REAL NOT NULL, id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    );
+    CREATE TRIGGER fresh_out AFTER DELETE ON fresh BEGIN
+        UPDATE totals SET
+            last_key = max(last_key, OLD.key), last_bytes = max(last_bytes, OLD.all_bytes);
+    END;
+    CREATE VIEW counted AS SELECT
+        target, dead, dead_bytes,
+        max(last_key, coalesce(key, 0)) AS last_key,
+        max(last_bytes, coalesce(all_bytes, 0)) AS last_bytes,
+        max(last_key, coalesce(key, 0)) - gone AS events,
+        max(last_bytes, coalesce(all_bytes, 0)) - gone_bytes AS bytes
+        FROM totals LEFT JOIN fresh ON key = (SELECT max(key) FROM fresh);
+
+    -- The others are here: on their way, or waiting for another attempt.
+    CREATE TABLE claimed (
+        key INTEGER PRIMARY KEY,
+        due REAL NOT NULL,  -- the end of the lease, or the next attempt
+        was_due REAL NOT NULL,  -- before the lease; 0 if it was fresh
         token INTEGER,  -- of the claim; NULL while it is nobody's
         attempts INTEGER NOT NULL, strikes INTEGER NOT NULL, accepted_at REAL NOT NULL,
         id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
     );
-    CREATE INDEX events_due ON events (due);
-    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND due > 0;
-    CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
-        UPDATE totals SET
-            events = events + 1, bytes = bytes + length(NEW.body), last_key = NEW.key;
+    CREATE INDEX claimed_due ON claimed (due);
+    CREATE INDEX claimed_untried ON claimed (key) WHERE attempts = 0;
+    CREATE TRIGGER claimed_in AFTER INSERT ON claimed BEGIN
+        DELETE FROM fresh WHERE key = NEW.key;
     END;
-    CREATE TRIGGER event_out AFTER DELETE ON events BEGIN
-        UPDATE totals SET events = events - 1, bytes = bytes - length(OLD.body);
+    CREATE TRIGGER claimed_out AFTER DELETE ON claimed BEGIN
+        UPDATE totals SET gone = gone + 1, gone_bytes = gone_bytes + length(OLD.body);
     END;
 
     -- Who becomes a dead letter is no event any more, and the other way round.
@@ -41,13 +63,14 @@ MIGRATIONS = (
         message TEXT NOT NULL, id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
     );
     CREATE TRIGGER dead_in AFTER INSERT ON dead_letters BEGIN
-        DELETE FROM events WHERE key = NEW.key;
+        DELETE FROM claimed WHERE key = NEW.key;
         UPDATE totals SET dead = dead + 1, dead_bytes = dead_bytes + length(NEW.body);
     END;
     CREATE TRIGGER dead_resent AFTER UPDATE OF resent_at ON dead_letters BEGIN
-        INSERT INTO events
-            SELECT last_key + 1, 0, 0, NULL, 0, 0, NEW.resent_at, NEW.id, NEW.sync, NEW.body
-            FROM totals;
+        INSERT INTO fresh
+            SELECT last_key + 1, last_bytes + length(NEW.body), NEW.resent_at, NEW.id, NEW.sync,
+                NEW.body
+            FROM counted;
         DELETE FROM dead_letters WHERE number = NEW.number;
     END;
     CREATE TRIGGER dead_out AFTER DELETE ON dead_letters BEGIN
@@ -57,9 +80,15 @@ MIGRATIONS = (
 )
 """How each version of the schema becomes the next, the first out of nothing. Only appended to."""
 
-RECOUNT = """UPDATE totals SET
-    last_key = max(last_key, (SELECT coalesce(max(key), 0) FROM events)),
-    events = (SELECT count(*) FROM events),
-    bytes = (SELECT coalesce(sum(length(body)), 0) FROM events),
-    dead = (SELECT count(*) FROM dead_letters),
-    dead_bytes = (SELECT coalesce(sum(length(body)), 0) FROM dead_letters)"""
+RECOUNT = (
+    """UPDATE totals SET
+        last_key = max(last_key, (SELECT coalesce(max(key), 0) FROM claimed)),
+        dead = (SELECT count(*) FROM dead_letters),
+        dead_bytes = (SELECT coalesce(sum(length(body)), 0) FROM dead_letters)""",
+    """UPDATE totals SET
+        gone = (SELECT last_key FROM counted)
+            - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM claimed),
+        gone_bytes = (SELECT last_bytes FROM counted)
+            - (SELECT coalesce(sum(length(body)), 0) FROM fresh)
+            - (SELECT coalesce(sum(length(body)), 0) FROM claimed)""",
+)
