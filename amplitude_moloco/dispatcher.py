@@ -261,8 +261,8 @@ class Dispatcher:
     def _until_next_claim(self, *, is_batch_full: bool) -> float | None:
         due = self._buffer.state().next_due
         delay = None if due is None else max(0.0, due - self._wall())
-        if due == 0 and not is_batch_full:
-            delay = None  # put just now: whoever put it has set the time
+        if due == 0 and not is_batch_full:  # put just now: whoever put it has set the time, or will
+            delay = self._flush_interval_seconds
         if self._buffer.is_durable:  # other processes put, send and leave things there
             look = _FLUSH_POLL_SECONDS if self._flushes else _TAKE_OVER_SECONDS
             delay = look if delay is None else min(delay, look)

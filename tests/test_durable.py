@@ -78,6 +78,7 @@ destination.flush()
 while destination.stats().buffered:  # of others, too
     something_ended.clear()
     something_ended.wait(0.1)
+destination.shutdown()
 os._exit(0)
 """
 
