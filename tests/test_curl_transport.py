@@ -366,3 +366,32 @@ def test_a_forked_child_leaves_a_request_under_way_alone(
         parent.communicate(timeout=LONG)
     assert parent.returncode == 0
     assert server.connections == 1
+
+
+class Scripted:
+    """A handle of libcurl's whose kept-alive connection ends under the first request."""
+
+    requests = 0
+
+    def setopt(self, option: int, value: object) -> None: ...
+
+    def perform(self) -> None:
+        self.requests += 1
+        if self.requests == 1:
+            raise pycurl.error(pycurl.E_SEND_ERROR, "Connection reset by peer")
+
+    def getinfo(self, name: int) -> int:
+        return 200 if name == pycurl.RESPONSE_CODE and self.requests > 1 else 0
+
+    def close(self) -> None: ...
+
+
+def test_what_libcurl_does_not_send_again_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a kept-alive connection is reset while it sends, the request is made once more."""
+    monkeypatch.setattr(pycurl, "Curl", Scripted)
+    mcm = endpoint(
+        api_key="key", platform_id="S", platform_name=None, base_url="http://127.0.0.1:9"
+    )
+    transport = CurlTransport(mcm)
+    assert transport.send(b"{}") == SendResult(200)
+    transport.close()

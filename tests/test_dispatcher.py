@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
+from queue import Queue
 
 import pytest
 
@@ -695,10 +696,17 @@ def test_a_batch_that_is_claimed_while_it_closes_is_given_back() -> None:
 
 def test_a_slow_pace_claims_no_more_than_it_can_send_soon() -> None:
     """At a slow pace the buffer keeps what can't be sent within seconds, so that no lease ends."""
-    bench = Bench(Gate(), max_requests_per_second=0.3, senders=16)
+    waits: Queue[float | None] = Queue()
+
+    def wait_and_tell(condition: threading.Condition, seconds: float | None) -> None:
+        waits.put(seconds)
+        condition.wait(seconds)
+
+    bench = Bench(Gate(), max_requests_per_second=0.3, senders=16, wait=wait_and_tell)
     bench.put(*map(str, range(20)))
-    bench.gate.wait_for(1)
-    assert bench.buffer.state().claimed <= 3
+    while not 0.5 < (waits.get(timeout=LONG) or 0) <= 1:  # it looks again in a second
+        pass
+    assert 1 <= bench.buffer.state().claimed <= 3
     bench.dispatcher.close(0)
     assert bench.is_lawful()
 

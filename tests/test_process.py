@@ -402,6 +402,7 @@ def track():
 threads = [threading.Thread(target=track, daemon=True) for _ in range(4)]
 for thread in threads:
     thread.start()
+destination.flush().result(20)  # coverage has a lock of its own, for what runs for the first time
 for number in range(FORKS):
     child = os.fork()
     if child == 0:
