@@ -205,7 +205,7 @@ def test_four_processes_share_one_file_and_one_is_killed(tmp_path: Path, sandbox
     again = {id: names for id, names in senders.items() if len(names) > 1}
     assert {names[0] for names in again.values()} <= {"process-0"}
     assert all(len(names) == 2 for names in again.values())
-    assert len(again) <= SENDERS
+    assert len(again) <= 2 * SENDERS  # on their way, or their acks were
 
 
 # Ends its process at the third of a kind of step, in the midst of ten events.
@@ -312,6 +312,7 @@ def make(
     api_key: str = "key",
     kind: type[MolocoDestination] = MolocoDestination,
     transport: str | TransportFactory = "requests",
+    flush_interval_millis: int = 200,
 ) -> MolocoDestination:
     """A destination with a file."""
     return kind(
@@ -325,6 +326,7 @@ def make(
         retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
         shutdown_timeout_seconds=2,
         transport=transport,
+        flush_interval_millis=flush_interval_millis,
     )
 
 
@@ -484,7 +486,8 @@ def test_a_full_file_refuses_visibly(tmp_path: Path, sandbox: Sandbox) -> None:
 def test_a_forked_child_opens_the_file_anew(tmp_path: Path, sandbox: Sandbox) -> None:
     """A child of a fork writes to the same file over its own connection, and both are sent."""
     client = Amplitude("amplitude-key", Config(server_url=sandbox.amplitude_url))
-    client.add(destination := make(tmp_path, sandbox.url))
+    # Held back, so that the child has nothing on its way when it ends.
+    client.add(destination := make(tmp_path, sandbox.url, flush_interval_millis=60_000))
     client.track(home("parent"))
     child = os.fork()
     if child == 0:
