@@ -18,7 +18,7 @@ def _statement(size: int) -> str:
     return f"""DELETE FROM claimed WHERE key IN (
         WITH acks (key, token) AS (VALUES {claims})
         SELECT claimed.key FROM acks CROSS JOIN claimed
-        WHERE claimed.key = acks.key AND claimed.token = acks.token)"""  # noqa: S608 (no values)
+        WHERE claimed.key = acks.key AND claimed.token = acks.token)"""  # noqa: S608  # question marks alone
 
 
 _STATEMENTS = {size: _statement(size) for size in _SIZES}
