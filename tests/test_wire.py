@@ -21,7 +21,6 @@ from amplitude_moloco.wire import (
     values,
     vocabulary,
 )
-from amplitude_moloco.wire.encoding import make_encoder
 
 NOW = 1_700_000_000_000
 FIVE_MINUTES = 5 * 60 * 1000
@@ -508,16 +507,3 @@ def test_a_payload_is_its_bytes() -> None:
     result = payload(EventType.PURCHASE, user_properties={"tier": "gold"})
     assert json.loads(encode(result)) == result
     assert encode(result) == encode(payload(EventType.PURCHASE, user_properties={"tier": "gold"}))
-
-
-@pytest.mark.parametrize("make_in_c", [None, lambda: None], ids=["none", "another"])
-def test_another_python_gives_the_same_text(make_in_c: Any) -> None:
-    """Without CPython's encoder, or with one that is made in another way, the text is the same."""
-    result = payload(EventType.PURCHASE, user_properties={"name": "Zoë", "share": 0.1, "new": True})
-    assert "".join(make_encoder(make_in_c)(result, 0)).encode() == encode(result)
-
-
-def test_nan_has_no_bytes() -> None:
-    """What JSON does not have is never written, were it to get so far."""
-    with pytest.raises(ValueError, match="JSON"):
-        encode({"a": float("nan")})

@@ -38,8 +38,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from amplitude_moloco.wire import values
-from amplitude_moloco.wire.encoding import encode
 from amplitude_moloco.wire.items import ITEM_FIX, read_items, read_money
 from amplitude_moloco.wire.problem import Problem, Problems
 from amplitude_moloco.wire.vocabulary import (
@@ -108,6 +109,11 @@ def build(
                 payload[key] = money
     _check_needs(problems, payload)
     return payload, problems
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """The bytes of a request's body: JSON in UTF-8. The same payload gives the same bytes."""
+    return orjson.dumps(payload)
 
 
 # Field of the chart: whether it belongs to the device, its key, and what its value is read as.
