@@ -51,7 +51,9 @@ def compile_expression(source: str, place: str) -> Expression:
 
 def is_true(result: object) -> bool:
     """Whether JMESPath takes a result for true: all but null, false and what is empty. 0 is."""
-    return not (result is None or result is False or result in ("", [], {}))
+    if result is True or result is False:
+        return result
+    return not (result is None or result in ("", [], {}))
 
 
 def _functions(node: Any) -> set[str]:
@@ -207,6 +209,9 @@ def _comparator(node: _Node) -> Expression | None:
     compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
     if node["value"] in ("eq", "ne"):
         return lambda value: compare(left(value), right(value))
+    constant = node["children"][1].get("value")
+    if node["children"][1]["type"] == "literal" and _has_order(constant):
+        return lambda value: compare(a, constant) if _has_order(a := left(value)) else None
 
     def search(value: Any) -> Any:
         a, b = left(value), right(value)

@@ -22,6 +22,10 @@ Attributes = Mapping[str, Any]
 _Fields = dict[str, Any]
 
 _CHANNEL_OF_PLATFORM = {
+    # As the SDKs write them: found at once. All else in lower case.
+    "iOS": "APP",
+    "Android": "APP",
+    "Web": "SITE",
     "ios": "APP",
     "ipados": "APP",
     "android": "APP",
@@ -51,12 +55,13 @@ class EventMapping:
         self._sources = [(field, *_source(field, source)) for field, source in mapping.items()]
         self._attributes = [pair for pair in _ATTRIBUTES if pair[0] not in mapping]
         self._properties = [field for field in _PROPERTIES if field not in mapping]
+        self._property_names = frozenset(self._properties)
         is_purchase = event_type is EventType.PURCHASE
         self._derives_amount = is_purchase and "revenue_amount" not in mapping
         self._derives_currency = "revenue_currency" not in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
-        self.from_properties = frozenset(self._properties).union(
+        self.from_properties = self._property_names.union(
             field
             for field, source in mapping.items()
             if not isinstance(source, str) or "event_properties" in source
@@ -79,7 +84,7 @@ class EventMapping:
             value = get(name)
             if value is not None and (type(value) is not str or value.strip()):
                 fields[field] = value
-        if properties:
+        if properties and not self._property_names.isdisjoint(properties):
             for field in self._properties:
                 value = properties.get(field)
                 if value is not None and (type(value) is not str or value.strip()):
@@ -94,7 +99,9 @@ class EventMapping:
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         platform = fields.get("platform")
         channel = self._channel_type
-        if isinstance(platform, str):
+        if type(platform) is str and platform in _CHANNEL_OF_PLATFORM:
+            channel = _CHANNEL_OF_PLATFORM[platform]
+        elif isinstance(platform, str):
             channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
         if channel:
             fields["platform"] = channel

@@ -2,11 +2,12 @@
 
     python benchmarks/track_cost.py [--events 5000] [--rounds 5]
 
-Four clients track the same purchases of two items in one process, in turn: Amplitude alone, with an
-empty destination plugin beside it, and with a MolocoDestination over either buffer. The SDK copies
-every event for a second destination, whatever that does; so the destination's own work is the
-difference to the empty one. With SQLite it includes the commit: the event is in the file when
-``track()`` returns. Nothing is uploaded meanwhile, by either side; no garbage is collected.
+Three clients track the same purchases of two items in one process, in turn: Amplitude alone, with
+an empty destination plugin beside it, and with a MolocoDestination, over one buffer and then over
+the other. The SDK copies every event for a second destination, whatever that does; so the
+destination's own work is the difference to the empty one. With SQLite it includes the commit: the
+event is in the file when ``track()`` returns. Nothing is uploaded meanwhile, by either side; no
+garbage is collected.
 """
 
 from __future__ import annotations
@@ -46,15 +47,16 @@ def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
     return client
 
 
-def measure_round(events: int, file: str) -> list[float]:
-    """The mean microseconds of one ``track()`` with each of the four.
+def measure(events: int, buffer: str) -> list[float]:
+    """The mean microseconds of one ``track()`` with each of the three.
 
     They take turns after every few events, so that a machine whose speed drifts is as slow, or as
     fast, for one as for the others.
     """
-    moloco = partial(destination, NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER)
-    in_file = partial(moloco, buffer=f"sqlite://{file}")
-    clients = [make_client(plugin) for plugin in (None, EmptyDestination, moloco, in_file)]
+    moloco = partial(
+        destination, NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER, buffer=buffer
+    )
+    clients = [make_client(plugin) for plugin in (None, EmptyDestination, moloco)]
     batches = [[purchase(number) for number in range(events)] for _ in clients]
     seconds = [0.0] * len(clients)
     gc.collect()
@@ -76,16 +78,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    print(f"{'':17}{'memory':>27}{'sqlite':>25}")
-    print(f"{'':8}{'alone':>9}{'empty':>9}", end="")
-    print(f"{'all':>9}{'own':>9}{'ratio':>7}" * 2)
+    print(f"{'':17}{'memory':>27}{'sqlite':>43}")
+    print(f"{'':8}" + f"{'alone':>9}{'empty':>9}{'all':>9}{'own':>9}{'ratio':>7}" * 2)
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         for number in range(options.rounds):
-            alone, empty, *both = measure_round(options.events, f"{directory}/{number}.db")
-            row = [alone, empty]
-            for total in both:
-                row += [total, total - empty, (total - empty) / alone]
+            row = []
+            for buffer in ("memory://", f"sqlite://{directory}/{number}.db"):
+                alone, empty, total = measure(options.events, buffer)
+                row += [alone, empty, total, total - empty, (total - empty) / alone]
             rows.append(row)
             print_row(f"round {number + 1}", row)
         print_row("median", [statistics.median(column) for column in zip(*rows, strict=True)])
@@ -95,10 +96,9 @@ def main() -> None:
 
 def print_row(name: str, row: list[float]) -> None:
     """One line of the table."""
-    alone, empty, *both = row
-    print(f"{name:8}{alone:9.1f}{empty:9.1f}", end="")
-    for total, own, ratio in (both[:3], both[3:]):
-        print(f"{total:9.1f}{own:9.1f}{ratio:7.2f}", end="")
+    print(f"{name:8}", end="")
+    for *micros, ratio in (row[:5], row[5:]):
+        print("".join(f"{each:9.1f}" for each in micros) + f"{ratio:7.2f}", end="")
     print(flush=True)
 
 

@@ -174,7 +174,11 @@ def _read_identifiers(
         value = fields.get(field)
         if value is not None:
             is_given = True
-            text = problems.read(field, identifier, value)
+            try:
+                text = identifier(value)
+            except values.Unusable as unusable:
+                problems.note_unusable(field, unusable)
+                continue
             if text is not None:
                 is_identified = True
                 (device if is_of_device else payload)[key] = text
