@@ -30,7 +30,8 @@ from amplitude_moloco.buffers.sqlite import (
     _STATE,
     SqliteBuffer,
 )
-from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
+from amplitude_moloco.buffers.sqlite_file import SqliteFile
+from amplitude_moloco.buffers.sqlite_gate import is_locked
 from amplitude_moloco.errors import ConfigurationError
 
 NOW = 1_700_000_000.0

@@ -12,7 +12,8 @@ from typing import Any
 
 from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
 from amplitude_moloco.buffers.sqlite_acks import Acks
-from amplitude_moloco.buffers.sqlite_file import SqliteFile, is_locked
+from amplitude_moloco.buffers.sqlite_file import SqliteFile
+from amplitude_moloco.buffers.sqlite_gate import is_locked
 from amplitude_moloco.errors import ConfigurationError
 
 logger = logging.getLogger("amplitude_moloco")

@@ -1,32 +1,24 @@
-"""The file of a SqliteBuffer: how it is opened, checked, set aside, shared and forked.
-
-Beside the file ``NAME`` lies ``NAME-lock``. Whoever has the buffer open holds a shared lock on it
-(``flock``); whoever opens the buffer tries for the exclusive one. Who gets that has the file for
-itself: only then is it migrated, checked, and set aside if it is corrupt.
-"""
+"""The file of a SqliteBuffer, shared by this process's threads, and with other processes."""
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from amplitude_moloco.buffers import sqlite_forks as forks
+from amplitude_moloco.buffers.sqlite_gate import Gate, Prepare, complaint, is_locked
 from amplitude_moloco.buffers.sqlite_room import Room
-from amplitude_moloco.buffers.sqlite_schema import APPLICATION_ID, MIGRATIONS, RECOUNT
 from amplitude_moloco.errors import ConfigurationError
 
-logger = logging.getLogger("amplitude_moloco")
 T = TypeVar("T")
 _inherited: list[object] = []
 
@@ -49,21 +41,14 @@ class _Seat:
         self.db: sqlite3.Connection | None = None
         self.queue: deque[None] = deque()  # as long as many wait for the lock who go first
 
-    @contextmanager
-    def taken(self, deadline: float, *, goes_first: bool = False) -> Iterator[None]:
-        if not self.lock.acquire(blocking=False):
-            with self._queued() if goes_first else nullcontext():
-                _acquire(self.lock, deadline)
-        try:
-            yield
-        finally:
-            self.lock.release()
-
-    @contextmanager
-    def _queued(self) -> Iterator[None]:
+    def wait(self, deadline: float, *, goes_first: bool) -> None:
+        """Wait for the lock."""
+        if not goes_first:
+            _acquire(self.lock, deadline)
+            return
         self.queue.append(None)
         try:
-            yield
+            _acquire(self.lock, deadline)
         finally:
             self.queue.pop()
 
@@ -97,7 +82,6 @@ class SqliteFile:
         self._path = path
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
-        self._check_seconds = check_seconds
         self._pid = os.getpid()
         self._turn = threading.RLock()
         self._changes = _Seat()
@@ -105,16 +89,18 @@ class SqliteFile:
         self._held: list[_Seat] = []  # during a fork
         self._closed = threading.Event()
         try:
-            with ExitStack() as leave:
-                _make_directory(path.parent)
-                self._gate = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
-                leave.callback(os.close, self._gate)
-                self._open(target)
-                self._leave = leave.pop_all()
+            self._gate = Gate(
+                path, target=target, patience_seconds=patience_seconds, check_seconds=check_seconds
+            )
+            try:
+                self._gate.enter(self._set_up)
+            except BaseException:
+                self._gate.close()
+                raise
         except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(_complaint(path, error)) from error
+            raise ConfigurationError(complaint(path, error)) from error
         pause = partial(self._closed.wait, _POLL_SECONDS)
-        self._room = Room(Path(f"{path}-wal"), self._gate, pause)
+        self._room = Room(Path(f"{path}-wal"), self._gate.descriptor, pause)
         self._look()
         forks.register(self)
 
@@ -195,7 +181,7 @@ class SqliteFile:
             self._closed.set()
             held = self._take_seats()
             if len(held) == 2:
-                self._leave.close()
+                self._gate.close()
             for seat in held:
                 seat.lock.release()
 
@@ -208,118 +194,18 @@ class SqliteFile:
         """Free the locks. In the parent, the next call connects anew; in the child, none does."""
         if is_child:
             with suppress(OSError):
-                self._leave.close()
+                self._gate.close()
         while self._held:
             self._held.pop().lock.release()
 
-    # -- opening -----------------------------------------------------------------------------------
+    # -- the connections ---------------------------------------------------------------------------
 
-    def _open(self, target: str) -> None:
-        is_alone = self._pass_gate()
+    def _set_up(self, prepare: Prepare) -> None:
         try:
-            try:
-                self._set_up(target, is_alone=is_alone)
-            except Exception as error:
-                if not is_corrupt(error):
-                    raise
-                if not is_alone:
-                    raise ConfigurationError(
-                        f"buffer: {self._path} is corrupt ({error}), and in use; stop whatever "
-                        f"uses it, and the next start sets it aside"
-                    ) from error
-                damage = error
-            else:
-                return
-            aside = _set_aside(self._path)
-            logger.error(
-                "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started: "
-                "the events in it are not sent.",
-                *(self._path, damage, aside),
-            )
-            self._set_up(target, is_alone=True)
-        finally:
-            fcntl.flock(self._gate, fcntl.LOCK_SH)
-
-    def _pass_gate(self) -> bool:
-        """Wait until nobody else is about to open the file. True if nobody has it open, either."""
-        deadline = time.monotonic() + 10 * self._patience_seconds  # they may have to check it
-        while time.monotonic() < deadline:
-            for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
-                with suppress(BlockingIOError):
-                    fcntl.flock(self._gate, kind | fcntl.LOCK_NB)
-                    return kind == fcntl.LOCK_EX
-            self._closed.wait(_POLL_SECONDS)
-        raise sqlite3.OperationalError("locked by another process that opens it")
-
-    def _set_up(self, target: str, *, is_alone: bool) -> None:
-        """Connect to the file, made new where there is none, and see that it is as it must be."""
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        work = partial(self._prepare, target=target, is_alone=is_alone)
-        try:
-            self._run(self._changes, work)
+            self._run(self._changes, prepare)
         except BaseException:
             self._changes.leave()
             raise
-
-    def _prepare(self, db: sqlite3.Connection, *, target: str, is_alone: bool) -> None:
-        self._migrate(db, is_alone=is_alone)
-        db.execute(
-            "INSERT INTO totals (target) SELECT ? WHERE NOT EXISTS (SELECT * FROM totals)",
-            (target,),
-        )
-        found = _read(db, "SELECT target FROM totals")
-        if found != target:
-            raise ConfigurationError(
-                f"buffer: {self._path} holds events for {found!r}, not for {target!r}; give each "
-                f"target a file of its own"
-            )
-        if is_alone:
-            self._check(db)
-
-    def _migrate(self, db: sqlite3.Connection, *, is_alone: bool) -> None:
-        version: int = _read(db, "PRAGMA user_version")
-        application_id = _read(db, "PRAGMA application_id")
-        is_new = not (version or application_id or _read(db, "SELECT count(*) FROM sqlite_master"))
-        if not is_new and application_id != APPLICATION_ID:
-            raise ConfigurationError(
-                f"buffer: {self._path} is another application's SQLite file; use another path"
-            )
-        if version > len(MIGRATIONS) or (version < len(MIGRATIONS) and not is_alone):
-            raise ConfigurationError(
-                f"buffer: {self._path} has version {version} of the schema, this release uses "
-                f"{len(MIGRATIONS)}; stop the other release first, or use another path"
-            )
-        if is_new:
-            self._path.chmod(0o600)  # whoever made it
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never
-        db.execute("PRAGMA journal_mode = WAL")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            db.executescript(
-                f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
-                f"PRAGMA user_version = {number}; COMMIT"
-            )
-
-    def _check(self, db: sqlite3.Connection) -> None:
-        """Check and recount, as far as the time goes; one that is suspect, to the end."""
-        is_suspect = os.fstat(self._gate).st_size > 0
-        deadline = time.monotonic() + self._check_seconds
-        db.set_progress_handler(lambda: not is_suspect and time.monotonic() > deadline, 10_000)
-        try:
-            found = _read(db, f"PRAGMA {'integrity' if is_suspect else 'quick'}_check(1)")
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
-            for statement in RECOUNT:
-                db.execute(statement)
-        except sqlite3.OperationalError as error:
-            if str(error) != "interrupted":
-                raise
-            logger.info("The buffer %s is too large to be checked at each start", self._path)
-        finally:
-            db.set_progress_handler(None, 0)
-        os.ftruncate(self._gate, 0)
-
-    # -- the connection ----------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
@@ -354,26 +240,30 @@ class SqliteFile:
         both, if nothing is said. SQLite's own waiting is not used: it is unfair, and would keep
         other threads out.
         """
-        turn_ends = time.monotonic() + self._or_patience(turn_seconds)
+        turn_ends: float | None = None
         lock_ends: float | None = None
         while not self.is_inherited:
-            with seat.taken(turn_ends, goes_first=goes_first):
+            if not seat.lock.acquire(blocking=False):
+                turn_ends = turn_ends or self._in(turn_seconds)
+                seat.wait(turn_ends, goes_first=goes_first)
+            try:
                 if self._closed.is_set():
                     return None
-                try:
-                    seat.db = seat.db or self._connect()
-                    return work(seat.db)
-                except Exception as error:
-                    self._note(error)
-                    now = time.monotonic()
-                    lock_ends = lock_ends or now + self._or_patience(lock_seconds)
-                    if not is_locked(error) or now >= min(turn_ends, lock_ends):
-                        raise
+                db = seat.db = seat.db or self._connect()
+                return work(db)
+            except Exception as error:
+                self._gate.note(error)
+                turn_ends = turn_ends or self._in(turn_seconds)
+                lock_ends = lock_ends or self._in(lock_seconds)
+                if not is_locked(error) or time.monotonic() >= min(turn_ends, lock_ends):
+                    raise
+            finally:
+                seat.lock.release()
             self._closed.wait(_POLL_SECONDS)
         return None
 
-    def _or_patience(self, seconds: float | None) -> float:
-        return self._patience_seconds if seconds is None else seconds
+    def _in(self, seconds: float | None) -> float:
+        return time.monotonic() + (self._patience_seconds if seconds is None else seconds)
 
     def _take_seats(self) -> list[_Seat]:
         """Close the connections, as far as others are done with them in time. They stay locked."""
@@ -395,58 +285,7 @@ class SqliteFile:
         with suppress(sqlite3.Error):  # then the next time
             self._run(self._changes, self._room.empty_wal, _EMPTY_SECONDS, 0, goes_first=True)
 
-    def _note(self, error: Exception) -> None:
-        """Leave word for the next start that the file must be checked to its end."""
-        if is_corrupt(error):
-            with suppress(OSError):
-                os.pwrite(self._gate, b"suspect", 0)
-
 
 def _acquire(lock: threading.Lock | threading.RLock, deadline: float) -> None:
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise sqlite3.OperationalError("database is locked by another thread")
-
-
-def is_locked(error: Exception) -> bool:
-    """Whether another process, or thread, has the lock. Python 3.10 tells no error codes."""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
-def is_corrupt(error: Exception) -> bool:
-    """Whether the file is damaged, or no file of SQLite's: all else has a class of its own.
-
-    Where the damage is in the schema, Python may fail to decode the message that quotes it.
-    """
-    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
-
-
-def _complaint(path: Path, error: Exception) -> str:
-    if is_locked(error):
-        return f"buffer: {path} is kept locked by another process; end what has it open"
-    return (
-        f"buffer: {path} can't be used: {error}; it must be a file on a local disk that this "
-        f"process may write to, in a directory that it may write to"
-    )
-
-
-def _make_directory(directory: Path) -> None:
-    for missing in reversed(
-        [each for each in (directory, *directory.parents) if not each.exists()]
-    ):
-        missing.mkdir(0o700, exist_ok=True)
-
-
-def _set_aside(path: Path) -> Path:
-    now = int(time.time())
-    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).exists():
-        now += 1
-    path.rename(aside)  # first: without it, what is left of its WAL would be thrown away
-    for suffix in ("-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
-    return aside
-
-
-def _read(db: sqlite3.Connection, query: str) -> Any:
-    """The one value that a query or a PRAGMA answers."""
-    return db.execute(query).fetchone()[0]
