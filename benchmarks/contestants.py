@@ -34,6 +34,8 @@ class Job(NamedTuple):
     connections: int
     directory: str
     """Where files may be made."""
+    rate: float | None
+    """How many events are tracked in a second; None for as many as can be."""
 
 
 class Entry(NamedTuple):
@@ -81,14 +83,14 @@ def _plugin(transport: str, buffer: str) -> Callable[[Job], Contestant]:
             if "transport" not in settings:
                 raise
             raise NoSuchTransportError(f"{type(error).__name__}: {error}") from error
-        contestant: Contestant = pipeline.Pipeline(job.url, destination)
+        contestant: Contestant = pipeline.Pipeline(job.url, destination, rate=job.rate)
         return contestant
 
     return make
 
 
 def _sdk(job: Job) -> Contestant:
-    contestant: Contestant = import_module("pipeline").Pipeline(job.url)
+    contestant: Contestant = import_module("pipeline").Pipeline(job.url, rate=job.rate)
     return contestant
 
 

@@ -18,10 +18,15 @@ _PATIENCE_SECONDS = 300.0
 class Pipeline:
     """A client with the SDK's defaults, alone or with a destination beside Amplitude's own."""
 
-    def __init__(self, url: str, plugin: MolocoDestination | None = None) -> None:
+    def __init__(
+        self, url: str, plugin: MolocoDestination | None = None, *, rate: float | None = None
+    ) -> None:
+        """``rate``: how many events are tracked in a second; None for as many as can be."""
         self.track_seconds = 0.0
         """What the last run took of the tracking thread's own CPU time, the purchases included."""
         self._plugin = plugin
+        self._rate = rate
+        self._pause = threading.Event()
         self._uploads = _Countdown()
         config = Config(server_url=f"{url}/2/httpapi", callback=self._uploads.one_more)
         self._client = Amplitude("key", config)
@@ -29,10 +34,12 @@ class Pipeline:
             self._client.add(plugin)
 
     def run(self, count: int) -> None:
-        """Track so many purchases, as fast as can be, and wait until both sides have them."""
+        """Track so many purchases, and wait until both sides have them."""
         self._uploads.start(count)
-        started = time.thread_time()
+        started, clock_started = time.thread_time(), time.monotonic()
         for number in range(count):
+            if self._rate:
+                self._pause.wait(clock_started + number / self._rate - time.monotonic())
             self._client.track(purchase(number))
         self.track_seconds = time.thread_time() - started
         futures: list[Any] = [each for each in self._client.flush() if each]

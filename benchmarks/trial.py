@@ -74,7 +74,15 @@ def body() -> str:
     return _run([str(Path(__file__).with_name("purchase.py"))])
 
 
-def hold(name: str, server: Server, *, events: int, connections: int, body: str) -> Measurement:
+def hold(
+    name: str,
+    server: Server,
+    *,
+    events: int,
+    connections: int,
+    body: str,
+    rate: float | None = None,
+) -> Measurement:
     """Hold a trial, and see that the server got everything. Raises LeftOut and Failed."""
     for module in CONTESTANTS[name].modules:
         if not find_spec(module):
@@ -84,7 +92,7 @@ def hold(name: str, server: Server, *, events: int, connections: int, body: str)
     import_seconds = float(_run(program))
     before = server.counts
     with tempfile.TemporaryDirectory() as directory:
-        job = Job(server.url, body, connections, directory)
+        job = Job(server.url, body, connections, directory, rate)
         kind, *values = json.loads(_run([__file__, name, str(events)], json.dumps(job)))
     if kind == _LEFT_OUT:
         raise LeftOut(*values)
