@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # pytest alone can import it
 FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
 
 PRELUDE = """
-import os, signal, sys, threading
+import multiprocessing, os, signal, sys, threading
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude.plugin import DestinationPlugin
 from amplitude_moloco import MolocoDestination, Sync
@@ -51,6 +51,15 @@ def make_client(*plugins):
 
 def home(id):
     return BaseEvent("Home", user_id="user-1", insert_id=id)
+
+def in_forked_workers(work):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=work, args=[number]) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
 
 # Held back, so that only the end of the process can send them.
 HELD_BACK = {"flush_queue_size": 1000, "flush_interval_millis": 60_000}
@@ -293,23 +302,13 @@ def test_children_of_multiprocessing_send_their_own_and_the_parent_its_own(
 ) -> None:
     """Of a parent and its forked workers, each sends what it tracked, and nothing is sent twice."""
     script = """
-import multiprocessing
 client = make_client(make(**HELD_BACK))
 client.track(home("parent before"))
 
-def work(number):
-    client.track(home(f"child {number}"))
-
-context = multiprocessing.get_context("fork")
-workers = [context.Process(target=work, args=[number]) for number in range(3)]
-for worker in workers:
-    worker.start()
-for worker in workers:
-    worker.join(20)
-assert [worker.exitcode for worker in workers] == [0, 0, 0]
+in_forked_workers(lambda number: client.track(home(f"child {number}")))
 client.track(home("parent after"))
 """
-    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url, transport)
     assert (code, errors) == (0, "")
     assert ids(sandbox) == ["child 0", "child 1", "child 2", "parent after", "parent before"]
 
@@ -319,23 +318,12 @@ def test_a_child_leaves_its_parents_connection_alone(
 ) -> None:
     """Whether forked children track or not, their end closes no connection of their parent's."""
     script = """
-import multiprocessing
 destination = make(connections=1)
 client = make_client(destination)
 client.track(home("before"))
 destination.flush().result(timeout=20)
 
-def work(number):
-    if number:
-        client.track(home(f"child {number}"))
-
-context = multiprocessing.get_context("fork")
-workers = [context.Process(target=work, args=[number]) for number in range(3)]
-for worker in workers:
-    worker.start()
-for worker in workers:
-    worker.join(20)
-assert [worker.exitcode for worker in workers] == [0, 0, 0]
+in_forked_workers(lambda number: number and client.track(home(f"child {number}")))
 client.track(home("after"))
 """
     code, _, errors = run(tmp_path, script, server.url, sandbox.amplitude_url)
