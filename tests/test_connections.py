@@ -1,8 +1,21 @@
 from __future__ import annotations
 
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
 from urllib3 import PoolManager
 
+from amplitude_moloco.transports import SendResult
 from amplitude_moloco.transports.connections import use_own_connections
+from amplitude_moloco.transports.endpoint import endpoint
+from amplitude_moloco.transports.requests import RequestsTransport
+
+if TYPE_CHECKING:
+    from conftest import Exchange, FaultyServer
+
+LONG = 10.0
 
 
 class SocksManager(PoolManager):
@@ -17,3 +30,30 @@ def test_a_manager_of_another_kind_keeps_its_connections() -> None:
         use_own_connections(manager)
     assert other.pool_classes_by_scheme is before
     assert usual.pool_classes_by_scheme is not before
+
+
+def test_the_idle_connections_beside_a_closed_one_are_closed_at_once(server: FaultyServer) -> None:
+    """Where one turns out to be closed, the others are not left to the garbage collector."""
+    all_arrived, ended = threading.Barrier(3), threading.Semaphore(0)
+
+    def end(exchange: Exchange) -> None:
+        if exchange.wait():  # one more request
+            exchange.read()
+            exchange.close()
+        ended.release()
+
+    for _ in range(3):
+        server.will(lambda _: all_arrived.wait(LONG), server.reply(200), end)
+    mcm = endpoint(api_key="key", platform_id="SHOP", platform_name=None, base_url=server.url)
+    transport = RequestsTransport(mcm)
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(transport.send, [b"{}"] * 3)) == [SendResult(200)] * 3
+        assert transport.send(b"{}") == SendResult(200)
+        assert server.connections == 4
+        for _ in range(3):
+            assert ended.acquire(timeout=LONG)
+    finally:
+        gc.enable()
+        transport.close()

@@ -78,7 +78,7 @@ class RequestsTransport:
         except requests.ConnectionError as fault:
             if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
                 raise
-            self._adapter.close()  # drops the idle connections: the others are closed as well
+            self._adapter.close_idle()  # the others are closed as well
             return self._post_once(body)
 
     def _post_once(self, body: bytes) -> requests.Response:
