@@ -51,7 +51,7 @@ def compile_expression(source: str, place: str) -> Expression:
 
 def is_true(result: object) -> bool:
     """Whether JMESPath takes a result for true: all but null, false and what is empty. 0 is."""
-    if result is True or result is False:
+    if result is True or result is False:  # what most filters come to
         return result
     return not (result is None or result in ("", [], {}))
 

@@ -22,10 +22,6 @@ Attributes = Mapping[str, Any]
 _Fields = dict[str, Any]
 
 _CHANNEL_OF_PLATFORM = {
-    # As the SDKs write them: found at once. All else in lower case.
-    "iOS": "APP",
-    "Android": "APP",
-    "Web": "SITE",
     "ios": "APP",
     "ipados": "APP",
     "android": "APP",
@@ -99,9 +95,7 @@ class EventMapping:
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         platform = fields.get("platform")
         channel = self._channel_type
-        if type(platform) is str and platform in _CHANNEL_OF_PLATFORM:
-            channel = _CHANNEL_OF_PLATFORM[platform]
-        elif isinstance(platform, str):
+        if isinstance(platform, str):
             channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
         if channel:
             fields["platform"] = channel

@@ -5,10 +5,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import requests
 from urllib3 import PoolManager
 
 from amplitude_moloco.transports import SendResult
-from amplitude_moloco.transports.connections import use_own_connections
+from amplitude_moloco.transports.connections import DeadlineAdapter, use_own_connections
 from amplitude_moloco.transports.endpoint import endpoint
 from amplitude_moloco.transports.requests import RequestsTransport
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from conftest import Exchange, FaultyServer
 
 LONG = 10.0
+URL = "http://127.0.0.1:9/"
 
 
 class SocksManager(PoolManager):
@@ -30,6 +32,16 @@ def test_a_manager_of_another_kind_keeps_its_connections() -> None:
         use_own_connections(manager)
     assert other.pool_classes_by_scheme is before
     assert usual.pool_classes_by_scheme is not before
+
+
+def test_without_a_connection_there_is_none_to_close() -> None:
+    """Neither before the first request, nor once all are closed, does closing them fail."""
+    adapter = DeadlineAdapter()
+    adapter.close_idle()
+    adapter.get_connection_with_tls_context(requests.Request("POST", URL).prepare(), verify=True)
+    adapter.close()
+    adapter.close_idle()
+    assert not adapter.poolmanager.pools
 
 
 def test_the_idle_connections_beside_a_closed_one_are_closed_at_once(server: FaultyServer) -> None:

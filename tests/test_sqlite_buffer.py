@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import tempfile
 import threading
@@ -591,12 +590,12 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
     assert buffer.state()[:5] == (ROWS, 0, 0, ROWS, 2)
     times = []
     for _ in range(200):
-        start = time.perf_counter()
+        start = time.thread_time()  # whoever else runs on this machine makes no claim slower
         entries = buffer.claim(16, NOW, newest=4)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
         assert len(entries) == 16
         assert all(map(buffer.ack, entries))
-    assert statistics.median(times) < 0.02
+    assert max(times) < 0.02
     assert resident_bytes() - before < 32 * 1024**2
 
 

@@ -15,14 +15,13 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from amplitude_moloco.buffers import sqlite_forks as forks
-from amplitude_moloco.buffers.sqlite_gate import Gate, Prepare, complaint, is_locked
+from amplitude_moloco.buffers.sqlite_gate import POLL_SECONDS, Gate, Prepare, complaint, is_locked
 from amplitude_moloco.buffers.sqlite_room import Room
 from amplitude_moloco.errors import ConfigurationError
 
 T = TypeVar("T")
 _inherited: list[object] = []
 
-_POLL_SECONDS = 0.0005
 _TURN_SECONDS = 1.0
 """How long what is new waits for this process's own threads, at least. A statement takes no 50 us,
 but where many threads want to run, Python lets each of them wait for long."""
@@ -99,7 +98,7 @@ class SqliteFile:
                 raise
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(complaint(path, error)) from error
-        pause = partial(self._closed.wait, _POLL_SECONDS)
+        pause = partial(self._closed.wait, POLL_SECONDS)
         self._room = Room(Path(f"{path}-wal"), self._gate.descriptor, pause)
         self._look()
         forks.register(self)
@@ -166,7 +165,7 @@ class SqliteFile:
         try:
             end = time.monotonic() + _GIVE_WAY_SECONDS
             while self._changes.queue and time.monotonic() < end:
-                self._closed.wait(_POLL_SECONDS)
+                self._closed.wait(POLL_SECONDS)
             yield
         finally:
             self._turn.release()
@@ -259,7 +258,7 @@ class SqliteFile:
                     raise
             finally:
                 seat.lock.release()
-            self._closed.wait(_POLL_SECONDS)
+            self._closed.wait(POLL_SECONDS)
         return None
 
     def _in(self, seconds: float | None) -> float:

@@ -24,7 +24,8 @@ from amplitude_moloco.errors import ConfigurationError
 
 logger = logging.getLogger("amplitude_moloco")
 
-_POLL_SECONDS = 0.0005
+POLL_SECONDS = 0.0005
+"""How often who waits for others looks whether it is their turn."""
 Prepare = Callable[[sqlite3.Connection], None]
 
 
@@ -105,7 +106,7 @@ class Gate:
                 with suppress(BlockingIOError):
                     fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
                     return kind == fcntl.LOCK_EX
-            never.wait(_POLL_SECONDS)
+            never.wait(POLL_SECONDS)
         raise sqlite3.OperationalError("locked by another process that opens it")
 
     def _set_up(self, run: Callable[[Prepare], object], *, is_alone: bool) -> None:

@@ -114,6 +114,7 @@ class DeadlineAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, *args: Any, **kwargs: Any) -> None:
         if conn is not self._verified:
+            # requests types neither this method nor what it takes.
             super().cert_verify(conn, *args, **kwargs)  # type: ignore[no-untyped-call]
             self._verified = conn
 
@@ -127,9 +128,9 @@ class DeadlineAdapter(HTTPAdapter):
 
         What faults leave behind refers to its pool in circles, so the garbage collector decides.
         """
-        with suppress(Empty, AttributeError):  # none is left, or all are closed
-            idle = self._pool.pool
-            while True:
+        idle = getattr(self._pool, "pool", None)  # none before the first one, and after close()
+        with suppress(Empty):
+            while idle:
                 connection = idle.get(block=False)
                 if connection:
                     connection.close()

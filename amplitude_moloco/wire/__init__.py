@@ -174,11 +174,7 @@ def _read_identifiers(
         value = fields.get(field)
         if value is not None:
             is_given = True
-            try:
-                text = identifier(value)
-            except values.Unusable as unusable:
-                problems.note_unusable(field, unusable)
-                continue
+            text = problems.read(field, identifier, value)
             if text is not None:
                 is_identified = True
                 (device if is_of_device else payload)[key] = text

@@ -130,13 +130,10 @@ def hashed_identifier(hash_identifier: Callable[[str], str], value: object) -> s
 
 def timestamp(now_millis: int, value: object) -> str | None:
     """Unix milliseconds as text. A clock that is a little ahead is set to now."""
-    if type(value) is int:
-        millis = value
-    else:
-        moment = number(value)
-        if moment is None:
-            return None
-        millis = int(moment)
+    moment = number(value)
+    if moment is None:
+        return None
+    millis = int(moment)
     if millis not in _MILLIS:
         unit = "seconds" if millis < _MILLIS.start else "microseconds or nanoseconds"
         raise Unusable(
@@ -215,11 +212,7 @@ class _JsonCopy:
         copy: dict[str, Any] = {}
         for key, part in value.items():
             name = key if type(key) is str and key.isascii() else _key(key)
-            if type(part) is str:  # here, since most are, and a call takes as long again
-                self._room -= len(part)
-                present = text(part)
-            else:
-                present = self._part(part, depth - 1)
+            present = self._part(part, depth - 1)
             if present is not None:
                 copy[name] = present
                 self._room -= len(name)
