@@ -20,6 +20,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, DeadLetter, Entry
@@ -36,16 +38,27 @@ from amplitude_moloco.hooks import (
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger
-from amplitude_moloco.transports import SendResult, Transport, Verdict, classify
+from amplitude_moloco.transports import (
+    ConcurrentTransport,
+    SendResult,
+    Transport,
+    Verdict,
+    classify,
+)
 
 logger = logging.getLogger("amplitude_moloco")
 
 _THROTTLES_TO_NAME = 3
 _MAX_IDENTIFIERS = 1_000
+_TROUBLE_SECONDS = 1.0
+
+
+Taken = tuple[Entry, bool]
+"""A claimed entry, and whether it is a probe."""
 
 
 class Delivery:
-    """One entry at a time. Safe to use from any thread.
+    """One entry at a time, or many over a transport that can. Safe to use from any thread.
 
     Args:
         identify: Tells a body's identifier, unreadably; asked only when MCM throttles.
@@ -76,23 +89,82 @@ class Delivery:
         self._wall = wall
         self._throttles: Counter[str] = Counter()
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether one thread can have many entries on their way."""
+        return isinstance(self._transport, ConcurrentTransport)
+
     def deliver(self, entry: Entry, *, is_probe: bool = False) -> float | None:
         """Send a claimed entry, and take it out of the buffer or give it back.
 
-        Returns in how many seconds it comes due again; None if it was the end of it.
+        Returns in how many seconds it comes due again; None if it was the end of it. After a probe
+        the circuit tells what comes next, which is to be asked at once: 0.0.
         """
         try:
             result = self._transport.send(entry.body)
         except Exception as error:  # whatever it is, the event must not be lost by it
             logger.exception("The transport raised")
             result = SendResult(message=type(error).__name__)
-        return self._settle(entry, result, is_probe)
+        return self._settle(entry, result, is_probe=is_probe)
+
+    def deliver_each(
+        self,
+        entry: Entry,
+        take: Callable[[], Taken | float],
+        settled: Callable[[Entry, float | None], object],
+        *,
+        is_probe: bool = False,
+    ) -> None:
+        """Deliver this and what ``take`` gives, many at a time, until all of it is settled.
+
+        Only where ``is_concurrent``. ``take`` may tell in how many seconds to ask again instead.
+        ``settled`` is called for each entry with what ``deliver`` returns for one. What the two
+        raise is logged.
+        """
+        first: Taken | None = (entry, is_probe)
+        on_their_way: dict[int, Taken] = {entry.key: (entry, is_probe)}
+
+        def take_request() -> tuple[bytes, Callable[[SendResult], None]] | float:
+            nonlocal first
+            taken, first = first, None
+            if taken is None:
+                try:
+                    more = take()
+                except Exception:
+                    logger.exception("A sender failed, and goes on")
+                    return _TROUBLE_SECONDS
+                if isinstance(more, float):
+                    return more
+                taken = on_their_way[more[0].key] = more
+            return taken[0].body, partial(answered, *taken)
+
+        def answered(entry: Entry, is_probe: bool, result: SendResult) -> None:
+            del on_their_way[entry.key]
+            again: float | None = 0.0
+            try:
+                try:
+                    again = self._settle(entry, result, is_probe=is_probe)
+                finally:
+                    settled(entry, again)
+            except Exception:  # one event's trouble must not become that of the others
+                logger.exception("A sender failed, and goes on")
+
+        try:
+            cast(ConcurrentTransport, self._transport).send_each(take_request)
+        except Exception as error:
+            logger.exception("The transport raised")
+            for left in list(on_their_way.values()):
+                answered(*left, SendResult(message=type(error).__name__))
 
     def give_back(self, entry: Entry) -> None:
         """Let go of a claimed entry that was not sent. It is due at once, as if never claimed."""
         self._buffer.retry(entry, self._wall(), attempts=entry.attempts, strikes=entry.strikes)
 
-    def _settle(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
+    def _settle(self, entry: Entry, result: SendResult, *, is_probe: bool) -> float | None:
+        again = self._follow(entry, result, is_probe)
+        return 0.0 if is_probe else again  # what comes next, the circuit tells
+
+    def _follow(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
         verdict = classify(result)
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)

@@ -19,11 +19,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
-from amplitude_moloco.delivery import Delivery
+from amplitude_moloco.delivery import Delivery, Taken
 from amplitude_moloco.flushes import Flushes
 from amplitude_moloco.hooks import Dropped, Fact, Hooks, Rejected
 from amplitude_moloco.pacing import Pacer
@@ -32,6 +31,7 @@ from amplitude_moloco.stats import Ledger, Stats
 logger = logging.getLogger("amplitude_moloco")
 
 _DRAIN_POLL_SECONDS = 0.05
+_ASK_AGAIN_SECONDS = 1.0
 _FLUSH_POLL_SECONDS = 0.05
 _TROUBLE_SECONDS = 5.0
 _TAKE_OVER_SECONDS = 30.0
@@ -46,7 +46,8 @@ class Dispatcher:
     """Takes events in from the app's threads, and has them delivered by its own.
 
     Args:
-        senders: How many threads send at a time, at most.
+        connections: How many requests are on their way at a time, at most. Each has a thread, but
+            over a transport that has them all in one.
         flush_queue_size: So many waiting events are sent at once.
         flush_interval_seconds: So long an event waits for others at most.
         wall, monotonic: The clocks, in seconds.
@@ -63,7 +64,7 @@ class Dispatcher:
         pacer: Pacer,
         ledger: Ledger,
         hooks: Hooks,
-        senders: int,
+        connections: int,
         flush_queue_size: int,
         flush_interval_seconds: float,
         wall: Callable[[], float] = time.time,
@@ -77,7 +78,9 @@ class Dispatcher:
         self._pacer = pacer
         self._ledger = ledger
         self._hooks = hooks
-        self._max_senders = senders
+        self._connections = connections
+        self._is_concurrent = delivery.is_concurrent
+        self._max_senders = 1 if self._is_concurrent else connections
         self._flush_queue_size = flush_queue_size
         self._flush_interval_seconds = flush_interval_seconds
         self._wall = wall
@@ -94,7 +97,10 @@ class Dispatcher:
         self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
         self._fresh = 0  # events put since the last claim
         self._staged: deque[Entry] = deque()  # claimed, and not yet taken by a sender
-        self._sending: set[Entry] = set()  # taken by a sender, and not yet settled and told
+        self._sending: set[int] = set()  # keys: taken by a sender, and not yet settled and told
+        self._untried: set[int] = (
+            set()
+        )  # keys: claimed here, never sent before, and not yet settled
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
@@ -225,11 +231,9 @@ class Dispatcher:
                     self._idle -= 1
                     continue
                 self._has_timekeeper = True
-                delay = self._delay_seconds()
-                if delay is not None and delay <= 0:
-                    self._due_at, self._fresh = None, 0
+                if self._is_claim_due():
                     return self._claim
-                self._wait(self._tick, delay)
+                self._wait(self._tick, self._delay_seconds())
                 self._has_timekeeper = False
             return None
 
@@ -253,6 +257,7 @@ class Dispatcher:
             with self._lock:
                 self._has_timekeeper = False
                 self._staged.extend(entries)
+                self._untried.update(entry.key for entry in entries if not entry.attempts)
                 if delay is not None:
                     self._bring_forward(delay)
         if self._flushes:
@@ -274,28 +279,65 @@ class Dispatcher:
             return 1
         rate = self._pacer.rate
         if rate is None:
-            return self._max_senders
+            return self._connections
         with self._lock:
             on_their_way = len(self._sending) + len(self._staged)
-        return min(self._max_senders, max(1, int(rate * _AHEAD_SECONDS)) - on_their_way)
+        return min(self._connections, max(1, int(rate * _AHEAD_SECONDS)) - on_their_way)
 
     def _send(self, entry: Entry, leaves_no_watch: bool) -> None:
-        delay: float | None = 0.0
-        try:
-            if leaves_no_watch:
-                self._start_sender()
-            is_probe = self._breaker.begin_probe()
-            if is_probe or (not self._breaker.is_open and self._wait_for_pace()):
+        if leaves_no_watch:
+            self._start_sender()
+        is_probe = self._breaker.begin_probe()
+        if not is_probe and (self._breaker.is_open or not self._wait_for_pace()):
+            self._give_back(entry)
+        elif self._is_concurrent:
+            self._delivery.deliver_each(entry, self._take_more, self._after, is_probe=is_probe)
+        else:
+            again: float | None = 0.0
+            try:
                 again = self._delivery.deliver(entry, is_probe=is_probe)
-                delay = 0.0 if is_probe else again  # what comes next, the circuit tells
-            else:
-                self._delivery.give_back(entry)
+            finally:
+                self._after(entry, again)
+
+    def _give_back(self, entry: Entry) -> None:
+        try:
+            self._delivery.give_back(entry)
         finally:
+            self._after(entry, 0.0)
+
+    def _take_more(self) -> Taken | float:
+        """One more entry for the thread that has others on their way, or when it may ask again."""
+        if not self._has_room():
+            return _ASK_AGAIN_SECONDS
+        if not self._staged:
             with self._lock:
-                self._sending.discard(entry)
-                if delay is not None:
-                    self._bring_forward(delay)
-                may_be_flushed = self._may_be_flushed()
+                is_due = self._is_claim_due()
+            if is_due:
+                self._claim()
+            if not self._staged:
+                return _ASK_AGAIN_SECONDS
+        is_open = self._breaker.is_open
+        is_probe = is_open and self._breaker.begin_probe()
+        if not is_open and (delay := self._pacer.reserve(only_now=True)):
+            return delay
+        with self._lock:
+            if self._is_stopped:  # what is staged is given back by who has stopped it
+                return _ASK_AGAIN_SECONDS
+            entry = self._take_staged()
+        if is_open and not is_probe:
+            self._give_back(entry)
+            return 0.0
+        return entry, is_probe
+
+    def _after(self, entry: Entry, delay: float | None) -> None:
+        """An entry is settled, and in so many seconds there may be something to do again."""
+        with self._lock:
+            self._sending.discard(entry.key)
+            self._untried.discard(entry.key)
+            if delay is not None:
+                self._bring_forward(delay)
+            may_be_flushed = self._may_be_flushed()
+            if self._is_closing:
                 self._settled.notify_all()
         if may_be_flushed:
             self._finish_flushes()
@@ -340,7 +382,7 @@ class Dispatcher:
 
     def _take_staged(self) -> Entry:
         entry = self._staged.popleft()
-        self._sending.add(entry)
+        self._sending.add(entry.key)
         return entry
 
     def _bring_forward(self, delay_seconds: float) -> None:
@@ -353,14 +395,21 @@ class Dispatcher:
     def _delay_seconds(self) -> float | None:
         return None if self._due_at is None else self._due_at - self._monotonic()
 
-    def _oldest_on_its_way(self) -> int | None:
-        """The key of the oldest entry that was claimed here, and never sent before."""
-        entries = chain(self._sending, self._staged)
-        return min((entry.key for entry in entries if not entry.attempts), default=None)
+    def _is_claim_due(self) -> bool:
+        """Whether to claim now, which whoever asks then does."""
+        delay = self._delay_seconds()
+        if delay is None or delay > 0:
+            return False
+        self._due_at, self._fresh = None, 0
+        return True
+
+    def _has_room(self) -> bool:
+        """Whether one more may be on its way."""
+        return len(self._sending) < self._connections and not self._is_stopped
 
     def _may_be_flushed(self) -> bool:
         """Whether a flush can be done, as far as can be told without the buffer."""
-        return bool(self._flushes and self._flushes.done(self._oldest_on_its_way()))
+        return bool(self._flushes and self._flushes.done(min(self._untried, default=None)))
 
     # -- ends ------------------------------------------------------------------------------------
 
@@ -369,9 +418,8 @@ class Dispatcher:
         oldest = self._buffer.state().oldest_untried
         with self._lock:
             # What the buffer knows to be settled may still be on its way into the counters.
-            keys = (oldest, self._oldest_on_its_way())
-            oldest = min((key for key in keys if key is not None), default=None)
-            done = self._flushes.take(oldest)
+            keys = self._untried if oldest is None else {oldest, *self._untried}
+            done = self._flushes.take(min(keys, default=None))
         self._tell_flushed(done)
 
     def _tell_flushed(self, done: list[Future[Stats]]) -> None:

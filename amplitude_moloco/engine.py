@@ -68,7 +68,7 @@ class EngineSettings:
             pacer=pacer,
             ledger=ledger,
             hooks=hooks,
-            senders=self.connections,
+            connections=self.connections,
             flush_queue_size=self.flush_queue_size,
             flush_interval_seconds=self.flush_interval_seconds,
         )

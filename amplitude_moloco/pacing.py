@@ -57,17 +57,21 @@ class Pacer:
             self._grow()
             return self._rate
 
-    def reserve(self) -> float:
-        """Take the next moment for a request. Returns in how many seconds it is."""
+    def reserve(self, *, only_now: bool = False) -> float:
+        """Take the next moment for a request. Returns in how many seconds it is.
+
+        ``only_now``: take it only if it is now, that is if 0.0 is returned.
+        """
         with self._lock:
             now = self._monotonic()
-            self._measure(now)
             self._grow()
-            if self._rate is None:
-                return 0.0
-            moment = max(now, self._next_at)
-            self._next_at = moment + 1 / self._rate
-            return moment - now
+            if self._rate is not None:
+                moment = max(now, self._next_at)
+                if only_now and moment > now:
+                    return moment - now
+                self._next_at = moment + 1 / self._rate
+            self._measure(now)
+            return 0.0 if self._rate is None else moment - now
 
     def throttled(self) -> None:
         """MCM says that it is too fast: halve the rate, once for all that were on their way."""

@@ -114,7 +114,7 @@ class Bench:
             pacer=self.pacer,
             ledger=self.ledger,
             hooks=hooks,
-            senders=senders,
+            connections=senders,
             flush_queue_size=flush_queue_size,
             flush_interval_seconds=flush_interval_seconds,
             thread=thread,
@@ -762,7 +762,7 @@ def test_who_gets_a_moment_after_the_end_does_not_wait_for_it() -> None:
     """A sender that is to wait for the pace, and learns of the end before, gives its event back."""
 
     class Closing(Pacer):
-        def reserve(self) -> float:
+        def reserve(self, *, only_now: bool = False) -> float:
             bench.dispatcher.close(0)
             return LONG
 

@@ -72,7 +72,7 @@ class World:
             pacer=pacer,
             ledger=self.ledger,
             hooks=hooks,
-            senders=16,
+            connections=16,
             flush_queue_size=1,
             flush_interval_seconds=1,
             wall=self.wall,

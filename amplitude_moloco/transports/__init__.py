@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from amplitude_moloco.errors import ConfigurationError
 
 __all__ = [
+    "ConcurrentTransport",
     "SendResult",
+    "TakeRequest",
     "Transport",
     "TransportFactory",
     "Verdict",
@@ -57,6 +59,24 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close the connections; a request under way may fail."""
+        ...
+
+
+TakeRequest = Callable[[], "tuple[bytes, Callable[[SendResult], object]] | float"]
+"""Gives the next body to send, and what to call with its result; or, if there is none now, a float:
+in how many seconds to ask again. Neither of the two raises."""
+
+
+@runtime_checkable
+class ConcurrentTransport(Transport, Protocol):
+    """Can have many requests on their way in one thread, which costs far less than many threads."""
+
+    def send_each(self, take: TakeRequest) -> None:
+        """Send what ``take`` gives, until it gives nothing and all that was sent is answered.
+
+        It is asked at the start, after every answer, and again in so many seconds as it says, or
+        sooner. How many are on their way at a time is its own affair.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The transport over libcurl: a pool of handles, each with a connection that is kept alive.
+"""The transport over libcurl: one thread has many requests on their way, in one loop.
 
 Needs the extra ``curl``. It costs a fraction of the processor time of the one over requests, and
 speaks HTTP/2 where the server does.
@@ -9,25 +9,33 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
+import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pycurl
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.transports import SendResult
+from amplitude_moloco.transports import SendResult, TakeRequest
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, result_of
 from amplitude_moloco.transports.endpoint import Endpoint
 from amplitude_moloco.transports.environment import Environment, environment
 
 _MAX_MILLIS = 2**31 - 1
+_POLL_SECONDS = 0.02
+"""So long a loop waits for an answer at most, before it asks for more to send. So it also sees to
+libcurl's own times, and to the files with numbers so high that select() can't watch them."""
+_LATE_SECONDS = 0.1
+"""Who is told of a result may take time. Then answers are read in between, lest they seem late."""
 _E_HTTP2_STREAM = 92  # pycurl has no names for these two
 _E_PROXY = 97
 _ENDS = (pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR)
@@ -91,35 +99,34 @@ class CurlTransport:
         timeout_seconds: float = 10.0,
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
-        self._api_key = endpoint.api_key
-        self._timeout_seconds = timeout_seconds
-        self._options = _options(endpoint, environment(endpoint, ca_bundle))
-        self._room = connections
-        self._idle: deque[_Handle] = deque()
+        options = _options(endpoint, environment(endpoint, ca_bundle))
+        self._new_handle = partial(_Handle, options, endpoint.api_key, timeout_seconds)
+        self._connections = self._room = connections
+        self._idle: deque[_Loop] = deque()
         weakref.finalize(self, _leave_to_parent, os.getpid(), self._idle)
 
     def send(self, body: bytes) -> SendResult:
+        results: list[SendResult] = []
+        requests = iter([(body, results.append)])
+        self.send_each(lambda: next(requests, _POLL_SECONDS))
+        return results[0]
+
+    def send_each(self, take: TakeRequest) -> None:
         try:
-            handle = self._idle.pop()  # the one that was used last: the others may time out
+            loop = self._idle.pop()  # the one that was used last: the others may time out
         except IndexError:
-            handle = _Handle(self._options)
+            loop = _Loop(self._new_handle, self._connections)
         try:
-            handle.post(body, self._timeout_seconds)
-            return result_of(
-                handle.status,
-                handle.answer.body,
-                handle.retry_after_seconds,
-                api_key=self._api_key,
-            )
-        except pycurl.error as fault:
-            return SendResult(message=handle.kind_of(fault))
-        finally:
-            self._idle.append(handle)
-            if len(self._idle) > self._room:
-                self._close_surplus()
+            loop.run(take)
+        except BaseException:
+            loop.close()  # nobody knows what it is in the middle of
+            raise
+        self._idle.append(loop)
+        if len(self._idle) > self._room:
+            self._close_surplus()
 
     def close(self) -> None:
-        self._room = 0  # a request under way closes its connection itself
+        self._room = 0  # a loop that runs closes its connections itself
         self._close_surplus()
 
     def _close_surplus(self) -> None:
@@ -128,13 +135,79 @@ class CurlTransport:
                 self._idle.popleft().close()
 
 
+class _Loop:
+    """Many requests at a time, and the connections they are kept alive on. For one thread."""
+
+    def __init__(self, new_handle: Callable[[], _Handle], connections: int) -> None:
+        self._new_handle = new_handle
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
+        self._pause = threading.Event()
+        self._idle: list[_Handle] = []
+        self._on_their_way: dict[pycurl.Curl, _Request] = {}
+
+    def run(self, take: TakeRequest) -> None:
+        """Send what is given, until nothing is and all is answered."""
+        while True:
+            while not isinstance(request := take(), float):
+                self._start(*request)
+            if not self._on_their_way:
+                return
+            self._multi.perform()
+            if not self._finish():
+                self._wait(request)
+
+    def close(self) -> None:
+        for request in self._on_their_way.values():
+            self._multi.remove_handle(request.handle.curl)
+        self._multi.close()
+
+    def _start(self, body: bytes, done: Callable[[SendResult], object]) -> None:
+        handle = self._idle.pop() if self._idle else self._new_handle()
+        handle.begin(body)
+        self._on_their_way[handle.curl] = _Request(handle, done)
+        self._multi.add_handle(handle.curl)
+
+    def _finish(self) -> bool:
+        """Tell of all results that are there; False if there are none."""
+        performed_at = time.monotonic()
+        _, answered, faults = self._multi.info_read()
+        for curl, fault in (*((each, None) for each in answered), *(each[:2] for each in faults)):
+            self._multi.remove_handle(curl)
+            handle, done = self._on_their_way[curl]
+            if fault is not None and handle.begin_again(fault):
+                self._multi.add_handle(curl)  # libcurl has dropped the connection, and makes one
+                continue
+            del self._on_their_way[curl]
+            self._idle.append(handle)
+            done(handle.result(fault))
+            if time.monotonic() - performed_at > _LATE_SECONDS:
+                self._multi.perform()
+                performed_at = time.monotonic()
+        return bool(answered or faults)
+
+    def _wait(self, seconds: float) -> None:
+        """Until there is something to read or write, for so long at most."""
+        seconds = min(seconds, _POLL_SECONDS)
+        read, write, other = self._multi.fdset()
+        if read or write:
+            select.select(read, write, other, seconds)
+        else:  # not yet, or none that select() can watch
+            self._pause.wait(seconds)
+
+
+class _Request(NamedTuple):
+    """One that is on its way."""
+
+    handle: _Handle
+    done: Callable[[SendResult], object]
+
+
 class _Answer:
     """Gathers an answer while it arrives. Called by libcurl."""
 
     def __init__(self) -> None:
-        self.body = b""
-
-    def clear(self) -> None:
         self.body = b""
 
     def take(self, part: bytes) -> int | None:
@@ -148,74 +221,80 @@ class _Answer:
 
 
 class _Handle:
-    """One of libcurl's, with its connection. For one thread at a time."""
+    """One of libcurl's: one request at a time, over any connection of its loop."""
 
-    def __init__(self, options: Mapping[int, Any]) -> None:
+    def __init__(self, options: Mapping[int, Any], api_key: str, timeout_seconds: float) -> None:
+        self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
+        self._begun_at = 0.0
+        self._is_second = False  # attempt, at once after the first one
         # Not this object's own methods: the handle would hold it, and be freed only by the
         # collection of cycles.
-        self.answer = _Answer()
-        self._curl = pycurl.Curl()
+        self._answer = _Answer()
         self._has_proxy = bool(options[pycurl.PROXY])
+        self.curl = pycurl.Curl()
         for option, value in options.items():
-            self._curl.setopt(option, value)
-        self._curl.setopt(pycurl.WRITEFUNCTION, self.answer.take)
+            self.curl.setopt(option, value)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._answer.take)
+        self._set_timeout(timeout_seconds)
 
-    @property
-    def status(self) -> int:
-        """The answer's; 0 before its head has come."""
-        return int(self._curl.getinfo(pycurl.RESPONSE_CODE))
+    def begin(self, body: bytes) -> None:
+        """Get ready to send."""
+        self._begun_at = time.monotonic()
+        self._answer.body = b""
+        self.curl.setopt(pycurl.POSTFIELDS, body)
+        if self._is_second:
+            self._is_second = False
+            self._set_timeout(self._timeout_seconds)
 
-    @property
-    def retry_after_seconds(self) -> float:
-        """As libcurl reads it: a function of ours that gets each line of a head costs far more."""
-        return float(self._curl.getinfo(pycurl.RETRY_AFTER))
-
-    def post(self, body: bytes, timeout_seconds: float) -> None:
-        """Send, and once more at once where a kept-alive connection turns out to be closed.
+    def begin_again(self, fault: int) -> bool:
+        """Get ready to send once more, where a kept-alive connection turned out to be closed.
 
         Servers close them when they please. Should the request have been taken all the same, its id
-        makes the second one harmless. Raises pycurl.error where no whole answer came.
+        makes the second one harmless. False if it was something else.
         """
-        deadline = time.monotonic() + timeout_seconds
-        self._curl.setopt(pycurl.POSTFIELDS, body)
-        try:
-            self._perform(deadline)
-        except pycurl.error as fault:
-            if not self._was_closed(fault):
-                raise
-            self._perform(deadline)  # libcurl has dropped the connection, and makes a new one
+        if self._is_second or not self._was_closed(fault):
+            return False
+        self._is_second = True
+        self._set_timeout(self._begun_at + self._timeout_seconds - time.monotonic())
+        return True
 
-    def kind_of(self, fault: pycurl.error) -> str:
+    def result(self, fault: int | None) -> SendResult:
+        """What came of it."""
+        if fault is not None and not self._answer.is_too_large:  # else its reading was ended so
+            return SendResult(message=self._kind_of(fault))
+        # As libcurl reads it: a function of ours that gets each line of a head costs far more.
+        retry_after_seconds = float(self.curl.getinfo(pycurl.RETRY_AFTER))
+        return result_of(
+            self._status, self._answer.body, retry_after_seconds, api_key=self._api_key
+        )
+
+    @property
+    def _status(self) -> int:
+        """The answer's; 0 before its head has come."""
+        return int(self.curl.getinfo(pycurl.RESPONSE_CODE))
+
+    def _set_timeout(self, seconds: float) -> None:
+        self.curl.setopt(pycurl.TIMEOUT_MS, _millis(seconds))
+
+    def _kind_of(self, fault: int) -> str:
         """Its name. Its text could quote what was sent."""
-        code = fault.args[0]
-        if code == pycurl.E_OPERATION_TIMEDOUT:
-            was_sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        if fault == pycurl.E_OPERATION_TIMEDOUT:
+            was_sent = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
             return "ReadTimeout" if was_sent else "ConnectTimeout"
-        is_unreachable = self._has_proxy and code == pycurl.E_COULDNT_CONNECT
-        if is_unreachable or self._curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
+        is_unreachable = self._has_proxy and fault == pycurl.E_COULDNT_CONNECT
+        if is_unreachable or self.curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
             return "ProxyError"
-        return _KINDS.get(code, "CurlError")
+        return _KINDS.get(fault, "CurlError")
 
-    def close(self) -> None:
-        self._curl.close()
-
-    def _perform(self, deadline: float) -> None:
-        self.answer.clear()
-        self._curl.setopt(pycurl.TIMEOUT_MS, _millis(deadline - time.monotonic()))
-        try:
-            self._curl.perform()
-        except pycurl.error:
-            if not self.answer.is_too_large:  # else this is how its reading was ended
-                raise
-
-    def _was_closed(self, fault: pycurl.error) -> bool:
+    def _was_closed(self, fault: int) -> bool:
         """Whether it was the end of a connection that an earlier request was kept alive on.
 
         libcurl sends again by itself where it can tell so before anything was sent, and mostly
         where not a byte of an answer came; not where the connection is reset while it sends.
         """
-        is_reused = self._curl.getinfo(pycurl.NUM_CONNECTS) == 0
-        return is_reused and not self.status and fault.args[0] in _ENDS
+        is_reused = self.curl.getinfo(pycurl.NUM_CONNECTS) == 0
+        return is_reused and not self._status and fault in _ENDS
 
 
 def _millis(seconds: float) -> int:
@@ -280,10 +359,10 @@ def _way(proxy: str | None) -> dict[int, Any]:
     }
 
 
-def _leave_to_parent(pid: int, idle: deque[_Handle]) -> None:
+def _leave_to_parent(pid: int, idle: deque[_Loop]) -> None:
     """In a forked child, never free what is the parent's.
 
-    Freeing a handle says goodbye to the server (TLS's close_notify, HTTP/2's GOAWAY) on a
+    Freeing a loop says goodbye to the server (TLS's close_notify, HTTP/2's GOAWAY) on a
     connection that the parent goes on using. Not even the interpreter's end may free it, hence a
     reference that nobody gives back.
     """
