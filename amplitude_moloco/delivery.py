@@ -97,8 +97,7 @@ class Delivery:
     def deliver(self, entry: Entry, *, is_probe: bool = False) -> float | None:
         """Send a claimed entry, and take it out of the buffer or give it back.
 
-        Returns in how many seconds it comes due again; None if it was the end of it. After a probe
-        the circuit tells what comes next, which is to be asked at once: 0.0.
+        Returns in how many seconds it comes due again; None if it was the end of it.
         """
         try:
             result = self._transport.send(entry.body)
@@ -111,15 +110,15 @@ class Delivery:
         self,
         entry: Entry,
         take: Callable[[], Taken | float],
-        settled: Callable[[Entry, float | None], object],
+        settled: Callable[[Entry, bool, float | None], object],
         *,
         is_probe: bool = False,
     ) -> None:
         """Deliver this and what ``take`` gives, many at a time, until all of it is settled.
 
         Only where ``is_concurrent``. ``take`` may tell in how many seconds to ask again instead.
-        ``settled`` is called for each entry with what ``deliver`` returns for one. What the two
-        raise is logged.
+        ``settled`` is called for each entry with whether it was a probe, and what ``deliver``
+        returns for one. What the two raise is logged.
         """
         first: Taken | None = (entry, is_probe)
         on_their_way: dict[int, Taken] = {entry.key: (entry, is_probe)}
@@ -145,7 +144,7 @@ class Delivery:
                 try:
                     again = self._settle(entry, result, is_probe=is_probe)
                 finally:
-                    settled(entry, again)
+                    settled(entry, is_probe, again)
             except Exception:  # one event's trouble must not become that of the others
                 logger.exception("A sender failed, and goes on")
 
@@ -161,10 +160,6 @@ class Delivery:
         self._buffer.retry(entry, self._wall(), attempts=entry.attempts, strikes=entry.strikes)
 
     def _settle(self, entry: Entry, result: SendResult, *, is_probe: bool) -> float | None:
-        again = self._follow(entry, result, is_probe)
-        return 0.0 if is_probe else again  # what comes next, the circuit tells
-
-    def _follow(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
         verdict = classify(result)
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)

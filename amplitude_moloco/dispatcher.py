@@ -297,13 +297,13 @@ class Dispatcher:
             try:
                 again = self._delivery.deliver(entry, is_probe=is_probe)
             finally:
-                self._after(entry, again)
+                self._after(entry, is_probe, again)
 
     def _give_back(self, entry: Entry) -> None:
         try:
             self._delivery.give_back(entry)
         finally:
-            self._after(entry, 0.0)
+            self._after(entry, False, 0.0)
 
     def _take_more(self) -> Taken | float:
         """One more entry for the thread that has others on their way, or when it may ask again."""
@@ -329,8 +329,9 @@ class Dispatcher:
             return 0.0
         return entry, is_probe
 
-    def _after(self, entry: Entry, delay: float | None) -> None:
-        """An entry is settled, and in so many seconds there may be something to do again."""
+    def _after(self, entry: Entry, is_probe: bool, again: float | None) -> None:
+        """An entry is settled, and comes due again in so many seconds; None if it does not."""
+        delay = 0.0 if is_probe else again  # what comes after a probe, the circuit tells
         with self._lock:
             self._sending.discard(entry.key)
             self._untried.discard(entry.key)

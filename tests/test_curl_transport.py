@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import h2.events
@@ -368,30 +369,185 @@ def test_a_forked_child_leaves_a_request_under_way_alone(
     assert server.connections == 1
 
 
-class Scripted:
-    """A handle of libcurl's whose kept-alive connection ends under the first request."""
+# -- one loop for all ------------------------------------------------------------------------------
 
-    requests = 0
+
+class Requests:
+    """What is to be sent, one body after the other, and what came of each."""
+
+    def __init__(self, *bodies: bytes, at_a_time: int = 16) -> None:
+        self._bodies = list(bodies)
+        self._at_a_time = at_a_time
+        self._on_their_way = 0
+        self.results: dict[bytes, SendResult] = {}
+        self.answered: Callable[[bytes], object] = lambda body: None
+        """What to do when a result is there."""
+
+    def take(self) -> tuple[bytes, Callable[[SendResult], None]] | float:
+        if not self._bodies or self._on_their_way == self._at_a_time:
+            return LONG
+        self._on_their_way += 1
+        body = self._bodies.pop(0)
+        return body, partial(self._done, body)
+
+    def _done(self, body: bytes, result: SendResult) -> None:
+        self._on_their_way -= 1
+        self.results[body] = result
+        self.answered(body)
+
+
+def test_one_thread_has_many_requests_on_their_way(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """As many as are given are sent before the first of them is answered."""
+    all_arrived = threading.Barrier(8)
+    for _ in range(8):
+        server.will(lambda _: all_arrived.wait(LONG), OK)
+    requests = Requests(*(b"%d" % number for number in range(8)))
+    open_transport(server.url).send_each(requests.take)
+    assert list(requests.results.values()) == [DELIVERED] * 8
+    assert {request.body for request in server.requests} == set(requests.results)
+
+
+def test_more_is_sent_as_answers_come(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """What is taken after an answer goes over the connection that has become free."""
+    requests = Requests(*(b"%d" % number for number in range(50)), at_a_time=2)
+    open_transport(server.url).send_each(requests.take)
+    assert list(requests.results.values()) == [DELIVERED] * 50
+    assert server.connections == 2
+
+
+def test_who_is_told_of_results_may_take_time(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """Answers are read while one result after the other is told slowly; none of them seems late."""
+    all_arrived, is_told = threading.Barrier(5), threading.Event()
+    for _ in range(4):
+        server.will(lambda _: all_arrived.wait(LONG), OK)
+    server.will(lambda _: all_arrived.wait(LONG), lambda _: is_told.wait(LONG), OK)
+
+    def take_time(body: bytes) -> None:
+        is_told.set()
+        threading.Event().wait(0.4)
+
+    requests = Requests(*(b"%d" % number for number in range(5)))
+    requests.answered = take_time
+    open_transport(server.url, timeout_seconds=1).send_each(requests.take)
+    assert list(requests.results.values()) == [DELIVERED] * 5
+
+
+def test_a_kept_connection_that_is_reset_while_it_sends_is_replaced_at_once(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """Where a kept-alive connection ends in the middle of a body, all of it is sent once more."""
+    server.will(OK)
+    server.will_unread(lambda exchange: exchange.reset())
+    transport = open_transport(server.url)
+    large = b"2" * 20_000_000
+    assert [transport.send(b"1"), transport.send(large)] == [DELIVERED] * 2
+    assert transport.send(b"3") == DELIVERED
+    assert [len(request.body) for request in server.requests] == [1, len(large), 1]
+    assert server.connections == 2
+
+
+class ResetOnce:
+    """libcurl's loop, where the connection is reset under the first request of each handle.
+
+    It fails to send only if the reset comes between the last look at what has arrived and the
+    writing, which no server can see to.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[Handle] = []
+
+    def add_handle(self, handle: Handle) -> None:
+        handle.attempts += 1
+        self.waiting.append(handle)
+
+    def info_read(self) -> tuple[int, list[Handle], list[tuple[Handle, int, str]]]:
+        waiting, self.waiting = self.waiting, []
+        fault = (pycurl.E_SEND_ERROR, "Connection reset by peer")
+        answered = [handle for handle in waiting if handle.attempts > 1]
+        return 0, answered, [(handle, *fault) for handle in waiting if handle.attempts == 1]
 
     def setopt(self, option: int, value: object) -> None: ...
-
-    def perform(self) -> None:
-        self.requests += 1
-        if self.requests == 1:
-            raise pycurl.error(pycurl.E_SEND_ERROR, "Connection reset by peer")
-
-    def getinfo(self, name: int) -> int:
-        return 200 if name == pycurl.RESPONSE_CODE and self.requests > 1 else 0
-
+    def perform(self) -> None: ...
+    def remove_handle(self, handle: Handle) -> None: ...
     def close(self) -> None: ...
 
 
+class Handle:
+    """One of libcurl's, over a connection that is kept alive."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.timeouts: list[int] = []
+
+    def setopt(self, option: int, value: Any) -> None:
+        if option == pycurl.TIMEOUT_MS:
+            self.timeouts.append(value)
+
+    def getinfo(self, name: int) -> int:
+        return 200 if name == pycurl.RESPONSE_CODE and self.attempts > 1 else 0
+
+
 def test_what_libcurl_does_not_send_again_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a kept-alive connection is reset while it sends, the request is made once more."""
-    monkeypatch.setattr(pycurl, "Curl", Scripted)
+    """Where libcurl fails to send over a kept connection, the request is made once more, in time.
+
+    The next one over the same handle has the whole time again.
+    """
+    handles: list[Handle] = []
+
+    def new_handle() -> Handle:
+        handles.append(Handle())
+        return handles[-1]
+
+    monkeypatch.setattr(pycurl, "Curl", new_handle)
+    monkeypatch.setattr(pycurl, "CurlMulti", ResetOnce)
     mcm = endpoint(
         api_key="key", platform_id="S", platform_name=None, base_url="http://127.0.0.1:9"
     )
-    transport = CurlTransport(mcm)
-    assert transport.send(b"{}") == SendResult(200)
+    transport = CurlTransport(mcm, timeout_seconds=7)
+    assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED] * 2
+    (handle,) = handles
+    assert handle.attempts == 3
+    first, second, third = handle.timeouts
+    assert first == third == 7000
+    assert 0 < second <= 7000
     transport.close()
+
+
+def test_a_loop_that_is_broken_off_is_closed(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """Where it can't be told what to send, nothing of the loop is used again."""
+    transport = open_transport(server.url)
+    assert transport.send(b"1") == DELIVERED
+    requests = iter([(b"2", print)])
+    with pytest.raises(StopIteration):
+        transport.send_each(lambda: next(requests))
+    assert transport.send(b"3") == DELIVERED
+    assert [request.body for request in server.requests] == [b"1", b"3"]
+    assert server.connections == 2
+
+
+WITH_MANY_FILES = """
+import os, resource, sys
+from amplitude_moloco.transports.curl import CurlTransport
+from amplitude_moloco.transports.endpoint import endpoint
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+address = endpoint(api_key="key", platform_id="P", platform_name=None, base_url=sys.argv[1])
+transport = CurlTransport(address)
+assert [transport.send(b"{}").status for _ in range(10)] == [200] * 10
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, files have no such numbers")
+def test_a_process_with_many_files_open_can_send(
+    server: FaultyServer, bare_environment: pytest.MonkeyPatch
+) -> None:
+    """A connection whose number is too high for select() works like any other."""
+    subprocess.run([sys.executable, "-c", WITH_MANY_FILES, server.url], timeout=40, check=True)
+    assert len(server.requests) == 10

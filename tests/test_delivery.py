@@ -23,9 +23,10 @@ from amplitude_moloco.hooks import (
 from amplitude_moloco.pacing import Pacer
 from amplitude_moloco.retry import RetrySchedule
 from amplitude_moloco.stats import Ledger
-from amplitude_moloco.transports import SendResult
+from amplitude_moloco.transports import SendResult, TakeRequest
 
 NOW = 1_700_000_000.0
+LONG = 10.0
 OK = SendResult(200)
 UNAVAILABLE = SendResult(503, "try later")
 
@@ -50,15 +51,20 @@ class Scripted:
 class Bench:
     """A delivery with one event in its buffer, and a clock that stands still until it is moved."""
 
+    buffer_type = MemoryBuffer
+
     def __init__(
-        self, *answers: SendResult | Exception, retry: RetrySchedule | None = None
+        self,
+        *answers: SendResult | Exception,
+        retry: RetrySchedule | None = None,
+        transport: Scripted | Together | None = None,
     ) -> None:
         self.now = NOW
         self.facts: list[Fact] = []
         self.breaker = CircuitBreaker(BreakerSettings(failures=5), monotonic=lambda: self.now)
         self.pacer = Pacer(100.0, monotonic=lambda: self.now)
-        self.buffer = MemoryBuffer()
-        self.transport = Scripted(*answers)
+        self.buffer = self.buffer_type()
+        self.transport = transport or Scripted(*answers)
         self.ledger = Ledger()
         self.delivery = Delivery(
             self.buffer,
@@ -296,3 +302,112 @@ def test_an_endless_row_of_identifiers_fills_no_memory() -> None:
         bench.let_another_pass()
         bench.deliver()
     assert bench.told(ThrottledIdentifier) == []
+
+
+class Together:
+    """A transport that sends in one thread whatever it gets, then answers as it is told."""
+
+    def __init__(self, *answers: SendResult | Exception) -> None:
+        self.answers = list(answers)
+        self.sent: list[bytes] = []
+
+    def send(self, body: bytes) -> SendResult:
+        raise NotImplementedError
+
+    def send_each(self, take: TakeRequest) -> None:
+        on_their_way = []
+        while not isinstance(request := take(), float):
+            self.sent.append(request[0])
+            on_their_way.append(request[1])
+        for done in on_their_way:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            done(answer)
+
+    def close(self) -> None: ...
+
+
+class Forgetful(MemoryBuffer):
+    """A buffer that raises when it is to forget a certain event."""
+
+    def ack(self, entry: Entry) -> bool:
+        if entry.id == "bad":
+            raise OSError("disk")
+        return super().ack(entry)
+
+
+class Several(Bench):
+    """The same with more events, over a transport that can have many on their way."""
+
+    buffer_type = Forgetful
+
+    def __init__(self, *answers: SendResult | Exception) -> None:
+        super().__init__(transport=Together(*answers))
+        self.settled: list[tuple[str, bool, float | None]] = []
+        self.troubles: list[Exception] = []
+
+    def put(self, *ids: str) -> None:
+        for id in ids:
+            self.ledger.stored()
+            assert self.buffer.put(id, "HOME", id.encode(), NOW) is None
+
+    def take(self) -> tuple[Entry, bool] | float:
+        if self.troubles:
+            raise self.troubles.pop()
+        entries = self.buffer.claim(1, self.now)
+        return (entries[0], False) if entries else LONG
+
+    def deliver_each(self, *, is_probe: bool = False) -> None:
+        self.delivery.deliver_each(self.claim(), self.take, self._settle, is_probe=is_probe)
+
+    def _settle(self, entry: Entry, is_probe: bool, again: float | None) -> None:
+        self.settled.append((entry.id, is_probe, again))
+
+
+def test_many_are_delivered_at_a_time() -> None:
+    """Over a transport that can, all are sent before one is settled; each by its own answer."""
+    bench = Several(OK, SendResult(400), UNAVAILABLE)
+    assert bench.delivery.is_concurrent
+    bench.put("a", "b")
+    bench.deliver_each(is_probe=True)
+    assert bench.transport.sent == [b"body", b"a", b"b"]
+    assert bench.settled == [("id-1", True, None), ("a", False, None), ("b", False, 5.0)]
+    assert [type(fact) for fact in bench.facts] == [Delivered, Buried, Retrying]
+
+
+def test_one_events_trouble_is_not_that_of_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Where an event can't be settled, those beside it are, and it may be looked at again."""
+    bench = Several(OK, OK, OK)
+    bench.put("bad", "c")
+    bench.deliver_each()
+    assert bench.settled == [("id-1", False, None), ("bad", False, 0.0), ("c", False, None)]
+    assert caplog.messages == ["A sender failed, and goes on"]
+
+
+def test_where_no_more_can_be_taken_the_others_are_delivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes wrong as one more is taken does not touch those that are on their way."""
+    bench = Several(OK)
+    bench.troubles.append(OSError("disk"))
+    bench.deliver_each()
+    assert bench.settled == [("id-1", False, None)]
+    assert caplog.messages == ["A sender failed, and goes on"]
+
+
+def test_what_a_transport_leaves_unanswered_was_not_delivered() -> None:
+    """Where the transport itself fails, whatever it has not answered comes again later."""
+    bench = Several(OK, RuntimeError("no more"))
+    bench.put("a", "b")
+    bench.deliver_each()
+    assert bench.settled == [("id-1", False, None), ("a", False, 5.0), ("b", False, 5.0)]
+    assert [fact.reason for fact in bench.facts if isinstance(fact, Retrying)] == [
+        "RuntimeError",
+        "RuntimeError",
+    ]
+
+
+def test_one_at_a_time_is_no_more_than_one() -> None:
+    """A transport that only sends one after the other is known as such."""
+    assert not Bench().delivery.is_concurrent

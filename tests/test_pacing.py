@@ -42,6 +42,16 @@ def test_without_a_maximum_and_a_throttle_nothing_waits() -> None:
     assert pacer.rate is None
 
 
+def test_who_can_only_take_a_moment_now_takes_no_other() -> None:
+    """A moment that has not come is told, and stays there for whoever asks next."""
+    pacer, clock = pacer_at(4)
+    assert pacer.reserve(only_now=True) == 0.0
+    assert [pacer.reserve(only_now=True) for _ in range(3)] == [0.25] * 3
+    clock.now += 0.25
+    assert [pacer.reserve(only_now=True) for _ in range(2)] == [0.0, 0.25]
+    assert pacer.reserve() == 0.25
+
+
 def test_a_maximum_paces_from_the_start() -> None:
     """With four requests a second, each comes a quarter of a second after the one before."""
     pacer, clock = pacer_at(4)
