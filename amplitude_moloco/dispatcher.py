@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,6 +21,7 @@ from functools import partial
 
 from amplitude_moloco.breaker import CircuitBreaker
 from amplitude_moloco.buffers import Buffer, Entry
+from amplitude_moloco.claims import AHEAD_SECONDS, Claims
 from amplitude_moloco.delivery import Delivery, Taken
 from amplitude_moloco.flushes import Flushes
 from amplitude_moloco.hooks import Dropped, Fact, Hooks, Rejected
@@ -35,8 +35,6 @@ _ASK_AGAIN_SECONDS = 1.0
 _FLUSH_POLL_SECONDS = 0.05
 _TROUBLE_SECONDS = 5.0
 _TAKE_OVER_SECONDS = 30.0
-_AHEAD_SECONDS = 10.0
-"""At a slow pace no more is claimed than goes in this time, so that no lease ends meanwhile."""
 _LAST_SECONDS = 0.1
 """For senders to give back what they wait with, once the time of close() is over."""
 _Task = Callable[[], None]
@@ -78,7 +76,6 @@ class Dispatcher:
         self._pacer = pacer
         self._ledger = ledger
         self._hooks = hooks
-        self._connections = connections
         self._is_concurrent = delivery.is_concurrent
         self._max_senders = 1 if self._is_concurrent else connections
         self._flush_queue_size = flush_queue_size
@@ -96,11 +93,7 @@ class Dispatcher:
         self._settled = threading.Condition(self._lock)  # close() waits here
         self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
         self._fresh = 0  # events put since the last claim
-        self._staged: deque[Entry] = deque()  # claimed, and not yet taken by a sender
-        self._sending: set[int] = set()  # keys: taken by a sender, and not yet settled and told
-        self._untried: set[int] = (
-            set()
-        )  # keys: claimed here, never sent before, and not yet settled
+        self._claims = Claims(connections)
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
@@ -180,8 +173,8 @@ class Dispatcher:
         For where no thread can be started any more, and for tests.
         """
         self._claim()
-        while self._staged:
-            self._send(self._take_staged(), leaves_no_watch=False)
+        while self._claims.staged:
+            self._send(self._claims.take(), leaves_no_watch=False)
 
     def close(self, timeout_seconds: float) -> int:
         """Send what can be sent in time, then end the threads. Returns how many events are lost.
@@ -223,8 +216,8 @@ class Dispatcher:
         """Wait for something to do; None to end."""
         with self._lock:
             while not self._is_stopped:
-                if self._staged:
-                    return partial(self._send, self._take_staged(), self._leaves_no_watch())
+                if self._claims.staged:
+                    return partial(self._send, self._claims.take(), self._leaves_no_watch())
                 if self._has_timekeeper:
                     self._idle += 1
                     self._wait(self._work, None)
@@ -252,12 +245,11 @@ class Dispatcher:
                 entries = self._buffer.claim(limit, self._wall(), newest=limit // 4)
                 delay = self._until_next_claim(is_batch_full=len(entries) == limit)
             elif delay == 0:
-                delay = _AHEAD_SECONDS / 10
+                delay = AHEAD_SECONDS / 10
         finally:
             with self._lock:
                 self._has_timekeeper = False
-                self._staged.extend(entries)
-                self._untried.update(entry.key for entry in entries if not entry.attempts)
+                self._claims.stage(entries)
                 if delay is not None:
                     self._bring_forward(delay)
         if self._flushes:
@@ -278,11 +270,8 @@ class Dispatcher:
         if self._breaker.is_open:
             return 1
         rate = self._pacer.rate
-        if rate is None:
-            return self._connections
         with self._lock:
-            on_their_way = len(self._sending) + len(self._staged)
-        return min(self._connections, max(1, int(rate * _AHEAD_SECONDS)) - on_their_way)
+            return self._claims.limit(rate)
 
     def _send(self, entry: Entry, leaves_no_watch: bool) -> None:
         if leaves_no_watch:
@@ -307,14 +296,14 @@ class Dispatcher:
 
     def _take_more(self) -> Taken | float:
         """One more entry for the thread that has others on their way, or when it may ask again."""
-        if not self._has_room():
+        if self._claims.is_full:
             return _ASK_AGAIN_SECONDS
-        if not self._staged:
+        if not self._claims.staged:
             with self._lock:
                 is_due = self._is_claim_due()
             if is_due:
                 self._claim()
-            if not self._staged:
+            if not self._claims.staged:
                 return _ASK_AGAIN_SECONDS
         is_open = self._breaker.is_open
         is_probe = is_open and self._breaker.begin_probe()
@@ -323,7 +312,7 @@ class Dispatcher:
         with self._lock:
             if self._is_stopped:  # what is staged is given back by who has stopped it
                 return _ASK_AGAIN_SECONDS
-            entry = self._take_staged()
+            entry = self._claims.take()
         if is_open and not is_probe:
             self._give_back(entry)
             return 0.0
@@ -333,8 +322,7 @@ class Dispatcher:
         """An entry is settled, and comes due again in so many seconds; None if it does not."""
         delay = 0.0 if is_probe else again  # what comes after a probe, the circuit tells
         with self._lock:
-            self._sending.discard(entry.key)
-            self._untried.discard(entry.key)
+            self._claims.settled(entry)
             if delay is not None:
                 self._bring_forward(delay)
             may_be_flushed = self._may_be_flushed()
@@ -355,7 +343,7 @@ class Dispatcher:
 
     def _leaves_no_watch(self) -> bool:
         """Called before a sender goes to send: whether nobody else sees to what is left."""
-        needs_watch = bool(self._staged) or not self._has_timekeeper
+        needs_watch = bool(self._claims.staged) or not self._has_timekeeper
         if needs_watch and self._idle:
             self._work.notify()
         return needs_watch and not self._idle
@@ -381,11 +369,6 @@ class Dispatcher:
 
     # -- helpers that want the lock ------------------------------------------------------------
 
-    def _take_staged(self) -> Entry:
-        entry = self._staged.popleft()
-        self._sending.add(entry.key)
-        return entry
-
     def _bring_forward(self, delay_seconds: float) -> None:
         """See to it that the next claim is made no later than so."""
         due_at = self._monotonic() + delay_seconds
@@ -404,13 +387,9 @@ class Dispatcher:
         self._due_at, self._fresh = None, 0
         return True
 
-    def _has_room(self) -> bool:
-        """Whether one more may be on its way."""
-        return len(self._sending) < self._connections and not self._is_stopped
-
     def _may_be_flushed(self) -> bool:
         """Whether a flush can be done, as far as can be told without the buffer."""
-        return bool(self._flushes and self._flushes.done(min(self._untried, default=None)))
+        return bool(self._flushes and self._flushes.done(self._claims.oldest_untried()))
 
     # -- ends ------------------------------------------------------------------------------------
 
@@ -419,8 +398,9 @@ class Dispatcher:
         oldest = self._buffer.state().oldest_untried
         with self._lock:
             # What the buffer knows to be settled may still be on its way into the counters.
-            keys = self._untried if oldest is None else {oldest, *self._untried}
-            done = self._flushes.take(min(keys, default=None))
+            keys = (oldest, self._claims.oldest_untried())
+            oldest = min((key for key in keys if key is not None), default=None)
+            done = self._flushes.take(oldest)
         self._tell_flushed(done)
 
     def _tell_flushed(self, done: list[Future[Stats]]) -> None:
@@ -443,7 +423,7 @@ class Dispatcher:
     def _comes_in_time(self, remaining_seconds: float) -> bool:
         """Whether something is on its way, or can be sent before the time is over."""
         with self._lock:
-            if self._staged or self._sending:
+            if self._claims:
                 return True
         if self._buffer.is_durable:
             return False
@@ -466,9 +446,9 @@ class Dispatcher:
         for sender in senders:
             with suppress(RuntimeError):  # it is not quite started yet, and will find nothing to do
                 sender.join(max(0.0, end - self._monotonic()))
-        while self._staged:
+        while self._claims.staged:
             with suppress(Exception):  # then its lease ends by itself
-                self._delivery.give_back(self._staged.popleft())
+                self._delivery.give_back(self._claims.staged.popleft())
         lost = self._buffer.close()
         for entry in lost:
             dropped = Dropped(entry.sync, entry.id, "shutdown", entry.body)

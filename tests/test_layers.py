@@ -19,13 +19,14 @@ LAYERS = [
     {"errors", "wire"},
     {"expression", "mapping", "sync", "identifiers"}
     | {"buffers", "transports", "retry", "breaker", "pacing", "hooks", "stats", "process"},
-    {"conversion", "delivery", "flushes", "dispatcher", "engine", "settings"},
+    {"conversion", "claims", "delivery", "flushes", "dispatcher", "engine", "settings"},
     {"ecommerce", "configuration", "destination", "__init__"},
     {"sandbox", "cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 ENGINE = {
     "engine",
+    "claims",
     "delivery",
     "flushes",
     "dispatcher",
