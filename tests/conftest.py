@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import struct
@@ -292,6 +293,15 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     ca_bundle = tmp_path_factory.mktemp("tls") / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_bundle))
     return Tls(context, http_2, ca_bundle)
+
+
+@pytest.fixture(autouse=True)
+def own_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Of what is logged, caplog sees the library's alone: the SDK's threads outlive their test."""
+    only = logging.Filter("amplitude_moloco")
+    caplog.handler.addFilter(only)
+    yield
+    caplog.handler.removeFilter(only)
 
 
 @pytest.fixture

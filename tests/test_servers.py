@@ -33,7 +33,8 @@ AT_THE_END = 600_000
 """Milliseconds for which events are held back, so that only the end of a process sends them."""
 AT_ONCE = 50
 VISITS = 120
-BUFFERS = ["memory", "sqlite"]
+KINDS = [("memory", "requests"), ("sqlite", "requests"), ("memory", "curl")]
+"""Of the buffer, and of the transport."""
 
 # What all apps share. The ledger gets an id after track() has returned.
 SHOP = """
@@ -49,6 +50,7 @@ destination = MolocoDestination(
     channel_type="SITE",
     base_url=os.environ["MOLOCO_URL"],
     buffer=os.environ["BUFFER"],
+    transport=os.environ["TRANSPORT"],
     flush_queue_size=1000,
     flush_interval_millis=int(os.environ["FLUSH_INTERVAL_MILLIS"]),
 )
@@ -96,9 +98,10 @@ shop.track(f"start of {os.getpid()}")
 class Shop:
     """A directory with an app, and what its processes have in common."""
 
-    def __init__(self, directory: Path, sandbox: Sandbox, buffer: str) -> None:
+    def __init__(self, directory: Path, sandbox: Sandbox, buffer: str, transport: str) -> None:
         self.directory = directory
         self._sandbox = sandbox
+        self._transport = transport
         self._is_durable = buffer == "sqlite"
         self._buffer = f"sqlite://{directory}/moloco.db" if self._is_durable else "memory://"
         self._ledger = directory / "ledger"
@@ -128,6 +131,7 @@ class Shop:
                     "MOLOCO_URL": self._sandbox.url,
                     "AMPLITUDE_URL": self._sandbox.amplitude_url,
                     "BUFFER": self._buffer,
+                    "TRANSPORT": self._transport,
                     "FLUSH_INTERVAL_MILLIS": str(flush_interval_millis),
                     "LEDGER": str(self._ledger),
                 },
@@ -252,10 +256,10 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(params=BUFFERS)
+@pytest.fixture(params=KINDS, ids="-".join)
 def shop(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox) -> Shop:
-    """An app with each buffer in turn."""
-    shop = Shop(tmp_path, sandbox, request.param)
+    """An app of each kind in turn."""
+    shop = Shop(tmp_path, sandbox, *request.param)
     shop.write("app", APP)
     return shop
 
