@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -165,6 +166,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         self._engine = self._engines.build(self._open_buffer())
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
+        self._starting = threading.RLock()
         process.call_in_forked_child(self._renew_locks)
         process.call_at_end_of_celery_child(self.close)
 
@@ -298,12 +300,16 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         never touches the parent's engine again.
         """
         if self._engine.pid != os.getpid():
-            self._engine = self._start_in_child()
+            # gunicorn has gevent patch what locks are made of only after the fork.
+            if not isinstance(self._starting, type(threading.RLock())):
+                self._renew_locks()
+            with self._starting:
+                if self._engine.pid != os.getpid():  # no other thread was faster
+                    self._engine = self._start_in_child()
         return self._engine
 
     def _start_in_child(self) -> Engine:
         """In the middle of ``track()``: a buffer that can't be opened must not raise into it."""
-        self._renew_locks()  # gunicorn has gevent patch what locks are made of only after the fork
         process.call_at_end_of_celery_child(self.close)  # it may have been imported since
         try:
             return self._engines.build(self._open_buffer())
@@ -313,6 +319,7 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
             return engine
 
     def _renew_locks(self) -> None:
+        self._starting = threading.RLock()
         for timeline in self._timelines:
             process.renew_locks(timeline)
 

@@ -411,6 +411,48 @@ os._exit(0)
     assert children == sorted(f"child {number}" for number in range(FORKS))
 
 
+def test_threads_that_are_the_first_to_track_in_a_child_lose_nothing(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """Where several threads of a forked child need its engine at once, they get the same one."""
+    script = """
+from amplitude_moloco.transports.endpoint import endpoint
+from amplitude_moloco.transports.requests import RequestsTransport
+
+mcm = endpoint(api_key="key", platform_id="SHOP", platform_name=None, base_url=moloco_url)
+is_starting, others_are_done = threading.Event(), threading.Event()
+
+def open_slowly():
+    if parent != os.getpid():
+        is_starting.set()
+        others_are_done.wait(0.5)
+    return RequestsTransport(mcm)
+
+def come_second():
+    is_starting.wait(20)
+    assert destination.stats().delivered == 0
+    client.track(home("second"))
+    others_are_done.set()
+
+parent = os.getpid()
+destination = make(transport=open_slowly)
+client = make_client(destination)
+client.track(home("parent's"))
+child = os.fork()
+if child == 0:
+    second = threading.Thread(target=come_second)
+    second.start()
+    client.track(home("first"))
+    second.join(20)
+    stats = destination.flush().result(20)
+    os._exit(stats.accepted != 2 or stats.delivered != 2)
+assert os.waitpid(child, 0) == (child, 0)
+"""
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert (code, errors) == (0, "")
+    assert ids(sandbox) == ["first", "parent's", "second"]
+
+
 def test_a_spawned_worker_sends_too(tmp_path: Path, sandbox: Sandbox) -> None:
     """A worker that is spawned, and makes a client of its own, sends what it tracks."""
     script = """

@@ -548,7 +548,7 @@ def test_a_pool_that_is_terminated(
     tmp_path: Path, sandbox: Sandbox, method: str, when: int
 ) -> None:
     """With a file, nothing is lost where a Pool's with block ends, and kills its workers."""
-    shop = Shop(tmp_path, sandbox, "sqlite")
+    shop = Shop(tmp_path, sandbox, "sqlite", "requests")
     run_main(shop, method, TERMINATED_POOL, when)
     shop.judge()
 
