@@ -32,6 +32,7 @@ PATIENCE_SECONDS = 100.0
 AT_THE_END = 600_000
 """Milliseconds for which events are held back, so that only the end of a process sends them."""
 AT_ONCE = 50
+AFTER_THE_FORK = 1_500
 VISITS = 120
 KINDS = [("memory", "requests"), ("sqlite", "requests"), ("memory", "curl")]
 """Of the buffer, and of the transport."""
@@ -383,8 +384,11 @@ def test_uwsgi_with_a_master_that_tracks(shop: Shop, mode: str) -> None:
     master has: with the SDK alone they don't end, either.
     """
     shop.write("app", APP + START)
+    # uwsgi forks without Python's lock. A worker never gets it, if a thread has it just then; so
+    # those of the SDK and of the library sleep until all workers are there.
+    shop.write("shop", SHOP.replace("millis=50", f"millis={AFTER_THE_FORK}"))
     command = uwsgi("--module=app:wsgi", GRACEFUL, *MODES[mode])
-    with shop.running(*command, flush_interval_millis=AT_ONCE) as server:
+    with shop.running(*command, flush_interval_millis=AFTER_THE_FORK) as server:
         visit_often(server.url())
         await_that(lambda: any(id.startswith("start of") for id, _ in shop.delivered()))
         server.end(signal.SIGQUIT)
@@ -396,8 +400,11 @@ def test_uwsgi_with_a_master_that_tracks(shop: Shop, mode: str) -> None:
 def test_uwsgi(shop: Shop, mode: str, when: int) -> None:
     """What uwsgi's workers tracked arrives once, however they are forked, and they end at once."""
     command = uwsgi("--module=app:wsgi", GRACEFUL, *MODES[mode])
+    apps = 2 if "lazy" in mode else 1
     with shop.running(*command, flush_interval_millis=when) as server:
         visit_often(server.url())
+        # A worker that is told to end while it still loads its app does not hear it.
+        await_that(lambda: shop.said().count("WSGI app 0") >= apps)
         server.end(signal.SIGQUIT)
     assert "Exception" not in shop.said()
     shop.judge()
