@@ -138,7 +138,7 @@ class Delivery:
             return taken[0].body, partial(answered, *taken)
 
         def answered(entry: Entry, is_probe: bool, result: SendResult) -> None:
-            del on_their_way[entry.key]
+            on_their_way.pop(entry.key, None)  # it may be there twice, if its lease has ended
             again: float | None = 0.0
             try:
                 try:

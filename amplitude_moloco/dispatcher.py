@@ -4,6 +4,9 @@ Senders are daemon threads, started one by one as there is work for them, the fi
 first event. One idle sender keeps the time: it alone wakes up when something comes due, claims a
 batch, and wakes the others for it. While the buffer is empty, nobody wakes up at all.
 
+Over a transport that can have many requests on their way in one thread, there is one sender: while
+some are on their way it does the timekeeper's work in between.
+
 An open circuit and a slow pace hold the senders back here: nothing is claimed while the circuit is
 open but one entry for a probe, and what was claimed before goes back as it was.
 """
@@ -94,6 +97,7 @@ class Dispatcher:
         self._due_at: float | None = None  # when to claim next, monotonic; None: nothing to do
         self._fresh = 0  # events put since the last claim
         self._claims = Claims(connections)
+        self._is_claiming = False
         self._has_timekeeper = False
         self._idle = 0
         self._senders: set[threading.Thread] = set()
@@ -234,6 +238,7 @@ class Dispatcher:
         """The timekeeper's task: stage the entries that are due, and see when the next ones are."""
         entries: list[Entry] = []
         delay: float | None = None
+        self._is_claiming = True
         try:
             self._hooks.tell_posted()
             delay = self._breaker.delay_seconds()
@@ -248,7 +253,7 @@ class Dispatcher:
                 delay = AHEAD_SECONDS / 10
         finally:
             with self._lock:
-                self._has_timekeeper = False
+                self._has_timekeeper = self._is_claiming = False
                 self._claims.stage(entries)
                 if delay is not None:
                     self._bring_forward(delay)
@@ -422,12 +427,11 @@ class Dispatcher:
 
     def _comes_in_time(self, remaining_seconds: float) -> bool:
         """Whether something is on its way, or can be sent before the time is over."""
+        # Looked at first: what leaves the buffer from now on is among the claims.
+        due = None if self._buffer.is_durable else self._buffer.state().next_due
         with self._lock:
-            if self._claims:
+            if self._claims or self._is_claiming:
                 return True
-        if self._buffer.is_durable:
-            return False
-        due = self._buffer.state().next_due
         probe_delay = self._breaker.delay_seconds()
         return (
             due is not None

@@ -452,6 +452,37 @@ def test_close_waits_for_what_is_due_in_time() -> None:
     assert bench.ledger.snapshot().delivered == 1
 
 
+def test_close_waits_for_what_is_just_being_claimed() -> None:
+    """An event that a sender has out of the buffer, and not yet in its hands, is not lost."""
+
+    class Slow(MemoryBuffer):
+        """A claim comes to its end only when close() has looked what there is."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_claimed, self.looked = threading.Event(), threading.Semaphore(0)
+
+        def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+            entries = super().claim(limit, now, newest)
+            if entries:
+                self.is_claimed.set()
+                assert self.looked.acquire(timeout=LONG)
+            return entries
+
+        def state(self) -> BufferState:
+            state = super().state()
+            if self.is_claimed.is_set():
+                self.looked.release()
+            return state
+
+    buffer = Slow()
+    bench = Bench(Gate(), buffer=buffer)
+    bench.put("a")
+    assert buffer.is_claimed.wait(LONG)
+    assert bench.dispatcher.close(LONG) == 0
+    assert bench.ledger.snapshot().delivered == 1
+
+
 def test_close_from_four_threads_drains_once() -> None:
     """Close may be called several times from several threads: each returns, one drains."""
     gate = Gate()
