@@ -79,7 +79,8 @@ class MolocoDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has
         retry: When an event that MCM could not take is sent again.
         breaker: When sending pauses because MCM fails, and when it is tried again.
         transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
-            name and takes far less processor time. Or a callable that opens a transport.
+            name and takes far less processor time. Or a callable that opens a ``Transport``, which
+            has a thread for each request, or a ``ConcurrentTransport``, which has one for all.
 
     Raises:
         ConfigurationError: A setting can't work; the text says what to do instead.

@@ -1,8 +1,9 @@
 """What happened to an event: facts, and the hooks that are told of them.
 
 A hook is a callable that gets one fact. Hooks run in the sender threads, never in the app's
-thread and never under a lock; several may run at a time. A hook that raises is logged and changes
-nothing. A hook may track, flush and read the stats, but must not wait for a flush.
+thread and never under a lock; several may run at a time. While one runs, its thread sends nothing.
+A hook that raises is logged and changes nothing. A hook may track, flush and read the stats, but
+must not wait for a flush.
 """
 
 from __future__ import annotations
