@@ -39,11 +39,12 @@ import os, sys, threading
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude_moloco import Buried, Delivered, Dropped, MolocoDestination, Sync
 from amplitude_moloco.buffers.sqlite import SqliteBuffer
+from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.endpoint import endpoint
 from amplitude_moloco.transports.requests import RequestsTransport
 import json
 
-url, file, name, first, last = sys.argv[1:]
+url, file, name, first, last, transport = sys.argv[1:]
 
 def writer(path):
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -57,17 +58,27 @@ def write_down(fact):
         end(name, type(fact).__name__, fact.id)
         something_ended.set()
 
-class Telling(RequestsTransport):
+class TellingRequests(RequestsTransport):
     def send(self, body):
         send(name, json.loads(body)["id"])
         return super().send(body)
 
+class TellingCurl(CurlTransport):
+    def send_each(self, take):
+        super().send_each(lambda: self.tell(take()))
+
+    def tell(self, request):
+        if not isinstance(request, float):
+            send(name, json.loads(request[0])["id"])
+        return request
+
+telling = {"requests": TellingRequests, "curl": TellingCurl}[transport]
 target = "https://mcm.example|SHOP"
 mcm = endpoint(api_key="key", platform_id="SHOP", platform_name=None, base_url=url)
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
     buffer=lambda: SqliteBuffer(file, target=target, lease_seconds=3, wait_seconds=1),
-    transport=lambda: Telling(mcm), hooks=[write_down],
+    transport=lambda: telling(mcm), hooks=[write_down],
 )
 client = Amplitude("amplitude-key", Config(server_url=url + "/2/httpapi"))
 client.add(destination)
@@ -91,10 +102,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def start(
-    tmp_path: Path, sandbox: Sandbox, name: str, first: int, last: int
+    tmp_path: Path, sandbox: Sandbox, name: str, numbers: range, transport: str
 ) -> subprocess.Popen[str]:
     """A process that tracks."""
-    arguments = [sandbox.url, "moloco.db", name, str(first), str(last)]
+    first, last = str(numbers.start), str(numbers.stop)
+    arguments = [sandbox.url, "moloco.db", name, first, last, transport]
     return subprocess.Popen(
         [sys.executable, "-c", TRACKING, *arguments],
         cwd=tmp_path,
@@ -168,20 +180,22 @@ def judge(tmp_path: Path, sandbox: Sandbox, kills: int) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox, transport: str) -> None:
     """However often a process is killed, each event for which track() had returned arrives."""
     chance = random.Random(4711)  # noqa: S311  # moments, not secrets
     for _ in range(ROUNDS):
         first = len(tracked(tmp_path))
         # Each gets so far before it is killed, at some moment, or farther: it comes to no end.
         goal = first + chance.randrange(1, EVENTS // ROUNDS)
-        with start(tmp_path, sandbox, f"round-{first}", first, first + EVENTS) as child:
+        numbers = range(first, first + EVENTS)
+        with start(tmp_path, sandbox, f"round-{first}", numbers, transport) as child:
             await_that(partial(has_tracked, tmp_path, goal))
             child.kill()
             child.communicate()
     first = len(tracked(tmp_path))
     last = max(first, EVENTS)
-    with start(tmp_path, sandbox, "last", first, last) as child:
+    with start(tmp_path, sandbox, "last", range(first, last), transport) as child:
         _, errors = child.communicate(timeout=300)
     assert child.returncode == 0, errors
     assert len(tracked(tmp_path)) == last
@@ -189,9 +203,12 @@ def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_four_processes_share_one_file_and_one_is_killed(tmp_path: Path, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_four_processes_share_one_file_and_one_is_killed(
+    tmp_path: Path, sandbox: Sandbox, transport: str
+) -> None:
     """Of four processes with one file, none sends what a living one has on its way."""
-    children = [start(tmp_path, sandbox, f"process-{n}", 0, 400) for n in range(4)]
+    children = [start(tmp_path, sandbox, f"process-{n}", range(400), transport) for n in range(4)]
     await_that(partial(has_tracked, tmp_path, 600))
     children[0].kill()
     for child in children[1:]:

@@ -35,11 +35,12 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.timeout(240)  # measuring coverage takes several times as long
-def test_ten_thousand_purchases_arrive_once(url: str) -> None:
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_ten_thousand_purchases_arrive_once(url: str, transport: str) -> None:
     """Of 10,000 purchases of two items none is lost and none comes twice, on either side."""
     client = Amplitude("amplitude-key", Config(server_url=f"{url}/2/httpapi"))
     destination = MolocoDestination(
-        "key", "SHOP", ecommerce_syncs(), base_url=url, channel_type="SITE"
+        "key", "SHOP", ecommerce_syncs(), base_url=url, channel_type="SITE", transport=transport
     )
     client.add(destination)
     products = [

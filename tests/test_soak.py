@@ -34,7 +34,7 @@ from amplitude_moloco import (
     BreakerSettings, Buried, Delivered, Dropped, MolocoDestination, RetrySchedule, Sync
 )
 
-moloco_url, amplitude_url, buffer, seconds = sys.argv[1:]
+moloco_url, amplitude_url, buffer, transport, seconds = sys.argv[1:]
 append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 tracked, ended = os.open("tracked", append), os.open("ended", append)
 
@@ -44,7 +44,7 @@ def write_down(fact):
 
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=moloco_url, channel_type="SITE",
-    buffer=buffer, hooks=[write_down], timeout_seconds=2,
+    buffer=buffer, transport=transport, hooks=[write_down], timeout_seconds=2,
     retry=RetrySchedule(delays_seconds=(0.2, 0.5), then_seconds=1),
     breaker=BreakerSettings(probe_delays_seconds=(0.2,), then_seconds=0.5),
 )
@@ -143,9 +143,10 @@ class Mcm:
         exchange.send(self._server.reply(200))
 
 
+@pytest.mark.parametrize("transport", ["requests", "curl"])
 @pytest.mark.parametrize("buffer", ["memory://", "sqlite:moloco.db"])
 def test_a_long_day_loses_nothing_and_leaves_nothing(
-    tmp_path: Path, start_server: StartServer, buffer: str
+    tmp_path: Path, start_server: StartServer, buffer: str, transport: str
 ) -> None:
     """Through all faults each event comes to one end, and memory, files and threads stay flat."""
     mcm = Mcm(server := start_server())
@@ -157,7 +158,10 @@ def test_a_long_day_loses_nothing_and_leaves_nothing(
 
     amplitude.decide = take
     with subprocess.Popen(
-        [sys.executable, "-c", SHOP, server.url, amplitude.url, buffer, str(SECONDS / 2)],
+        [
+            *(sys.executable, "-c", SHOP, server.url, amplitude.url),
+            *(buffer, transport, str(SECONDS / 2)),
+        ],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
