@@ -173,7 +173,8 @@ class _Loop:
         """Tell of all results that are there; False if there are none."""
         performed_at = time.monotonic()
         _, answered, faults = self._multi.info_read()
-        for curl, fault in (*((each, None) for each in answered), *(each[:2] for each in faults)):
+        ended = [(curl, None) for curl in answered] + [(curl, code) for curl, code, _ in faults]
+        for curl, fault in ended:
             self._multi.remove_handle(curl)
             handle, done = self._on_their_way[curl]
             if fault is not None and handle.begin_again(fault):
@@ -185,7 +186,7 @@ class _Loop:
             if time.monotonic() - performed_at > _LATE_SECONDS:
                 self._multi.perform()
                 performed_at = time.monotonic()
-        return bool(answered or faults)
+        return bool(ended)
 
     def _wait(self, seconds: float) -> None:
         """Until there is something to read or write, for so long at most."""
