@@ -142,6 +142,7 @@ class _Loop:
         self._new_handle = new_handle
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        # Over HTTP/2, too: a connection that ends takes one request with it, and no others.
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._pause = threading.Event()
         self._idle: list[_Handle] = []
