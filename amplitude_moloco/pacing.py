@@ -13,6 +13,7 @@ _MIN_RATE = 0.5
 _MIN_MAX_RATE = 0.1
 """Slower, and what waits for its moment would be taken for lost by other processes."""
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
+_LATE_SECONDS = 0.05
 # After a throttle: half the rate, then a twentieth of the old one more every second, until twice
 # the old one has been borne.
 _RECOVERY_PER_SECOND = 0.05
@@ -60,7 +61,7 @@ class Pacer:
     def reserve(self, *, only_now: bool = False) -> float:
         """Take the next moment for a request. Returns in how many seconds it is.
 
-        ``only_now``: take it only if it is now, that is if 0.0 is returned.
+        ``only_now``: take it only if it has come, that is if 0.0 is returned.
         """
         with self._lock:
             now = self._monotonic()
@@ -69,9 +70,13 @@ class Pacer:
                 moment = max(now, self._next_at)
                 if only_now and moment > now:
                     return moment - now
-                self._next_at = moment + 1 / self._rate
+                interval = 1 / self._rate
+                if only_now and now - self._next_at < max(interval, _LATE_SECONDS):
+                    # Who looks now and then comes a little late, and does not put off the others.
+                    moment = self._next_at
+                self._next_at = moment + interval
             self._measure(now)
-            return 0.0 if self._rate is None else moment - now
+            return 0.0 if self._rate is None else max(0.0, moment - now)
 
     def throttled(self) -> None:
         """MCM says that it is too fast: halve the rate, once for all that were on their way."""

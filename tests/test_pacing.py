@@ -52,6 +52,29 @@ def test_who_can_only_take_a_moment_now_takes_no_other() -> None:
     assert pacer.reserve() == 0.25
 
 
+def test_who_comes_a_little_late_does_not_put_off_the_others() -> None:
+    """Asked now and then, the pacer gives as many moments as it should, but none for a rest."""
+    pacer, clock = pacer_at(4)
+    moments = 0
+    for _ in range(1000):
+        clock.now += 0.07
+        moments += pacer.reserve(only_now=True) == 0.0
+    assert moments == pytest.approx(1000 * 0.07 * 4, abs=1)
+    clock.now += 10
+    assert [pacer.reserve(only_now=True) for _ in range(2)] == [0.0, 0.25]
+
+
+def test_a_fast_pace_is_kept_by_who_looks_every_few_hundredths() -> None:
+    """Many moments that came since the last look are taken together; the rate is no higher."""
+    pacer, clock = pacer_at(400)
+    moments = 0
+    for _ in range(1000):
+        clock.now += 0.02
+        while pacer.reserve(only_now=True) == 0.0:
+            moments += 1
+    assert moments == pytest.approx(1000 * 0.02 * 400, abs=2)
+
+
 def test_a_maximum_paces_from_the_start() -> None:
     """With four requests a second, each comes a quarter of a second after the one before."""
     pacer, clock = pacer_at(4)
