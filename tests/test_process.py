@@ -411,6 +411,38 @@ os._exit(0)
     assert children == sorted(f"child {number}" for number in range(FORKS))
 
 
+def test_locks_of_another_kind_since_the_fork_are_made_anew(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """Where the locks are patched only in the child, as gunicorn does for gevent, it uses those."""
+    script = """
+class Patched:
+    def __init__(self):
+        self.lock = original()
+        self.acquire, self.release = self.lock.acquire, self.lock.release
+        self.locked = self.lock.locked
+    def __enter__(self):
+        return self.acquire()
+    def __exit__(self, *error):
+        self.release()
+
+original = threading.Lock
+client = make_client(destination := make())
+client.track(home("parent's"))
+child = os.fork()
+if child == 0:
+    threading.Lock, threading.RLock = Patched, threading._RLock
+    client.track(home("child's"))
+    stats = destination.flush().result(20)
+    kinds = set(map(type, client._Amplitude__timeline.locks.values()))
+    os._exit(kinds != {Patched} or stats.delivered != 1)
+assert os.waitpid(child, 0) == (child, 0)
+"""
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert (code, errors) == (0, "")
+    assert ids(sandbox) == ["child's", "parent's"]
+
+
 def test_threads_that_are_the_first_to_track_in_a_child_lose_nothing(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
