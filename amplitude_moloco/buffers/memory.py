@@ -61,7 +61,7 @@ class MemoryBuffer:
                 entries.append(self._new.popleft())
             entries += reversed(kept_back)
             self._claims += 1
-            entries = [entry._replace(token=self._claims) for entry in entries]
+            entries = [Entry(*entry[:-1], token=self._claims) for entry in entries]
             self._claimed.update((entry.key, entry) for entry in entries)
             return entries
 

@@ -7,6 +7,7 @@ import re
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from amplitude_moloco.transports import SendResult
 
@@ -20,11 +21,15 @@ def result_of(
     status: int, answer: bytes, retry_after_seconds: float, *, api_key: str
 ) -> SendResult:
     """The result of an answer with this decoded body."""
-    return SendResult(
-        status=status,
-        message="" if status < 400 else _message(answer, api_key),
-        retry_after_seconds=retry_after_seconds,
-    )
+    if status < 400:
+        return _without_message(status, retry_after_seconds)
+    return SendResult(status, _message(answer, api_key), retry_after_seconds)
+
+
+@lru_cache(maxsize=16)
+def _without_message(status: int, retry_after_seconds: float) -> SendResult:
+    """Nearly all results are the same one, which nobody can change."""
+    return SendResult(status, retry_after_seconds=retry_after_seconds)
 
 
 def _message(answer: bytes, api_key: str) -> str:
