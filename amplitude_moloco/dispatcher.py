@@ -14,6 +14,7 @@ open but one entry for a probe, and what was claimed before goes back as it was.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -103,6 +104,7 @@ class Dispatcher:
         self._senders: set[threading.Thread] = set()
         self._flushes = Flushes()
         self._is_closing = self._is_stopped = False
+        self._ends_at = math.inf  # when to begin nothing more, monotonic
         self._is_closed = threading.Event()
 
     def start(self) -> None:
@@ -191,6 +193,7 @@ class Dispatcher:
         with self._lock:
             is_first = not self._is_closing
             self._is_closing = True
+            self._ends_at = min(self._ends_at, deadline)
             self._bring_forward(0.0)
         if not is_first:
             self._is_closed.wait(timeout_seconds)
@@ -228,7 +231,7 @@ class Dispatcher:
                     self._idle -= 1
                     continue
                 self._has_timekeeper = True
-                if self._is_claim_due():
+                if self._begin_claim():
                     return self._claim
                 self._wait(self._tick, self._delay_seconds())
                 self._has_timekeeper = False
@@ -305,8 +308,8 @@ class Dispatcher:
             return _ASK_AGAIN_SECONDS
         if not self._claims.staged:
             with self._lock:
-                is_due = self._is_claim_due()
-            if is_due:
+                is_due = self._begin_claim()
+            if is_due and self._monotonic() < self._ends_at:
                 self._claim()
             if not self._claims.staged:
                 return _ASK_AGAIN_SECONDS
@@ -384,8 +387,8 @@ class Dispatcher:
     def _delay_seconds(self) -> float | None:
         return None if self._due_at is None else self._due_at - self._monotonic()
 
-    def _is_claim_due(self) -> bool:
-        """Whether to claim now, which whoever asks then does."""
+    def _begin_claim(self) -> bool:
+        """Take over the claim that is due. False if none is."""
         delay = self._delay_seconds()
         if delay is None or delay > 0:
             return False

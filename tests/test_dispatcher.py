@@ -659,6 +659,23 @@ class NoMore(threading.Thread):
         raise RuntimeError("can't start new thread")
 
 
+def test_where_no_thread_can_be_started_close_keeps_its_deadline() -> None:
+    """The thread that closes begins nothing more once its time is over, whatever still waits."""
+
+    def answer(body: bytes) -> SendResult:
+        threading.Event().wait(0.01)
+        return SendResult(200)
+
+    bench = Bench(Gate(answer), thread=NoMore)
+    bench.put(*map(str, range(300)))
+    started = time.monotonic()
+    lost = bench.dispatcher.close(0.2)
+    assert time.monotonic() - started < 1
+    assert 0 < lost < 300
+    assert bench.ledger.snapshot().delivered == 300 - lost
+    assert bench.is_lawful()
+
+
 def test_where_no_thread_can_be_started_close_sends_itself() -> None:
     """When no sender can be started, the thread that closes sends what waits."""
     bench = Bench(Gate(), thread=NoMore)
