@@ -29,6 +29,7 @@ from amplitude_moloco.transports import SendResult, TransportFactory
 
 ROUNDS = int(os.environ.get("MOLOCO_KILLS", "10"))
 EVENTS = 10_000 if ROUNDS >= 20 else 3_000
+TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 SENDERS = 16
 """How many events a process has on its way at most, and as many may be staged for them."""
 
@@ -180,7 +181,7 @@ def judge(tmp_path: Path, sandbox: Sandbox, kills: int) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox, transport: str) -> None:
     """However often a process is killed, each event for which track() had returned arrives."""
     chance = random.Random(4711)  # noqa: S311  # moments, not secrets
@@ -203,7 +204,7 @@ def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox, transport:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_four_processes_share_one_file_and_one_is_killed(
     tmp_path: Path, sandbox: Sandbox, transport: str
 ) -> None:

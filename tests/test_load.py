@@ -1,4 +1,4 @@
-"""Ten thousand purchases through the default settings, to a server in another process."""
+"""Ten thousand purchases through each transport, to a server in another process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from amplitude import Amplitude, BaseEvent, Config
 from amplitude_moloco import MolocoDestination, ecommerce_syncs
 
 PURCHASES = 10_000
+TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.timeout(240)  # measuring coverage takes several times as long
-@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_ten_thousand_purchases_arrive_once(url: str, transport: str) -> None:
     """Of 10,000 purchases of two items none is lost and none comes twice, on either side."""
     client = Amplitude("amplitude-key", Config(server_url=f"{url}/2/httpapi"))
