@@ -190,5 +190,7 @@ def test_a_long_day_loses_nothing_and_leaves_nothing(
     early, late = samples[third : 2 * third], samples[2 * third :]
     grown = median(s.resident_bytes for s in late) - median(s.resident_bytes for s in early)
     assert grown < 8 * 1024**2
-    assert median(s.files for s in late) <= median(s.files for s in early) + 4
+    # Connections come and go, up to 16 of them, beside what else is open.
+    most_files = max(median(s.files for s in early) + 4, 12 + 16)
+    assert median(s.files for s in late) <= most_files
     assert max(s.threads for s in late) <= 16 + 16 + 8  # senders, the SDK's, and a few
