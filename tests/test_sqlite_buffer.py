@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -588,14 +589,16 @@ def test_a_large_backlog_is_opened_and_claimed_quickly(path: Path, open_buffer: 
     buffer = open_buffer(max_events=2 * ROWS)
     assert time.perf_counter() - start < 2
     assert buffer.state()[:5] == (ROWS, 0, 0, ROWS, 2)
-    times = []
+    times, cpu_times = [], []
     for _ in range(200):
-        start = time.thread_time()  # whoever else runs on this machine makes no claim slower
+        start, cpu_start = time.perf_counter(), time.thread_time()
         entries = buffer.claim(16, NOW, newest=4)
-        times.append(time.thread_time() - start)
+        times.append(time.perf_counter() - start)
+        cpu_times.append(time.thread_time() - cpu_start)
         assert len(entries) == 16
         assert all(map(buffer.ack, entries))
-    assert max(times) < 0.02
+    assert statistics.median(times) < 0.02
+    assert max(cpu_times) < 0.02  # whoever else runs on this machine adds nothing to it
     assert resident_bytes() - before < 32 * 1024**2
 
 

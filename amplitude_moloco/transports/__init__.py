@@ -75,7 +75,7 @@ class ConcurrentTransport(Transport, Protocol):
         """Send what ``take`` gives, until it gives nothing and all that was sent is answered.
 
         It is asked at the start, after every answer, and again in so many seconds as it says, or
-        sooner. It also sees to it that not too many are on their way at a time.
+        sooner. It is ``take`` that sees to it that not too many are on their way at a time.
         """
         ...
 

@@ -82,7 +82,8 @@ class CurlTransport:
 
     Args:
         endpoint: Where to post, and the key.
-        connections: How many connections are kept alive. More threads may send at a time.
+        connections: How many connections a thread that sends keeps alive, and for how many such
+            threads they are kept.
         timeout_seconds: From the start to the end of the answer, with connecting. Where libcurl
             itself replaces a kept connection that ended under the request, it may begin anew.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
