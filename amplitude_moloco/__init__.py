@@ -1,12 +1,9 @@
 """Moloco Commerce Media as a destination of the Amplitude Python SDK."""
 
-from amplitude_moloco.breaker import BreakerSettings
-from amplitude_moloco.buffers import DeadLetter
-from amplitude_moloco.conversion import Conversion
-from amplitude_moloco.destination import MolocoDestination
-from amplitude_moloco.ecommerce import ecommerce_syncs
-from amplitude_moloco.errors import ConfigurationError, MolocoError
-from amplitude_moloco.hooks import (
+from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.engine.breaker import BreakerSettings
+from amplitude_moloco.engine.facts import (
     Buried,
     Degraded,
     Delivered,
@@ -18,11 +15,15 @@ from amplitude_moloco.hooks import (
     Retrying,
     ThrottledIdentifier,
 )
-from amplitude_moloco.identifiers import hash_identifier
-from amplitude_moloco.retry import RetrySchedule
-from amplitude_moloco.stats import Stats
-from amplitude_moloco.sync import Sync
-from amplitude_moloco.wire import ChannelType, EventType, PersonalizationMode, Problem
+from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.errors import ConfigurationError, MolocoError
+from amplitude_moloco.moloco.converter import Conversion
+from amplitude_moloco.moloco.destination import MolocoDestination
+from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
+from amplitude_moloco.moloco.identifiers import hash_identifier
+from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.wire.event import ChannelType, EventType, PersonalizationMode
 
 __all__ = [
     "BreakerSettings",

@@ -3,242 +3,28 @@
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
-import struct
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from email.message import Message
-from functools import partial
-from http.client import parse_headers
-from io import BufferedReader
+from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Protocol
 
 import pytest
 import trustme
+from support.buffers import MakeBuffer, open_memory, open_sqlite
+from support.faulty_server import FaultyServer, StartServer
+from support.tls import Tls
 
-from amplitude_moloco.buffers import Buffer
-from amplitude_moloco.buffers.memory import MemoryBuffer
-from amplitude_moloco.buffers.sqlite import SqliteBuffer
+from amplitude_moloco.buffers.base import Buffer
 
-_PATIENCE = 10.0
-"""Seconds after which a thread of a server has failed to end."""
-_AT_ONCE = struct.pack("ii", 1, 0)
-"""For SO_LINGER: closing resets the connection."""
 _SETTINGS_OF_REQUESTS = (
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC"
 ).split()
 
 
-class Received(NamedTuple):
-    """One request, as it arrived."""
-
-    method: str
-    target: str
-    headers: Message
-    body: bytes
-    client_port: int
-
-
-class Exchange:
-    """One connection, in the hands of the script. What a client does to it is no error."""
-
-    def __init__(self, server: FaultyServer, connection: socket.socket, client_port: int) -> None:
-        self._server = server
-        self._client_port = client_port
-        self._use(connection)
-
-    def wait(self) -> bool:
-        """Wait for a request's first byte; False if the connection came to its end."""
-        return not self._reader.closed and bool(self._reader.peek(1))
-
-    def read_head(self) -> tuple[str, str, Message]:
-        method, target, _ = self._reader.readline().decode("latin-1").split(" ", 2)
-        return method, target, parse_headers(self._reader)
-
-    def read(self) -> Received:
-        """Read a whole request, and record it."""
-        method, target, headers = self.read_head()
-        length = int(headers.get("Content-Length", 0))
-        body = self._reader.read(length)
-        if len(body) < length:
-            raise EOFError
-        received = Received(method, target, headers, body, self._client_port)
-        self._server.requests.append(received)
-        return received
-
-    def answer(self) -> None:
-        """Read a whole request, and do what the server decides about it."""
-        step = self._server.decide(self.read())
-        if isinstance(step, bytes):
-            self.send(step)
-        else:
-            step(self)
-
-    def receive(self) -> bytes:
-        """Whatever has arrived; nothing at the connection's end."""
-        return self._reader.read1(65_536)
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def drip(self, data: bytes, every_seconds: float) -> None:
-        """Send byte by byte, until the client has had enough."""
-        for byte in data:
-            self.send(bytes([byte]))
-            self._server.stopping.wait(every_seconds)
-
-    def hang(self) -> None:
-        """Say nothing more, until the client has had enough."""
-        self._reader.read()
-        self.close()
-
-    def close(self) -> None:
-        self._reader.close()
-        self._socket.close()
-
-    def reset(self) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        self.close()
-
-    def shut_down(self) -> None:
-        """End the connection from another thread: whoever reads from it sees its end."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def start_tls(self, context: ssl.SSLContext) -> None:
-        self._reader.close()
-        self._use(context.wrap_socket(self._socket, server_side=True))
-
-    def _use(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._reader: BufferedReader = connection.makefile("rb")
-
-
-Step = bytes | Callable[[Exchange], object]
-"""What is sent, or what is done."""
-
-
-class FaultyServer:
-    """Answers on a loopback port as its script says, and after its end as ``decide`` does.
-
-    That is 200 at first. It speaks HTTP/1.1 and keeps connections alive, unless the script does
-    something else.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.script: deque[tuple[Step, ...]] = deque()
-        self.requests: list[Received] = []
-        """Those that were read to their end."""
-        self.decide: Callable[[Received], Step] = lambda request: self.reply(200)
-        self.connections = 0
-        self.stopping = threading.Event()
-        self._tls = tls
-        self._exchanges: list[Exchange] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
-
-    def will(self, *steps: Step) -> None:
-        """Read one request more, then do this."""
-        self.script.append((Exchange.read, *steps))
-
-    def will_unread(self, *steps: Step) -> None:
-        """Do this as soon as one request more begins to arrive."""
-        self.script.append(steps)
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        """Read one request more, then answer it as HTTP wants it."""
-        self.will(self.reply(status, body, **headers))
-
-    @staticmethod
-    def reply(status: int, body: bytes = b"{}", **headers: str) -> bytes:
-        """An answer as HTTP wants it."""
-        lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-    def __enter__(self) -> FaultyServer:
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stopping.set()
-        with suppress(OSError):  # wakes the thread that accepts
-            socket.create_connection(("127.0.0.1", self.port), _PATIENCE).close()
-        self._threads[0].join(_PATIENCE)
-        self._listener.close()
-        for exchange in self._exchanges:
-            exchange.shut_down()
-        for thread in self._threads:
-            thread.join(_PATIENCE)
-        assert not any(thread.is_alive() for thread in self._threads)
-
-    def _start(self, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, name="faulty-server", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            connection, (_, client_port) = self._listener.accept()
-            if self.stopping.is_set():
-                connection.close()
-                return
-            self.connections += 1
-            exchange = Exchange(self, connection, client_port)
-            self._exchanges.append(exchange)
-            self._start(partial(self._serve, exchange))
-
-    def _serve(self, exchange: Exchange) -> None:
-        try:
-            with suppress(OSError, EOFError, ValueError):  # the client is gone, or no HTTP
-                if self._tls:
-                    exchange.start_tls(self._tls)
-                while exchange.wait():
-                    for step in self._next_answer():
-                        if isinstance(step, bytes):
-                            exchange.send(step)
-                        else:
-                            step(exchange)
-        finally:
-            exchange.close()
-
-    def _next_answer(self) -> tuple[Step, ...]:
-        try:
-            return self.script.popleft()
-        except IndexError:
-            return (Exchange.answer,)
-
-
-def _memory(directory: Path, max_events: int, max_bytes: int) -> Buffer:
-    return MemoryBuffer(max_events=max_events, max_bytes=max_bytes)
-
-
-class MakeBuffer(Protocol):
-    """The fixture make_buffer."""
-
-    def __call__(self, *, max_events: int = 10_000, max_bytes: int = 10_000_000) -> Buffer: ...
-
-
-def _sqlite(directory: Path, max_events: int, max_bytes: int) -> Buffer:
-    return SqliteBuffer(
-        directory / "moloco.db", target="t", max_events=max_events, max_bytes=max_bytes
-    )
-
-
-@pytest.fixture(params=[pytest.param(_memory, id="memory"), pytest.param(_sqlite, id="sqlite")])
+@pytest.fixture(
+    params=[pytest.param(open_memory, id="memory"), pytest.param(open_sqlite, id="sqlite")]
+)
 def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
     """Opens one empty buffer more, of each kind in turn; all are closed after the test."""
     numbers = count()
@@ -254,12 +40,6 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
         yield make_one
 
 
-class StartServer(Protocol):
-    """The fixture start_server."""
-
-    def __call__(self, tls: ssl.SSLContext | None = None) -> FaultyServer: ...
-
-
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
     """Starts one server more; all are stopped after the test."""
@@ -270,15 +50,6 @@ def start_server() -> Iterator[StartServer]:
 @pytest.fixture
 def server(start_server: StartServer) -> FaultyServer:
     return start_server()
-
-
-class Tls(NamedTuple):
-    """A server's certificate, and what makes a client trust it."""
-
-    context: ssl.SSLContext
-    http_2: ssl.SSLContext
-    """Offers HTTP/2 before HTTP/1.1."""
-    ca_bundle: Path
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Collection
 
-from amplitude_moloco.buffers import BufferState, DeadLetter, Entry
+from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry
 
 MAX_DEAD_LETTERS = 1_000
 

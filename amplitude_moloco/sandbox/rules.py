@@ -1,7 +1,7 @@
 """MCM's checks of a user event, as its published contract states them. Pure.
 
-Written from the contract and kept apart from :mod:`amplitude_moloco.wire`, which makes the
-events: where the two disagree, one of them is wrong, and a test sees it.
+Written from the contract and kept apart from the code that makes the events: where the two
+disagree, one of them is wrong, and a test sees it.
 """
 
 from __future__ import annotations

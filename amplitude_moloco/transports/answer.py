@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from amplitude_moloco.transports import SendResult
+from amplitude_moloco.transports.base import Endpoint, SendResult
 
 MAX_ANSWER_BYTES = 16 * 1024
 """So much of an answer is read. The connection of one that goes on is closed."""
@@ -18,12 +17,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def result_of(
-    status: int, answer: bytes, retry_after_seconds: float, *, api_key: str
+    status: int, answer: bytes, retry_after_seconds: float, endpoint: Endpoint
 ) -> SendResult:
     """The result of an answer with this decoded body."""
     if status < 400:
         return _without_message(status, retry_after_seconds)
-    return SendResult(status, _message(answer, api_key), retry_after_seconds)
+    return SendResult(status, _message(answer, endpoint), retry_after_seconds)
 
 
 @lru_cache(maxsize=16)
@@ -32,16 +31,10 @@ def _without_message(status: int, retry_after_seconds: float) -> SendResult:
     return SendResult(status, retry_after_seconds=retry_after_seconds)
 
 
-def _message(answer: bytes, api_key: str) -> str:
-    """MCM's message, or the answer's beginning; a server that echoes the key is not quoted."""
-    text = answer.decode(errors="replace")
-    try:
-        message = json.loads(text)["message"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        message = None
-    message = text if message is None else str(message)
-    message = message.replace(api_key, "[key]")[:_MAX_MESSAGE]
-    return _CONTROL.sub(" ", message)  # it goes into logs, a line each
+def _message(answer: bytes, endpoint: Endpoint) -> str:
+    """The message of an error, bounded, in one line, and without the secret."""
+    message = endpoint.read_error(answer).replace(endpoint.secret, "[key]")[:_MAX_MESSAGE]
+    return _CONTROL.sub(" ", message)
 
 
 def read_retry_after(value: str | None) -> float:

@@ -25,9 +25,8 @@ import pycurl
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.transports import SendResult, TakeRequest
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, result_of
-from amplitude_moloco.transports.endpoint import Endpoint
+from amplitude_moloco.transports.base import Endpoint, SendResult, TakeRequest
 from amplitude_moloco.transports.environment import Environment, environment
 
 _MAX_MILLIS = 2**31 - 1
@@ -101,7 +100,7 @@ class CurlTransport:
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
         options = _options(endpoint, environment(endpoint, ca_bundle))
-        self._new_handle = partial(_Handle, options, endpoint.api_key, timeout_seconds)
+        self._new_handle = partial(_Handle, options, endpoint, timeout_seconds)
         self._connections = self._room = connections
         self._idle: deque[_Loop] = deque()
         weakref.finalize(self, _leave_to_parent, os.getpid(), self._idle)
@@ -226,8 +225,10 @@ class _Answer:
 class _Handle:
     """One of libcurl's: one request at a time, over any connection of its loop."""
 
-    def __init__(self, options: Mapping[int, Any], api_key: str, timeout_seconds: float) -> None:
-        self._api_key = api_key
+    def __init__(
+        self, options: Mapping[int, Any], endpoint: Endpoint, timeout_seconds: float
+    ) -> None:
+        self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._begun_at = 0.0
         self._is_second = False  # attempt, at once after the first one
@@ -268,9 +269,7 @@ class _Handle:
             return SendResult(message=self._kind_of(fault))
         # As libcurl reads it: a function of ours that gets each line of a head costs far more.
         retry_after_seconds = float(self.curl.getinfo(pycurl.RETRY_AFTER))
-        return result_of(
-            self._status, self._answer.body, retry_after_seconds, api_key=self._api_key
-        )
+        return result_of(self._status, self._answer.body, retry_after_seconds, self._endpoint)
 
     @property
     def _status(self) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 import requests
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.transports.endpoint import Endpoint
+from amplitude_moloco.transports.base import Endpoint
 
 
 @dataclass(frozen=True)

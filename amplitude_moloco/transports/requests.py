@@ -8,10 +8,9 @@ from os import PathLike
 import requests
 from urllib3.exceptions import HTTPError
 
-from amplitude_moloco.transports import SendResult
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
+from amplitude_moloco.transports.base import Endpoint, SendResult
 from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
-from amplitude_moloco.transports.endpoint import Endpoint
 from amplitude_moloco.transports.environment import environment
 
 _CHUNK_BYTES = 1024
@@ -43,7 +42,7 @@ class RequestsTransport:
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
         surroundings = environment(endpoint, ca_bundle)
-        self._api_key = endpoint.api_key
+        self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
         self._adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
@@ -62,7 +61,7 @@ class RequestsTransport:
             # Only its kind: the text of some faults quotes headers, and with them the key.
             return SendResult(message=type(fault).__name__)
         wait_seconds = read_retry_after(response.headers.get("Retry-After"))
-        return result_of(response.status_code, answer, wait_seconds, api_key=self._api_key)
+        return result_of(response.status_code, answer, wait_seconds, self._endpoint)
 
     def close(self) -> None:
         self._session.close()

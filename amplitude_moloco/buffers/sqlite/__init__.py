@@ -1,0 +1,1 @@
+"""The durable buffer: a SQLite file that processes may share."""

@@ -1,0 +1,1 @@
+"""The command line. Needs the extra ``cli``; the only part of the library that prints."""

@@ -1,0 +1,1 @@
+"""What partners share in converting an event."""

@@ -1,0 +1,118 @@
+"""When MCM is down, stop calling it: the circuit breaker of Moloco's failure protocol."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amplitude_moloco.engine.retry import is_positive
+from amplitude_moloco.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class BreakerSettings:
+    """When the circuit opens, and when it is probed.
+
+    Moloco asks to stop after more than five consecutive failures, and to probe at a fixed interval
+    such as 15 minutes. The first probes come sooner here, since most outages are short.
+    """
+
+    failures: int = 5
+    """So many in a row are borne; one more opens the circuit."""
+    probe_delays_seconds: tuple[float, ...] = (5, 10, 20, 40, 80)
+    then_seconds: float = 900
+
+    def __post_init__(self) -> None:
+        delays = (*self.probe_delays_seconds, self.then_seconds)
+        if not (is_positive(self.failures) and all(map(is_positive, delays))):
+            raise ConfigurationError(
+                "breaker: failures must be at least 1, every delay a number of seconds above 0"
+            )
+
+
+class CircuitBreaker:
+    """Closed while MCM works. Open, nothing is sent but one probe at a time, until one succeeds.
+
+    Safe to use from any thread; never waits. ``monotonic`` is the clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: BreakerSettings | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings or BreakerSettings()
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._is_passing = False
+        self._is_open = False
+        self._is_probing = False
+        self._probes = 0
+        self._probe_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the last answer was a success: then a failure is the event's own."""
+        return self._is_passing
+
+    def delay_seconds(self) -> float | None:
+        """How long to wait before something may be sent.
+
+        0 if the circuit is closed or a probe is due; None while a probe is on its way.
+        """
+        with self._lock:
+            if not self._is_open:
+                return 0.0
+            if self._is_probing:
+                return None
+            return max(0.0, self._probe_at - self._monotonic())
+
+    def begin_probe(self) -> bool:
+        """Take the one probe that is due. False if none is."""
+        with self._lock:
+            if not self._is_open or self._is_probing or self._monotonic() < self._probe_at:
+                return False
+            self._is_probing = True
+            return True
+
+    def succeeded(self) -> bool:
+        """MCM works. True if this has closed the circuit."""
+        with self._lock:
+            was_open = self._is_open
+            self._failures = 0
+            self._is_passing = True
+            self._is_open = self._is_probing = False
+            return was_open
+
+    def failed(self, *, is_probe: bool = False, at_once: bool = False) -> bool:
+        """MCM or the network failed; ``at_once`` opens the circuit without counting.
+
+        True if this has opened the circuit.
+        """
+        with self._lock:
+            self._failures += 1
+            self._is_passing = False
+            if not self._is_open:
+                if self._failures <= self._settings.failures and not at_once:
+                    return False
+                self._is_open = True
+                self._probes = 0
+                self._schedule_probe()
+                return True
+            if is_probe:
+                self._is_probing = False
+                self._probes += 1
+                self._schedule_probe()
+            return False
+
+    def _schedule_probe(self) -> None:
+        delays = self._settings.probe_delays_seconds
+        delay = delays[self._probes] if self._probes < len(delays) else self._settings.then_seconds
+        self._probe_at = self._monotonic() + delay

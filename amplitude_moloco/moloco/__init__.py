@@ -1,0 +1,1 @@
+"""Moloco Commerce Media: all that is specific to this partner."""

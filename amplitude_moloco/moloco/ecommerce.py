@@ -1,0 +1,122 @@
+"""Ready syncs for the event names and properties that most shops use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from amplitude_moloco.moloco.chart import Source
+from amplitude_moloco.moloco.sync import Sync
+
+_REFERRER = "event_properties.[referrer_page_id, referrer, referring_url][?@] | [0]"
+_PAGE = (
+    'event_properties.[page_id, path, url, name, "[Amplitude] Page Path", "[Amplitude] Page URL"]'
+    "[?@] | [0]"
+)
+_LIST = "event_properties.[page_id, list_id, category][?@] | [0]"
+_QUERY = "event_properties.[query, search_query, search_term][?@] | [0]"
+
+
+def ecommerce_syncs() -> list[Sync]:
+    """One sync for each of MCM's event types, for the standard e-commerce events.
+
+    ======================================================  ================  ===================
+    Amplitude event                                         MCM event type    from the properties
+    ======================================================  ================  ===================
+    Home, Home Viewed, Home Page Viewed                     HOME
+    Landed, Landing Page Viewed                             LAND              referrer
+    Page Viewed, [Amplitude] Page Viewed                    PAGE_VIEW         page_id, path, url
+    Product List Viewed                                     PAGE_VIEW         list_id, category
+    Product Viewed                                          ITEM_PAGE_VIEW    product_id, price …
+    Product Added, Product Added to Cart                    ADD_TO_CART       product_id, price …
+    Product Added to Wishlist                               ADD_TO_WISHLIST   product_id, price …
+    Products Searched                                       SEARCH            query
+    Order Completed                                         PURCHASE          products, total …
+    ======================================================  ================  ===================
+
+    Products are a list ``products`` or, without one, the properties themselves: ``product_id`` (or
+    ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``. The
+    list is a new one at each call: add to it, and leave out what you do not need.
+    """
+    # A referrer helps MCM to tell how a shopper found an item, so it goes along where there is one.
+    came_from: dict[str, Source] = {"referrer_page_id": _REFERRER}
+    products: dict[str, Source] = {"items": _items, **came_from}
+    return [
+        Sync("HOME", events=["Home", "Home Viewed", "Home Page Viewed"]),
+        Sync("LAND", events=["Landed", "Landing Page Viewed"], mapping=came_from),
+        Sync(
+            "PAGE_VIEW",
+            events=["Page Viewed", "[Amplitude] Page Viewed"],
+            mapping={"page_id": _PAGE, **came_from},
+        ),
+        Sync(
+            "PAGE_VIEW",
+            name="PAGE_VIEW of a list",
+            events=["Product List Viewed"],
+            mapping={"page_id": _LIST, **came_from},
+        ),
+        Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping=products),
+        Sync("ADD_TO_CART", events=["Product Added", "Product Added to Cart"], mapping=products),
+        Sync("ADD_TO_WISHLIST", events=["Product Added to Wishlist"], mapping=products),
+        Sync(
+            "SEARCH",
+            events=["Products Searched"],
+            mapping={"search_query": _QUERY, **came_from},
+        ),
+        Sync(
+            "PURCHASE",
+            events=["Order Completed"],
+            mapping={
+                "items": _items,
+                "revenue_amount": _revenue,
+                "revenue_currency": _currency,
+                "shipping_charge_amount": "event_properties.shipping",
+                "shipping_charge_currency": _shipping_currency,
+            },
+        ),
+    ]
+
+
+def _items(event: Any) -> Any:
+    properties = event.event_properties or {}
+    products = properties.get("products")
+    if products is None:
+        products = [properties] if _product_id(properties) is not None else []
+    if not isinstance(products, list):
+        return products  # what is wrong with it is told like for any items
+    return [_item(product, _currency(event)) for product in products]
+
+
+def _item(product: Any, currency: Any) -> Any:
+    if not isinstance(product, Mapping):
+        return product
+    return {
+        "id": _product_id(product),
+        "price": product.get("price"),
+        "currency": product.get("currency") or currency,
+        "quantity": product.get("quantity"),
+        "seller_id": product.get("seller_id"),
+    }
+
+
+def _product_id(product: Mapping[str, Any]) -> Any:
+    return _first(product, "product_id", "id", "sku")
+
+
+def _revenue(event: Any) -> Any:
+    """MCM wants what the items cost together: revenue, before what has shipping and tax in it."""
+    amount = _first(event.event_properties or {}, "revenue", "subtotal", "total", "value")
+    return event.revenue if amount is None else amount
+
+
+def _currency(event: Any) -> Any:
+    return (event.event_properties or {}).get("currency") or event.currency
+
+
+def _shipping_currency(event: Any) -> Any:
+    has_shipping = (event.event_properties or {}).get("shipping") is not None
+    return _currency(event) if has_shipping else None
+
+
+def _first(properties: Mapping[str, Any], *names: str) -> Any:
+    return next((properties[name] for name in names if properties.get(name) is not None), None)

@@ -1,0 +1,95 @@
+"""MCM's address and the headers of a request, checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import quote, urlsplit
+
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.answers import error_message
+from amplitude_moloco.transports.base import Endpoint
+
+# 63 characters are the most that a label may have; "-evt" is added to the one of a platform.
+_HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.IGNORECASE)
+_PLATFORM_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def endpoint(
+    *, api_key: str, platform_id: str, platform_name: str | None, base_url: str | None
+) -> Endpoint:
+    """MCM's endpoint for a platform. Raises ConfigurationError for whatever can't work."""
+    # What is wrong with a key is told without the key.
+    if not isinstance(api_key, str) or not _VISIBLE.fullmatch(api_key):
+        raise ConfigurationError(
+            "api_key: empty, or with blanks, line ends or other characters that no key has; use "
+            "the REST API key from your Moloco account, or set MOLOCO_API_KEY"
+        )
+    if not isinstance(platform_id, str) or not platform_id.strip():
+        raise ConfigurationError("platform_id: empty; use the id that Moloco gave you")
+    if not _PRINTABLE.fullmatch(platform_id) or platform_id in (".", ".."):
+        raise ConfigurationError(
+            f"platform_id: {platform_id!r} can't be in an address; use the id that Moloco gave you"
+        )
+    base = _base_url(base_url) if base_url is not None else _host_of(platform_name)
+    path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
+    headers = {
+        "x-api-key": api_key,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+    return Endpoint(base + path, headers, secret=api_key, read_error=error_message)
+
+
+def _host_of(platform_name: str | None) -> str:
+    if platform_name is None:
+        raise ConfigurationError(
+            "platform_name: missing; give it (the name that Moloco gave you), or a base_url"
+        )
+    label = re.sub(r"[_\s]", "-", str(platform_name).strip().lower())
+    if not isinstance(platform_name, str) or not _PLATFORM_LABEL.fullmatch(label):
+        raise ConfigurationError(
+            f"platform_name: {platform_name!r} can't be part of a host's name; use letters, "
+            f"digits, hyphens, underscores and spaces, 59 at most"
+        )
+    return f"https://{label}-evt.mcm-api.moloco.com"
+
+
+def _base_url(base_url: str) -> str:
+    advice = "use one like https://your-platform-evt.mcm-api.moloco.com"
+    try:
+        if not isinstance(base_url, str):
+            raise ValueError(base_url)
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError(f"base_url: no URL; {advice}") from None
+    if not _VISIBLE.fullmatch(base_url) or parts.scheme not in ("https", "http"):
+        raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
+    if not host or not _is_host(host):
+        raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
+    if parts.username is not None or "?" in base_url or "#" in base_url:
+        raise ConfigurationError(f"base_url: holds a user, a query or a fragment; {advice}")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigurationError(
+            f"base_url: plain http to {host} would send the key and your shoppers' data for "
+            f"everybody to read; use https (http is for a loopback host only)"
+        )
+    return base_url.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return all(map(_HOST_LABEL.fullmatch, host.split(".")))
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,585 @@
+"""The buffer in a file among real processes: killed, stopped, forked, and many at once.
+
+One law is asserted at every end: whatever was put is in the file, or was acknowledged, or is a
+dead letter, and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+
+KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
+FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
+PUTS = int(os.environ.get("TORTURE_PUTS", "250"))
+TARGET = "https://mcm.test|SHOP"
+FOREVER = 1e12
+"""A time at which everything is due."""
+
+PRELUDE = """
+import ctypes, gc, os, random, signal, sys, threading, time
+from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+
+NOW = 1_700_000_000.0
+
+def open_buffer(**settings):
+    return SqliteBuffer("buffer.db", target="https://mcm.test|SHOP", **settings)
+
+def tell(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def letter(entry):
+    return DeadLetter(entry, "rejected", 400, "no", time.time())
+
+def wait_for_word():
+    assert sys.stdin.readline()
+"""
+
+
+@contextmanager
+def process(directory: Path, script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that begins with the prelude; it is dead afterwards."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script, *map(str, arguments)],
+        cwd=directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def run(directory: Path, script: str, *arguments: object) -> list[str]:
+    """Run a script to its good end; the lines that it told."""
+    with process(directory, script, *arguments) as child:
+        output, _ = child.communicate(timeout=50)
+    assert child.returncode == 0
+    return output.splitlines()
+
+
+def line(child: subprocess.Popen[str]) -> str:
+    """The next line that a process tells."""
+    assert child.stdout is not None
+    return child.stdout.readline().rstrip("\n")
+
+
+def say(child: subprocess.Popen[str]) -> None:
+    """Let a process go on that waits for a word."""
+    assert child.stdin is not None
+    child.stdin.write("go on\n")
+    child.stdin.flush()
+
+
+def open_buffer(directory: Path) -> SqliteBuffer:
+    return SqliteBuffer(directory / "buffer.db", target=TARGET)
+
+
+def stored(directory: Path) -> Counter[str]:
+    """The ids of all that is in the file, which must be sound, waiting, leased or dead."""
+    with closing(open_buffer(directory)) as buffer:
+        state = buffer.state()
+        dead = [letter.entry.id for letter in buffer.dead_letters()]
+        assert state.dead == len(dead)
+    with closing(sqlite3.connect(directory / "buffer.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = db.execute(
+            "SELECT id, body FROM fresh UNION ALL SELECT id, body FROM claimed"
+        ).fetchall()
+        events = [id for id, _ in rows]
+        size = sum(len(body) for _, body in rows)
+        counted = db.execute("SELECT events, bytes FROM counted").fetchone()
+        assert counted == (len(rows), size)
+    assert state.waiting == len(events)
+    assert not list(directory.glob("*.corrupt-*"))
+    return Counter(events + dead)
+
+
+# -- killed --------------------------------------------------------------------------------------
+
+LIVE = """
+number = int(sys.argv[1])
+dice = random.Random(number)
+buffer = open_buffer(lease_seconds=0.01)
+for count in range(1_000_000):
+    id = f"{number}-{count}"
+    tell("try", id)
+    assert buffer.put(id, "HOME", id.encode() * dice.randrange(300), time.time()) is None
+    tell("put", id)
+    if count % 4 == 0:
+        for entry in buffer.claim(dice.randrange(9), time.time(), newest=1):
+            match dice.randrange(5):
+                case 0:
+                    assert buffer.retry(entry, time.time() + dice.random() / 100, attempts=1)
+                case 1:
+                    assert buffer.bury(letter(entry))
+                case 2:
+                    pass
+                case _:
+                    tell("ack", entry.id)
+                    assert buffer.ack(entry)
+    if count % 40 == 0:
+        buffer.resend(None, time.time())
+"""
+
+
+def test_a_kill_loses_nothing(tmp_path: Path) -> None:
+    """However often a process is killed in the midst of it, all that was put is accounted for."""
+    dice = random.Random(20)  # noqa: S311 (no secret: the same kills in every run)
+    told: dict[str, set[str]] = {"try": set(), "put": set(), "ack": set()}
+    for number in range(KILLS):
+        with process(tmp_path, LIVE, number) as child:
+            for _ in range(dice.randrange(1, 500)):
+                word, id = line(child).split()
+                told[word].add(id)
+            child.kill()
+            assert child.stdout is not None
+            for rest in child.stdout:
+                word, id = rest.split()
+                told[word].add(id)
+        found = stored(tmp_path)
+        assert max(found.values(), default=1) == 1
+        assert told["put"] - told["ack"] <= set(found) <= told["try"]
+    assert len(told["put"]) > KILLS
+    assert len(told["try"] - told["put"]) <= KILLS
+
+
+STEPS = """
+# Each step of an entry's way, with the process ended before the n-th statement of SQLite's.
+steps = {
+    "put": lambda buffer: buffer.put("new", "HOME", b"body", NOW),
+    "claim": lambda buffer: buffer.claim(9, NOW),
+    "ack": lambda buffer: buffer.ack(buffer.claim(1, NOW)[0]),
+    "retry": lambda buffer: buffer.retry(buffer.claim(1, NOW)[0], NOW + 5, attempts=1),
+    "bury": lambda buffer: buffer.bury(letter(buffer.claim(1, NOW)[0])),
+    "resend": lambda buffer: buffer.resend(None, NOW),
+    "close": lambda buffer: (buffer.claim(9, NOW), buffer.close()),
+}
+
+def end_at(statement, db):
+    left = iter(range(statement))
+    db.set_trace_callback(lambda sql: next(left, None) is None and os._exit(9))
+
+name = sys.argv[1]
+for statement in range(100):
+    for file in os.listdir():
+        os.unlink(file)
+    buffer = open_buffer()
+    for id in ("a", "b", "c", "d"):
+        buffer.put(id, "HOME", b"body", NOW)
+    for entry in buffer.claim(2, NOW):
+        buffer.bury(letter(entry))
+    buffer.close()
+    child = os.fork()
+    if not child:
+        buffer = open_buffer()
+        end_at(statement, buffer._file._changes.db)
+        steps[name](buffer)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    buffer = open_buffer()
+    live = [entry.id for entry in buffer.claim(9, NOW + 60)]
+    dead = [letter.entry.id for letter in buffer.dead_letters()]
+    state = buffer.state()
+    buffer.close()
+    assert status in (0, 9), status
+    assert (state.claimed, state.dead) == (len(live), len(dead)), state
+    tell(status, *sorted(live + dead), "|", *sorted(dead))
+    if not status:
+        break
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "ends"),
+    [
+        ("put", ["a b c d new | a b"]),
+        ("claim", ["a b c d | a b"]),
+        ("ack", ["a b d | a b"]),
+        ("retry", ["a b c d | a b"]),
+        ("bury", ["a b c d | a b c"]),
+        ("resend", ["a b c d | b", "a b c d |"]),
+        ("close", ["a b c d | a b"]),
+    ],
+)
+def test_each_step_is_done_or_is_not(tmp_path: Path, step: str, ends: list[str]) -> None:
+    """Between no two statements can a kill leave anything half done: lost, twice, or miscounted."""
+    lines = run(tmp_path, STEPS, step)
+    assert len(lines) > 1
+    assert lines[-1] == f"0 {ends[-1]}"
+    assert {each[2:] for each in lines[:-1]} <= {"a b c d | a b", *ends}
+
+
+# -- the disk ------------------------------------------------------------------------------------
+
+SYNCS = """
+buffer = open_buffer(synchronous=sys.argv[1])
+os.getppid()  # the trace begins to count here
+for number in range(200):
+    assert buffer.put(str(number), "HOME", b"body", NOW) is None
+os.getppid()
+buffer.close()
+"""
+
+
+@pytest.mark.parametrize(("synchronous", "least", "most"), [("NORMAL", 0, 0), ("FULL", 200, 400)])
+def test_it_waits_for_the_disk_as_was_chosen(
+    tmp_path: Path, synchronous: str, least: int, most: int
+) -> None:
+    """With FULL each put waits for the disk, with NORMAL none does."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+    trace = tmp_path / "trace"
+    calls = "trace=fsync,fdatasync,getppid"
+    command = [strace, "-f", "-o", str(trace), "-e", calls]
+    script = [sys.executable, "-c", PRELUDE + SYNCS, synchronous]
+    done = subprocess.run(
+        [*command, *script], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("strace is not allowed to trace here")
+    assert done.returncode == 0, done.stderr
+    _, between, _ = trace.read_text().split("getppid(")
+    assert least <= between.count("sync(") <= most
+
+
+# -- many ----------------------------------------------------------------------------------------
+
+WORK = """
+number, events, total = map(int, sys.argv[1:])
+buffer = open_buffer(lease_seconds=float(os.environ.get("LEASE", "60")))
+pause = threading.Event()
+
+def produce():
+    for count in range(events):
+        id = f"{number}-{count}"
+        while buffer.put(id, "HOME", b"body", time.time()):
+            pause.wait(0.001)
+        tell("put", id)
+
+producer = threading.Thread(target=produce)
+producer.start()
+while True:
+    entries = buffer.claim(8, time.time(), newest=2)
+    for entry in entries:
+        tell("send", entry.id)
+        if buffer.ack(entry):
+            tell("ack", entry.id)
+    if not entries:
+        is_last = not producer.is_alive()
+        state = buffer.state()
+        if is_last and not state.waiting and state.last_key >= total:
+            break
+        pause.wait(0.002)
+buffer.close()
+"""
+
+
+def outcomes(children: list[subprocess.Popen[str]]) -> dict[str, Counter[str]]:
+    """What they tell till their ends, all read at once lest one of them wait for its reader."""
+    with ThreadPoolExecutor(len(children)) as pool:
+        outputs = list(pool.map(lambda child: list(child.stdout or ()), children))
+    told: dict[str, Counter[str]] = {"put": Counter(), "send": Counter(), "ack": Counter()}
+    for output in outputs:
+        for each in output:
+            word, id = each.split()
+            told[word][id] += 1
+    return told
+
+
+@pytest.mark.timeout(300)
+def test_four_processes_send_each_event_once(tmp_path: Path) -> None:
+    """With four processes that put and claim on one file, every event is sent exactly once."""
+    total = 4 * PUTS
+    with (
+        process(tmp_path, WORK, 0, PUTS, total) as a,
+        process(tmp_path, WORK, 1, PUTS, total) as b,
+        process(tmp_path, WORK, 2, PUTS, total) as c,
+        process(tmp_path, WORK, 3, PUTS, total) as d,
+    ):
+        told = outcomes([a, b, c, d])
+        assert [child.wait(50) for child in (a, b, c, d)] == [0, 0, 0, 0]
+    assert set(told["put"].values()) == set(told["send"].values()) == {1}
+    assert told["put"] == told["ack"]
+    assert len(told["put"]) == total
+    assert stored(tmp_path) == Counter()
+
+
+def test_others_take_over_from_who_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process had claimed is sent by another one, and what it had put is not lost."""
+    monkeypatch.setenv("LEASE", "0.5")
+    with process(tmp_path, WORK, 0, 10**6, 10**9) as victim:
+        early = [line(victim) for _ in range(300)]
+        with (
+            process(tmp_path, WORK, 1, 200, 0) as b,
+            process(tmp_path, WORK, 2, 200, 0) as c,
+            process(tmp_path, WORK, 3, 200, 0) as d,
+        ):
+            early += [line(victim) for _ in range(300)]
+            victim.kill()
+            told = outcomes([victim, b, c, d])
+            assert [child.wait(50) for child in (b, c, d)] == [0, 0, 0]
+    for each in early:
+        word, id = each.split()
+        told[word][id] += 1
+    assert set(told["put"]) <= set(told["send"])
+    assert set(told["ack"].values()) == {1}
+    again = [id for id, count in told["send"].items() if count > 1]
+    assert len(again) <= 8  # as many as one claim
+    assert set(stored(tmp_path)) == set()
+
+
+def test_who_was_stopped_settles_nothing(tmp_path: Path) -> None:
+    """A process that wakes up after its lease has ended finds that its entry is another's."""
+    zombie = """
+buffer = open_buffer()
+for id in ("a", "b", "c"):
+    assert buffer.put(id, "HOME", b"body", NOW) is None
+a, b, c = buffer.claim(3, NOW)
+tell("claimed")
+wait_for_word()
+tell(buffer.ack(a), buffer.retry(b, NOW, attempts=1), buffer.bury(letter(c)))
+"""
+    with process(tmp_path, zombie) as child, closing(open_buffer(tmp_path)) as heir:
+        assert line(child) == "claimed"
+        child.send_signal(signal.SIGSTOP)
+        assert heir.claim(9, 1_700_000_059.0) == []
+        entries = heir.claim(9, 1_700_000_060.0)
+        child.send_signal(signal.SIGCONT)
+        say(child)
+        assert line(child) == "False False False"
+        assert [heir.ack(entry) for entry in entries] == [True, True, True]
+    assert stored(tmp_path) == Counter()
+
+
+def test_a_corrupt_file_is_set_aside_once(tmp_path: Path) -> None:
+    """Of many processes that start at once, one sets the file aside, and all use the new one."""
+    (tmp_path / "buffer.db").write_text("No database")
+    start = """
+tell("ready")
+wait_for_word()
+buffer = open_buffer()
+assert buffer.put(sys.argv[1], "HOME", b"body", NOW) is None
+os._exit(0)
+"""
+    with (
+        process(tmp_path, start, 0) as a,
+        process(tmp_path, start, 1) as b,
+        process(tmp_path, start, 2) as c,
+        process(tmp_path, start, 3) as d,
+    ):
+        children = a, b, c, d
+        assert {line(child) for child in children} == {"ready"}
+        for child in children:
+            say(child)
+        assert [child.wait(50) for child in children] == [0, 0, 0, 0]
+    (aside,) = tmp_path.glob("*.corrupt-*")
+    assert aside.read_text() == "No database"
+    aside.unlink()
+    assert stored(tmp_path) == Counter("0123")
+
+
+# -- forked --------------------------------------------------------------------------------------
+
+FORKS_OF_ONE = """
+buffer = open_buffer()
+stop = threading.Event()
+refused = []
+
+def work(number):
+    count = 0
+    while not stop.is_set():
+        id = f"{number}-{count}"
+        refusal = buffer.put(id, "HOME", b"body", NOW)
+        if refusal:
+            refused.append(refusal)
+        else:
+            tell("put", id)
+            count += 1
+        if count % 8 == 0:
+            for entry in buffer.claim(4, NOW):
+                assert buffer.retry(entry, NOW, attempts=1)
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(int(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        assert buffer.put("x", "HOME", b"body", NOW) == "forked"
+        assert (buffer.claim(9, NOW), buffer.dead_letters(), buffer.close()) == ([], [], [])
+        own = open_buffer(wait_seconds=20)
+        assert own.put(f"child-{number}", "HOME", b"body", NOW) is None
+        tell("put", f"child-{number}")
+        if number % 2:
+            own.close()
+        os._exit(0)
+    children.append(child)
+codes = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+stop.set()
+for thread in threads:
+    thread.join()
+buffer.close()
+tell("codes", *codes)
+tell("refused", *(set(refused) - {"locked"}))
+"""
+
+
+def test_a_fork_in_the_midst_of_it_hangs_nobody(tmp_path: Path) -> None:
+    """While four threads write, every forked child comes to its end, and nothing is lost."""
+    lines = run(tmp_path, FORKS_OF_ONE, FORKS)
+    assert lines[-2:] == ["codes 0", "refused"]
+    puts = [each.split()[1] for each in lines[:-2]]
+    assert sum(id.startswith("child") for id in puts) == FORKS
+    assert stored(tmp_path) == Counter(puts)
+
+
+def test_a_child_loses_nothing_when_its_parent_closes(tmp_path: Path) -> None:
+    """A child's events are in the file though its parent has closed it, and all have ended."""
+    script = """
+parent = open_buffer()
+assert parent.put("parent", "HOME", b"body", NOW) is None
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    os.close(write)
+    own = open_buffer()
+    assert own.put("before", "HOME", b"body", NOW) is None
+    tell("ready")
+    os.read(read, 1)
+    assert own.put("after", "HOME", b"body", NOW) is None
+    os._exit(0)
+wait_for_word()
+assert parent.put("again", "HOME", b"body", NOW) is None
+parent.close()
+os.close(write)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    with process(tmp_path, script) as child:
+        assert line(child) == "ready"
+        say(child)
+        assert child.wait(50) == 0
+    assert stored(tmp_path) == Counter(["parent", "before", "again", "after"])
+
+
+def test_a_child_that_does_not_use_it_does_not_keep_it_in_use(tmp_path: Path) -> None:
+    """When the parent has closed it, a damaged file is set aside though a child lives on."""
+    script = """
+parent = open_buffer()
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    os.close(write)
+    tell("forked")
+    os.read(read, 1)
+    os._exit(0)
+wait_for_word()
+parent.close()
+with open("buffer.db", "w") as file:
+    file.write("No database")
+open_buffer().close()
+os.close(write)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    with process(tmp_path, script) as child:
+        assert line(child) == "forked"
+        say(child)
+        assert child.wait(50) == 0
+    (aside,) = tmp_path.glob("*.corrupt-*")
+    assert aside.read_text() == "No database"
+
+
+def test_a_fork_that_python_does_not_see(tmp_path: Path) -> None:
+    """Where C code forks, the child notices by itself, and does not close what it inherits."""
+    script = """
+parent = open_buffer()
+assert parent.put("parent", "HOME", b"body", NOW) is None
+child = ctypes.PyDLL(None).fork()
+if not child:
+    assert parent.put("x", "HOME", b"body", NOW) == "forked"
+    assert parent.close() == []
+    del parent
+    gc.collect()
+    own = open_buffer()
+    assert own.put("child", "HOME", b"body", NOW) is None
+    own.close()
+else:
+    assert os.waitpid(child, 0)[1] == 0
+    assert parent.put("again", "HOME", b"body", NOW) is None
+    assert parent.close() == []
+"""
+    assert run(tmp_path, script) == []
+    assert stored(tmp_path) == Counter(["parent", "child", "again"])
+
+
+def test_a_grandchild_is_like_a_child(tmp_path: Path) -> None:
+    """A child that forks again, and never used what it inherited, passes on no trouble."""
+    script = """
+buffer = open_buffer()
+assert buffer.put("parent", "HOME", b"body", NOW) is None
+children = []
+for generation in range(3):
+    child = os.fork()
+    if child:
+        break
+    assert buffer.put("x", "HOME", b"body", NOW) == "forked"
+    own = open_buffer()
+    assert own.put(f"child-{generation}", "HOME", b"body", NOW) is None
+    own.close()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+buffer.close()
+"""
+    assert run(tmp_path, script) == []
+    assert stored(tmp_path) == Counter(["parent", "child-0", "child-1", "child-2"])
+
+
+def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A thread that is stuck in a put holds a fork up only so long, and never the child."""
+    script = """
+class Stuck:
+    is_awaited, go_on = threading.Event(), threading.Event()
+
+    def __conform__(self, protocol):
+        self.is_awaited.set()
+        self.go_on.wait()
+        return "a"
+
+buffer = open_buffer(patience_seconds=0.1)
+stuck = Stuck()
+thread = threading.Thread(target=buffer.put, args=(stuck, "HOME", b"body", NOW))
+thread.start()
+stuck.is_awaited.wait()
+child = os.fork()
+if not child:
+    assert buffer.put("x", "HOME", b"body", NOW) == "forked"
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+stuck.go_on.set()
+thread.join()
+assert buffer.put("b", "HOME", b"body", NOW) is None
+buffer.close()
+"""
+    assert run(tmp_path, script) == []
+    assert stored(tmp_path) == Counter(["a", "b"])

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from amplitude_moloco import EventType
+from amplitude_moloco.cli.demo import Arrival, Outcome, run
+from amplitude_moloco.sandbox import Sandbox
+
+MAIN = "from amplitude_moloco.cli.app import main; main()"
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.py"
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts Python in a process of its own, with the packages that this one has."""
+    processes = []
+
+    def start(*args: str, **more: str) -> subprocess.Popen[str]:
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80", **more}
+        process = subprocess.Popen(
+            [sys.executable, *args],
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    """Of one run of the demo."""
+    return run()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Its exit code and what it printed."""
+    # Not communicate(), which would pass over what a readline() has read ahead.
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    return process.wait(timeout=30), out, err
+
+
+def url_of(process: subprocess.Popen[str]) -> str:
+    """The URL in the first line that a sandbox prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().split()[-1]
+
+
+class TestSandbox:
+    """The command ``amplitude-moloco sandbox``."""
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_runs_until_told_to_stop(self, start: Start, number: int) -> None:
+        """It says where it listens, serves, and ends on a signal without a word."""
+        process = start("-c", MAIN, "sandbox", "--port", "0", "--api-key", "secret")
+        url = url_of(process)
+
+        with requests.get(f"{url}/events", timeout=10) as events:
+            assert events.json() == {"moloco": [], "amplitude": [], "forgotten": 0}
+        process.send_signal(number)
+
+        code, out, err = ended(process)
+        assert (code, err) == (0, "")
+        assert f'MolocoDestination(..., base_url="{url}")\n' in out
+        assert f'Config(server_url="{url}/2/httpapi")\n' in out
+        assert "secret" not in out
+
+    def test_insists_on_what_it_is_given(self, start: Start) -> None:
+        """The key and the platform of the command line are the only ones that it accepts."""
+        options = ("--port", "0", "--api-key", "right", "--platform-id", "SHOP")
+        process = start("-c", MAIN, "sandbox", *options)
+        url = url_of(process)
+
+        def status(platform_id: str, api_key: str) -> int:
+            path = f"{url}/rmp/event/v1/platforms/{platform_id}/userevents"
+            with requests.post(path, headers={"x-api-key": api_key}, timeout=10) as answer:
+                return answer.status_code
+
+        assert status("SHOP", "right") == 400
+        assert status("SHOP", "wrong") == 401
+        assert status("OTHER", "right") == 404
+
+    def test_port_in_use(self, start: Start) -> None:
+        """A port in use is told in one line, with exit code 1."""
+        with Sandbox() as sandbox:
+            port = str(urlsplit(sandbox.url).port)
+
+            code, out, err = ended(start("-c", MAIN, "sandbox", "--port", port))
+
+        assert (code, out) == (1, "")
+        assert re.fullmatch(rf"amplitude-moloco: .* port {port}: Address already in use.*\n", err)
+
+
+class TestDemo:
+    """The command ``amplitude-moloco demo``."""
+
+    def test_shows_everything(self, start: Start) -> None:
+        """It shows all eight types at MCM, the refused event with its fix, and the counters."""
+        code, out, err = ended(start("-c", MAIN, "demo"))
+
+        assert (code, err) == (0, "")
+        for event_type in EventType:
+            assert re.search(rf"\b{event_type.value}\b.*\byes\b", out)
+        assert "search_query: found nothing; map search_query" in out
+        assert "no sync selects it" in out
+        assert re.search(r"accepted +delivered +rejected.*\n.*\n +9 +8 +1 +0 +0 +0 +0", out)
+        assert max(map(len, out.splitlines())) <= 80
+
+    def test_no_proxy(self, start: Start) -> None:
+        """A proxy of the environment doesn't get between the demo and its sandbox."""
+        proxy = "http://127.0.0.1:9"
+
+        code, _, _ = ended(start("-c", MAIN, "demo", http_proxy=proxy, HTTP_PROXY=proxy))
+
+        assert code == 0
+
+    def test_tells_what_is_missing(self, start: Start) -> None:
+        """If something does not arrive, it shows what, and ends with exit code 1."""
+        deaf = (
+            "from amplitude import http_client as h\n"
+            "h.HttpClient.post = staticmethod(lambda *args: h.Response(h.HttpStatus.SUCCESS))\n"
+        )
+
+        code, out, err = ended(start("-c", deaf + MAIN, "demo"))
+
+        assert code == 1
+        assert re.search(r"PURCHASE .* no *\n", out)
+        assert err == "amplitude-moloco: not everything arrived as it should have\n"
+
+
+class TestOutcome:
+    """When the demo counts as a success."""
+
+    def test_as_expected(self, outcome: Outcome) -> None:
+        """All eight types at MCM, one event refused, and all of them at Amplitude."""
+        assert outcome.is_as_expected
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda arrival: replace(arrival, user_event=None),
+            lambda arrival: replace(arrival, user_event={"event_type": "HOME"}),
+            lambda arrival: replace(arrival, problems=()),
+            lambda arrival: replace(arrival, in_amplitude=False),
+        ],
+        ids=["not at MCM", "of another type", "not refused", "not at Amplitude"],
+    )
+    def test_not_as_expected(self, outcome: Outcome, spoil: Callable[[Arrival], Arrival]) -> None:
+        """Whatever is missing makes it a failure."""
+        assert not Outcome(tuple(map(spoil, outcome.arrivals)), outcome.stats).is_as_expected
+
+
+@pytest.mark.parametrize("package", ["typer", "rich", "starlette", "uvicorn"])
+def test_missing_extra(start: Start, package: str) -> None:
+    """Without its packages the command line ends with one line that names the extra."""
+    blocked = f"import sys; sys.modules[{package!r}] = None\n"
+
+    code, out, err = ended(start("-c", blocked + MAIN, "demo"))
+
+    assert (code, out) == (1, "")
+    assert err == (
+        'amplitude-moloco: the command line is an extra: pip install "amplitude-moloco[cli]"\n'
+    )
+
+
+def test_help(start: Start) -> None:
+    """Without a command it lists the commands."""
+    _, out, _ = ended(start("-c", MAIN))
+
+    assert "sandbox" in out
+    assert "demo" in out
+
+
+def test_quickstart(start: Start) -> None:
+    """The example runs as it stands, and shows the same order on both sides."""
+    code, out, err = ended(start(str(QUICKSTART)))
+
+    assert (code, err) == (0, "")
+    assert "Amplitude received ['Order Completed']" in out
+    assert '"event_type": "PURCHASE"' in out
+
+
+def test_as_a_module() -> None:
+    """``python -m amplitude_moloco`` is the same command line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "amplitude_moloco", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "sandbox" in done.stdout
+    assert "demo" in done.stdout

@@ -1,0 +1,270 @@
+"""JMESPath expressions, compiled: the same results as jmespath's own search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import jmespath
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from amplitude_moloco import ConfigurationError
+from amplitude_moloco.convert.expression import compile_expression, is_true
+
+# How fast a machine is must not decide whether a test passes.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Few names and few values, so that expressions find something, and comparisons are equal.
+NAMES = ("a", "b", "c d")
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 2)
+    | st.sampled_from([0.0, 1.0, 2.5])
+    | st.sampled_from(["", "a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+EVENT = {
+    "platform": "Web",
+    "user_id": None,
+    "event_properties": {
+        "total": 12.5,
+        "count": 0,
+        "coupon": "",
+        "tags": [],
+        "Product Name": "Kettle",
+        "currency": "USD",
+        "products": [
+            {"product_id": "a", "price": 1.5, "variants": [{"sku": "a1"}, {"sku": "a2"}]},
+            {"product_id": "b", "price": 2, "variants": [{"sku": "b1"}, {"name": "b2"}]},
+            7,
+            None,
+        ],
+        "flags": [{"on": True}, {"on": False}, {"on": 0}, {"on": ""}, {"on": None}, {}],
+    },
+}
+
+Source = st.SearchStrategy[str]
+
+
+def larger(inner: Source) -> Source:
+    """Expressions of the compiled shapes, made of smaller ones."""
+    part = inner.map("({})".format)
+    name = st.sampled_from([".a", ".b", '."c d"'])
+    pair = st.tuples(st.sampled_from(["a", "x"]), inner).map(": ".join)
+    multi_select = st.lists(pair, min_size=1, max_size=3).map(lambda all_: f"{{{', '.join(all_)}}}")
+    step = name | st.sampled_from(["[]", "[*]"]) | multi_select.map(".{}".format)
+    steps = st.lists(step, min_size=1, max_size=4).map("".join)
+    operator = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "&&", "||"])
+    return (
+        st.tuples(part | st.sampled_from(NAMES[:2]), steps).map("".join)
+        | st.tuples(st.sampled_from(["[]", "[*]"]), steps).map("".join)
+        | multi_select
+        | st.tuples(part, operator, part).map(" ".join)
+    )
+
+
+def uncompiled(inner: Source) -> Source:
+    """Expressions of other shapes, which are left to jmespath."""
+    shapes = [
+        "@",
+        "!({0})",
+        "({0}) | ({1})",
+        "({0})[0]",
+        "({0})[:1].a",
+        "({0})[?{1}].b",
+        "({0}).*",
+        "[{0}, {1}]",
+        "length({0})",
+        "not_null({0}, {1})",
+    ]
+    return st.tuples(st.sampled_from(shapes), inner, inner).map(
+        lambda all_: all_[0].format(*all_[1:])
+    )
+
+
+LEAVES = st.sampled_from(
+    ["a", "b", '"c d"', "a.b", "a[].b", "b[*].a", "'a'", r"'it\'s'"]
+) | JSON.map(lambda value: f"`{json.dumps(value)}`")
+COMPILED = st.recursive(LEAVES, larger, max_leaves=6)
+ANY = st.recursive(LEAVES, lambda inner: larger(inner) | uncompiled(inner), max_leaves=6)
+
+
+def outcome(search: Callable[[Any], Any], value: Any) -> str:
+    """What comes of a search, kinds of numbers and orders of keys included."""
+    try:
+        return repr(search(value))
+    except Exception as error:
+        return f"raised {type(error).__name__}"
+
+
+@given(source=COMPILED, value=JSON)
+@settings(UNHURRIED, max_examples=300)
+def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
+    """Any expression of the compiled shapes is compiled, and finds what jmespath finds."""
+    expression = compile_expression(source, "where")
+    assert isinstance(expression, FunctionType)
+    assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
+
+
+@given(source=ANY, value=JSON)
+@UNHURRIED
+def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
+    """Any other expression finds what jmespath finds, whatever of it is compiled."""
+    expression = compile_expression(source, "where")
+    assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("platform", "Web"),
+        ("user_id", None),
+        ("nothing", None),
+        ("event_properties.total", 12.5),
+        ("event_properties.nothing.at.all", None),
+        ('event_properties."Product Name"', "Kettle"),
+        ("event_properties.products[].product_id", ["a", "b"]),
+        ("event_properties.products[*].price", [1.5, 2]),
+        ("event_properties.products[].variants[].sku", ["a1", "a2", "b1"]),
+        (
+            "event_properties.products[].{id: product_id, price: price, at: 'shop'}",
+            [
+                {"id": "a", "price": 1.5, "at": "shop"},
+                {"id": "b", "price": 2, "at": "shop"},
+                {"id": None, "price": None, "at": "shop"},
+            ],
+        ),
+        (
+            "event_properties.products[].{id: variants[].sku}",
+            [{"id": ["a1", "a2"]}, {"id": ["b1"]}, {"id": None}],
+        ),
+        ("event_properties.flags[].on", [True, False, 0, ""]),
+        ("event_properties.flags[0].on > `0`", None),
+        ("`true` > `0`", None),
+        ("user_id.{id: a, of: b.c}", None),
+        ("user_id.{id: a}", None),
+        ("event_properties.{a: total, a: count}", {"a": 0}),
+        ("event_properties.products[:1].product_id", ["a"]),
+        ("event_properties.total > `12`", True),
+        ("event_properties.tags > `12`", None),
+        ("event_properties.count || `5`", 0),
+        ("event_properties.coupon || 'none'", "none"),
+        ("event_properties.tags && 'some'", []),
+        ("event_properties.total && 'some'", "some"),
+        ("'constant'", "constant"),
+        ("event_properties.[nothing, currency][?@] | [0]", "USD"),
+        ("length(event_properties.products)", 4),
+    ],
+)
+def test_expressions_that_apps_write(source: str, found: object) -> None:
+    """The expressions that mappings and filters are made of find what they say in an event."""
+    assert compile_expression(source, "where")(EVENT) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "(a[0]).a",
+        "a[0][]",
+        "a[0][*].a",
+        "a[*].b[0]",
+        "{x: a[0]}",
+        "a[0] == b",
+        "a[0] < `2`",
+        "a[0] && b",
+        "a[0] || b",
+    ],
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"a": [1, {"b": [2]}], "b": 1},
+        {"a": [{"a": 0}]},
+        {"a": [[1, [2]], 3]},
+        {"a": [{"b": [7, 8]}, {"b": 9}]},
+    ],
+    ids=str,
+)
+def test_a_part_that_is_not_compiled_leaves_all_to_jmespath(source: str, value: object) -> None:
+    """A compiled shape around another one is searched by jmespath, with jmespath's result."""
+    expression = compile_expression(source, "where")
+    assert not isinstance(expression, FunctionType)
+    assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
+
+
+def test_text_has_no_order_beside_a_number() -> None:
+    """A comparison of text with a number raises, as it does in jmespath."""
+    source = "event_properties.coupon > `0`"
+    with pytest.raises(TypeError):
+        compile_expression(source, "where")(EVENT)
+    with pytest.raises(TypeError):
+        jmespath.search(source, EVENT)
+
+
+@pytest.mark.parametrize("value", [None, False, "", [], {}], ids=repr)
+def test_null_false_and_what_is_empty_are_false(value: object) -> None:
+    """JMESPath's false values are null, false, and an empty text, list or object."""
+    assert not is_true(value)
+
+
+@pytest.mark.parametrize("value", [True, 0, 0.0, 1, " ", "false", [None], {"a": None}], ids=repr)
+def test_all_else_is_true(value: object) -> None:
+    """Everything else is true in JMESPath, the number 0 too."""
+    assert is_true(value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "event_properties.",
+        "event_properties.Product Name",
+        "event_properties.total > `0",
+        "event_properties.total > 0",
+        "a[",
+        "{a}",
+        "a = b",
+        "?",
+        "a b",
+    ],
+)
+def test_what_is_no_expression_is_refused(source: str) -> None:
+    """An expression that does not compile is refused with its place and its text, in one line."""
+    with pytest.raises(ConfigurationError) as caught:
+        compile_expression(source, "syncs[1].where")
+    message = str(caught.value)
+    assert message.startswith(f"syncs[1].where: {source!r} is not a JMESPath expression (")
+    assert "\n" not in message
+    assert "double quotes" in message
+    assert "single quotes" in message
+
+
+def test_a_number_is_told_to_need_backticks() -> None:
+    """The refusal of a comparison with a plain number says how a number is written."""
+    with pytest.raises(ConfigurationError) as caught:
+        compile_expression("event_properties.total > 0", "where")
+    assert "`0`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["containz(event_properties.tags, 'sale')", "a && b[?!lower(@)]"],
+)
+def test_a_function_that_jmespath_does_not_have_is_refused(source: str) -> None:
+    """A call that could never work is refused like any expression that can't work."""
+    with pytest.raises(ConfigurationError, match="where: "):
+        compile_expression(source, "where")
+
+
+def test_an_expression_without_end_is_refused() -> None:
+    """An expression that is nested too deeply to be read is refused like any other."""
+    with pytest.raises(ConfigurationError, match=r"^where: "):
+        compile_expression("(" * 5000, "where")

@@ -1,0 +1,595 @@
+"""The road from an Amplitude event to MCM's bytes."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import pytest
+from amplitude import BaseEvent
+from freezegun import freeze_time
+
+from amplitude_moloco import Conversion, EventType, MolocoDestination, Sync, hash_identifier
+from amplitude_moloco.moloco.converter import Converter
+
+NOW = 1_700_000_000_000
+FIVE_MINUTES = 5 * 60 * 1000
+HOME = Sync("HOME", "Viewed")
+
+
+class Name(str, Enum):
+    """An app's names of its events, as an enum."""
+
+    VIEWED = "Viewed"
+
+
+class Text(str):
+    """Text of another class, as frameworks have it."""
+
+    __slots__ = ()
+
+
+class Hostile:
+    """Raises whenever it is looked at."""
+
+    __hash__ = None  # type: ignore[assignment]  # not even that
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("¤secret")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("¤secret")
+
+    def __str__(self) -> str:
+        raise RuntimeError("¤secret")
+
+
+def event(properties: dict[str, Any] | None = None, **more: Any) -> BaseEvent:
+    """A sound event, but for what is given."""
+    given: dict[str, Any] = {
+        "event_type": "Viewed",
+        "user_id": "shopper-1",
+        "insert_id": "insert-1",
+        "time": NOW,
+        "platform": "Web",
+    }
+    made = BaseEvent("Viewed", event_properties=properties)
+    vars(made).update({**given, **more})  # as an app may do that sets attributes by itself
+    return made
+
+
+def convert(made: Any, *syncs: Sync, now_millis: int = NOW, **settings: Any) -> list[Conversion]:
+    return Converter(syncs or [HOME], **settings).convert(made, now_millis)
+
+
+def only(made: Any, *syncs: Sync, **settings: Any) -> Conversion:
+    (conversion,) = convert(made, *syncs, **settings)
+    return conversion
+
+
+def sent(made: Any, *syncs: Sync, **settings: Any) -> Any:
+    """What its body says, if there is no problem."""
+    conversion = only(made, *syncs, **settings)
+    assert conversion.problems == ()
+    payload = json.loads(conversion.body)
+    assert payload == conversion.payload
+    return payload
+
+
+def codes(conversion: Conversion) -> list[tuple[str, str]]:
+    assert conversion.body == b""
+    return [(told.field, told.reason) for told in conversion.problems]
+
+
+def test_an_event_becomes_a_body() -> None:
+    """A purchase with everything that the chart knows becomes this body, byte for byte."""
+    made = event(
+        {
+            "items": [
+                {"id": 4711, "price": 20, "currency": "usd", "quantity": "2", "seller_id": 7},
+                {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+            ],
+            "revenue_amount": "129.50",
+            "shipping_charge_amount": 0,
+            "shipping_charge_currency": "USD",
+            "page_id": "/checkout",
+            "referrer_page_id": "/cart",
+            "search_query": "微波炉",
+            "domain": "shop.example",
+            "decision_track_id": "track-1",
+            "personalization_mode": "standard",
+        },
+        platform="iOS",
+        event_id=12,
+        device_id="device-1",
+        session_id=NOW - 1,
+        os_name="iOS",
+        os_version="17.1",
+        device_model="iPhone15,2",
+        language="English",
+        ip="192.0.2.1",
+        user_agent="Shop/1.0",
+        library="amplitude-python/1.3.0",
+        idfa="6D92078A-8246-4BA4-AE5B-76104861E7DC",
+        currency="USD",
+        user_properties={"tier": "gold", "tags": ["a", ""], "left": None},
+    )
+    payload = sent(made, Sync(EventType.PURCHASE, "Viewed"))
+    assert payload == {
+        "event_type": "PURCHASE",
+        "id": "12",
+        "channel_type": "APP",
+        "timestamp": str(NOW),
+        "user_id": "shopper-1",
+        "custom_id": str(NOW - 1),
+        "device": {
+            "persistent_id": "device-1",
+            "os": "iOS",
+            "os_version": "17.1",
+            "model": "iPhone15,2",
+            "language": "en",
+            "ip": "192.0.2.1",
+            "ua": "Shop/1.0",
+            "advertising_id": "6D92078A-8246-4BA4-AE5B-76104861E7DC",
+        },
+        "items": [
+            {
+                "id": "4711",
+                "quantity": 2,
+                "seller_id": "7",
+                "price": {"currency": "USD", "amount": 20},
+            },
+            {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+        ],
+        "revenue": {"currency": "USD", "amount": 129.5},
+        "shipping_charge": {"currency": "USD", "amount": 0},
+        "page_id": "/checkout",
+        "referrer_page_id": "/cart",
+        "search_query": "微波炉",
+        "domain": "shop.example",
+        "decision_track_id": "track-1",
+        "personalization_mode": "STANDARD",
+        "user_properties": {"tier": "gold", "tags": ["a"]},
+    }
+    (conversion,) = convert(made, Sync(EventType.PURCHASE, "Viewed"))
+    assert (conversion.sync, conversion.id) == ("PURCHASE", "12")
+    assert "微波炉".encode() in conversion.body
+    assert b": " not in conversion.body
+
+
+def test_a_conversion_reads_as_what_is_sent() -> None:
+    """Printed, a conversion is the sync and the body, or the sync and every problem."""
+    conversion = only(event(), Sync("HOME", "Viewed", name="Start"))
+    assert str(conversion) == f"Start is sent as {conversion.body.decode()}"
+    conversion = only(event(user_id=None, time=None), Sync("HOME", "Viewed", name="Start"))
+    assert str(conversion) == "Start can't be sent:" + "".join(
+        f"\n- {told}" for told in conversion.problems
+    )
+    assert len(conversion.problems) == 2
+
+
+def test_what_no_sync_selects_becomes_nothing() -> None:
+    """An event that no sync wants has no conversion."""
+    off = Sync("HOME", "Viewed", enabled=False)
+    assert convert(event(event_type="Other")) == []
+    assert convert(event(), off, Sync("HOME", "Viewed", where="platform == 'iOS'")) == []
+    assert convert(event(), Sync("HOME", lambda made: made.user_id == "you")) == []
+
+
+@pytest.mark.parametrize("name", ["$identify", "$groupidentify"])
+def test_identify_events_become_nothing(name: str) -> None:
+    """What only describes users and groups is never converted, whatever the syncs say."""
+    assert convert(event(event_type=name), Sync("HOME", "*"), Sync("HOME", lambda made: True)) == []
+
+
+@pytest.mark.parametrize("name", [None, 5, ["Viewed"], b"Viewed"], ids=repr)
+def test_an_event_without_a_name_becomes_nothing(name: object) -> None:
+    """An event whose name is no text is not selected, and no error."""
+    assert convert(event(event_type=name), Sync("HOME", "*"), Sync("HOME", lambda made: True)) == []
+
+
+@pytest.mark.parametrize("name", [Name.VIEWED, Text("Viewed")], ids=["enum", "subclass"])
+def test_a_name_may_be_text_of_any_class(name: str) -> None:
+    """A name from an enum of texts is that text, as it is for Amplitude."""
+    assert sent(event(event_type=name))["event_type"] == "HOME"
+
+
+def test_a_sync_can_be_switched_while_running() -> None:
+    """Switching a sync off and on takes effect at the next event."""
+    sync = Sync("HOME", "Viewed")
+    converter = Converter([sync])
+    found = []
+    for enabled in (True, False, True):
+        sync.enabled = enabled
+        found.append(len(converter.convert(event(), NOW)))
+    assert found == [1, 0, 1]
+
+
+def test_names_without_number_are_no_burden() -> None:
+    """An app that makes names up gets the right conversions, also after thousands of them."""
+    converter = Converter([Sync("HOME", "Viewed *"), Sync("HOME", "* 999")])
+    for _ in range(2):
+        for number in (0, 999, 1_500):
+            names = [f"Viewed {number + i}" for i in range(700)]
+            made = [converter.convert(event(event_type=name), NOW) for name in names]
+            assert [len(each) for each in made] == [
+                2 if name == "Viewed 999" else 1 for name in names
+            ]
+
+
+def test_several_syncs_give_several_ids() -> None:
+    """One event for several syncs is sent once for each, the later ones with a stable suffix."""
+    syncs = [
+        Sync("HOME", "Viewed"),
+        Sync("HOME", "Other"),
+        Sync("PAGE_VIEW", "*", mapping={"page_id": "'/'"}),
+        Sync("HOME", lambda made: True, name="third", mapping={"event_id": "event_properties.id"}),
+    ]
+    made = event({"id": 7})
+    first = convert(made, *syncs)
+    assert [(each.sync, each.id) for each in first] == [
+        ("HOME", "insert-1"),
+        ("PAGE_VIEW", "insert-1-2"),
+        ("third", "7-3"),
+    ]
+    assert [json.loads(each.body)["id"] for each in first] == ["insert-1", "insert-1-2", "7-3"]
+    assert convert(made, *syncs) == first
+
+
+def test_each_suffix_is_the_conversions_own() -> None:
+    """A sync that can't send the event takes part in the count, and shifts no other's id."""
+    failing = Sync("SEARCH", "Viewed")
+    raising = Sync("HOME", "Viewed", where=lambda made: 1 / 0)
+    conversions = convert(event(), failing, raising, HOME)
+    assert [each.id for each in conversions] == ["insert-1", None, "insert-1-3"]
+
+
+@pytest.mark.parametrize("insert_id", [Text("insert-1"), Name.VIEWED], ids=["subclass", "enum"])
+def test_ids_of_any_class_get_the_suffix(insert_id: str) -> None:
+    """An id that is text of another class is told apart, too: MCM would take one for the other."""
+    first, second = convert(event(insert_id=insert_id), HOME, HOME)
+    assert first.problems == second.problems == ()
+    assert second.id == f"{first.id}-2"
+
+
+@pytest.mark.parametrize("blank", ["", " "], ids=repr)
+def test_a_suffix_is_no_id(blank: str) -> None:
+    """An event whose id is blank has none for any sync: a suffix alone would be everybody's."""
+    mapped = Sync("HOME", "Viewed", mapping={"event_id": "event_properties.id"})
+    for conversion in convert(event({"id": blank}, insert_id=blank), HOME, HOME, mapped):
+        assert codes(conversion) == [("event_id", "missing")]
+
+
+def test_a_suffix_counts_to_the_length() -> None:
+    """An id with its suffix has at most 128 characters, and is never cut."""
+    first, second = convert(event(insert_id="x" * 126), HOME, HOME)
+    assert (first.id, second.id) == ("x" * 126, "x" * 126 + "-2")
+    first, second = convert(event(insert_id="x" * 127), HOME, HOME)
+    assert first.id == "x" * 127
+    assert codes(second) == [("event_id", "too_long")]
+
+
+@pytest.mark.parametrize(
+    ("platform", "of_sync", "of_destination", "expected"),
+    [
+        ("Web", "MOBILE_SITE", "DESKTOP_SITE", "SITE"),
+        ("Windows", "MOBILE_SITE", "DESKTOP_SITE", "MOBILE_SITE"),
+        (None, "MOBILE_SITE", None, "MOBILE_SITE"),
+        ("Windows", None, "DESKTOP_SITE", "DESKTOP_SITE"),
+        (None, None, "DESKTOP_SITE", "DESKTOP_SITE"),
+        ("Windows", None, None, None),
+        (None, None, None, None),
+    ],
+    ids=str,
+)
+def test_the_channel_is_the_platforms_then_the_syncs_then_the_destinations(
+    platform: str | None, of_sync: str | None, of_destination: str | None, expected: str | None
+) -> None:
+    """The channel is the platform's, else the sync's, else the destination's, else a problem."""
+    conversion = only(
+        event(platform=platform),
+        Sync("HOME", "Viewed", channel_type=of_sync),
+        channel_type=Sync("HOME", "x", channel_type=of_destination).channel_type,
+    )
+    if expected:
+        assert conversion.payload["channel_type"] == expected
+        assert conversion.problems == ()
+    else:
+        assert codes(conversion) == [("platform", "unknown_value" if platform else "missing")]
+        assert "channel_type" in conversion.problems[0].fix
+
+
+def test_a_default_currency_completes_amounts() -> None:
+    """Amounts without a currency take the destination's; a currency of the event's goes first."""
+    made = event({"items": [{"id": 1, "price": 2}], "revenue_amount": 4})
+    payload = sent(made, Sync("PURCHASE", "Viewed"), default_currency="EUR")
+    assert payload["revenue"] == {"currency": "EUR", "amount": 4}
+    assert payload["items"][0]["price"] == {"currency": "EUR", "amount": 2}
+    made.currency = "USD"
+    payload = sent(made, Sync("PURCHASE", "Viewed"), default_currency="EUR")
+    assert payload["revenue"] == {"currency": "USD", "amount": 4}
+
+
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [(True, {"tier": "gold", "age": 5}), (False, None), (["age"], {"age": 5}), (["x"], None)],
+    ids=str,
+)
+def test_user_properties_go_along(include: Any, expected: dict[str, Any] | None) -> None:
+    """User properties are sent as user_properties: all, none, or those that are named."""
+    made = event(user_properties={"tier": "gold", "age": 5})
+    assert sent(made, include_user_properties=include).get("user_properties") == expected
+
+
+def test_identifiers_are_hashed_and_nothing_else() -> None:
+    """With a hash, the three identifiers are sent as it makes them, the same every time."""
+    made = event(device_id="device-1", session_id=7, user_properties={"id": "shopper-1"})
+    payload = sent(made, hash_identifier=hash_identifier)
+    assert payload["user_id"] == hash_identifier("shopper-1")
+    assert payload["device"]["persistent_id"] == hash_identifier("device-1")
+    assert payload["custom_id"] == hash_identifier("7")
+    assert (payload["id"], payload["user_properties"]) == ("insert-1", {"id": "shopper-1"})
+    assert sent(made, hash_identifier=hash_identifier) == payload
+
+
+def test_what_stands_for_nothing_is_not_hashed() -> None:
+    """A null-like identifier is left out before it could be hashed."""
+    made = event(user_id="null", device_id="device-1", session_id=-1)
+    payload = sent(made, hash_identifier=hash_identifier)
+    assert "user_id" not in payload
+    assert "custom_id" not in payload
+
+
+def test_id_less_events_send_no_identifier() -> None:
+    """An event in the mode ID_LESS is sent without any of its identifiers."""
+    made = event({"personalization_mode": "ID_LESS"}, device_id="d", session_id=7, adid="a")
+    assert sent(made) == {
+        "event_type": "HOME",
+        "id": "insert-1",
+        "channel_type": "SITE",
+        "timestamp": str(NOW),
+        "personalization_mode": "ID_LESS",
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "needs", "made", "expected"),
+    [
+        ("mapping", "search_query", {"search_query": "event_properties.q"}, "missing"),
+        ("default", "search_query", {}, "missing"),
+        ("callable", "search_query", {"search_query": lambda made: None}, "missing"),
+        ("identifier", "user_id", {"user_id": "event_properties.member"}, "no_identifier"),
+        ("third identifier", "user_id", {"custom_id": "event_properties.cart"}, "no_identifier"),
+        ("platform", "platform", {"platform": "event_properties.channel"}, "missing"),
+        ("raises", "domain", {"domain": lambda made: made.event_properties["d"]}, "mapping_failed"),
+        (
+            "money",
+            "revenue_amount",
+            {"revenue_amount": "event_properties.sum", "revenue_currency": "'USD'"},
+            "half_money",
+        ),
+        ("os", "os_name", {"platform": "'APP'", "os_name": "event_properties.os"}, "app_os"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_emptied_properties_are_told_as_the_likely_cause(
+    setting: str, needs: str, made: dict[str, Any], expected: str
+) -> None:
+    """A problem for want of event properties, where there are none at all, says why that may be."""
+    emptied = event({"when": dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), "q": "kettle"})
+    assert emptied.event_properties is None, "the SDK has changed"
+    if "identifier" in setting:
+        emptied.user_id = None
+    conversion = only(emptied, Sync("SEARCH", "Viewed", mapping=made))
+    (told,) = [each for each in conversion.problems if each.field == needs]
+    assert told.reason == expected
+    assert "silently empties" in told.fix
+    assert "datetime" in told.fix
+
+
+@pytest.mark.parametrize(
+    "value",
+    [dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), Decimal("1.5"), (1, 2), [[1]], {1: "a"}],
+    ids=repr,
+)
+def test_the_sdk_empties_properties_for_what_is_told(value: object) -> None:
+    """Each of the causes that the problem tells is one: the SDK drops all properties."""
+    emptied = BaseEvent("Viewed", event_properties={"q": "kettle", "other": value})
+    assert emptied.event_properties is None
+
+
+def test_other_problems_are_not_blamed_on_the_sdk() -> None:
+    """Where there are properties, or none are needed, they are not told as the cause."""
+    searched = only(event({"other": 1}), Sync("SEARCH", "Viewed"))
+    mapped = only(event(), Sync("SEARCH", "Viewed", mapping={"search_query": "user_agent"}))
+    timeless = only(event(time=None))
+    for conversion in (searched, mapped, timeless):
+        (told,) = conversion.problems
+        assert told.reason == "missing"
+        assert "Amplitude's SDK" not in told.fix
+
+
+def test_a_field_whose_mapping_failed_is_told_once() -> None:
+    """A mapping that raises is the one problem of its field, which is not missing as well."""
+    sync = Sync(
+        "SEARCH", "Viewed", mapping={"search_query": lambda made: made.event_properties["q"]}
+    )
+    conversion = only(event({"a": 1}, time=None), sync)
+    assert codes(conversion) == [("search_query", "mapping_failed"), ("timestamp", "missing")]
+    assert "KeyError" in conversion.problems[0].found
+
+
+@pytest.mark.parametrize(
+    "sync",
+    [
+        Sync("HOME", lambda made: 1 / 0),
+        Sync("HOME", "Viewed", where=lambda made: 1 / 0),
+        Sync("HOME", "Viewed", where="event_properties.a > `1`"),
+        Sync("HOME", "Viewed", where="contains(event_properties.b, 'x')"),
+    ],
+    ids=["events", "callable", "comparison", "function"],
+)
+def test_a_filter_that_raises_is_a_problem(sync: Sync) -> None:
+    """An event for which a filter raises is told, and the other syncs go on."""
+    first, second = convert(event({"a": "text"}), sync, HOME)
+    assert codes(first) == [("where", "filter_failed")]
+    assert (first.sync, first.id, first.payload) == ("HOME", None, {})
+    assert second.problems == ()
+
+
+def test_a_million_bytes_are_big_enough() -> None:
+    """A body of a million bytes is sent, and one byte more is a problem."""
+    search = Sync("SEARCH", "Viewed")
+    room = 1_000_000 - len(only(event({"search_query": "x"}), search).body) + 1
+    conversion = only(event({"search_query": "x" * room}), search)
+    assert (len(conversion.body), conversion.problems) == (1_000_000, ())
+    conversion = only(event({"search_query": "x" * (room + 1)}), search)
+    assert codes(conversion) == [("event", "too_big")]
+    assert conversion.problems[0].found == "1000001 bytes"
+    assert conversion.problems[0].fix == "use at most 1000000 bytes"
+
+
+def cyclic() -> dict[str, Any]:
+    loop: dict[str, Any] = {"id": "¤loop"}
+    loop["items"] = [loop]
+    loop["self"] = loop
+    return loop
+
+
+def deep() -> dict[str, Any]:
+    pit: dict[str, Any] = {}
+    for _ in range(50_000):
+        pit = {"a": pit, "b": [pit]}
+    return pit
+
+
+STRANGE: dict[str, Callable[[], Any]] = {
+    "hostile": Hostile,
+    "cyclic": cyclic,
+    "deep": deep,
+    "cyclic many times": lambda: [cyclic()] * 100,
+    "long list": lambda: ["¤"] * 100_000,
+    "large object": lambda: dict.fromkeys(range(100_000), "¤"),
+    "long text": lambda: "¤" * 5_000_000,
+    "large number": lambda: 10**5_000,
+    "nan": lambda: float("nan"),
+    "surrogate": lambda: "\ud800",
+    "bytes": lambda: b"\xff",
+    "object": object,
+    "class": lambda: Hostile,
+    "callable": lambda: deep,
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("place", ["attribute", "event_properties", "user_properties", "property"])
+def test_whatever_an_event_holds_is_sent_or_a_problem(place: str, kind: str) -> None:
+    """Whatever an event holds, and wherever, it is a body or problems, but never an exception."""
+    value = STRANGE[kind]()
+    made = event(
+        {"page_id": "/", "search_query": "q", "referrer_page_id": "/", "items": [{"id": 1}]},
+        revenue=1.5,
+        currency="USD",
+    )
+    if place == "property":
+        made.event_properties = dict.fromkeys([*made.event_properties, "price", "$price"], value)
+        made.user_properties = {"a": value}
+    elif place == "attribute":
+        vars(made).update(dict.fromkeys(set(vars(made)) - {"event_type"}, value))
+    else:
+        setattr(made, place, value)
+    syncs = [
+        *(Sync(event_type, "Viewed") for event_type in EventType),
+        Sync("HOME", lambda each: each.user_id == "me"),
+        Sync("HOME", "Viewed", where="event_properties.a.b == user_properties"),
+        Sync("PURCHASE", "Viewed", mapping={"items": "event_properties.items[].{id: id}"}),
+        Sync("SEARCH", "Viewed", mapping={"search_query": "user_properties.*.a | [0]"}),
+    ]
+    for include in (True, ["a"]):
+        for conversion in convert(made, *syncs, include_user_properties=include):
+            assert bool(conversion.body) is not bool(conversion.problems)
+            assert "¤" not in "".join(map(str, conversion.problems))
+
+
+def test_what_raises_when_it_is_read_is_a_problem() -> None:
+    """An event with an object that raises is told by the kind of the error."""
+    conversion = only(event(user_properties={"a": Hostile()}))
+    assert codes(conversion) == [("event", "unreadable")]
+    assert conversion.problems[0].found == "a value that raised RuntimeError when it was read"
+
+
+def test_an_attribute_may_be_gone() -> None:
+    """An event that lacks an attribute altogether has nothing there."""
+    made = event()
+    del made.event_properties
+    assert sent(made)["id"] == "insert-1"
+
+
+def test_converting_changes_nothing() -> None:
+    """The event and everything in it stay as they are."""
+    made = event(
+        {"items": [{"id": 1, "price": "2", "currency": "usd"}], "revenue_amount": "2"},
+        session_id=-1,
+        ip="$remote",
+        user_properties={"a": {"b": [None, ""]}, "c": 1},
+    )
+    before = copy.deepcopy(vars(made))
+    syncs = [Sync("PURCHASE", "Viewed"), Sync("HOME", "Viewed", where="user_id")]
+    convert(made, *syncs, include_user_properties=["a"], hash_identifier=hash_identifier)
+    assert vars(made) == before
+
+
+def preview(time: int | None, setting: Mapping[str, Any] | None = None) -> Conversion:
+    destination = MolocoDestination(
+        "key", "SHOP", [HOME], base_url="http://localhost:9", **(setting or {})
+    )
+    (conversion,) = destination.preview(event(time=time))
+    return conversion
+
+
+@pytest.mark.parametrize(
+    ("ahead_millis", "sent_millis"),
+    [(-1, NOW - 1), (0, NOW), (1, NOW), (FIVE_MINUTES, NOW), (None, NOW)],
+)
+@freeze_time(dt.datetime.fromtimestamp(NOW / 1000, dt.timezone.utc))
+def test_a_clock_that_is_ahead_is_set_to_now(ahead_millis: int | None, sent_millis: int) -> None:
+    """By this machine's clock, up to five minutes ahead are sent as now, the past as it is."""
+    conversion = preview(None if ahead_millis is None else NOW + ahead_millis)
+    assert conversion.problems == ()
+    assert conversion.payload["timestamp"] == str(sent_millis)
+
+
+@freeze_time(dt.datetime.fromtimestamp(NOW / 1000, dt.timezone.utc))
+def test_a_clock_that_is_far_ahead_is_a_problem() -> None:
+    """By this machine's clock, a millisecond over five minutes ahead is a problem."""
+    conversion = preview(NOW + FIVE_MINUTES + 1)
+    assert codes(conversion) == [("timestamp", "in_future")]
+
+
+def test_mappings_may_look_at_everything() -> None:
+    """Expressions see what the event has, the groups and the context too; callables see it all."""
+    made = event({"a": {"b": 1}}, groups={"household": ["h"]}, city="Ghent", user_id=None)
+    mapping: dict[str, str | Callable[[Any], Any]] = {
+        "user_id": "groups.household[0]",
+        "domain": "city",
+        "page_id": "event_properties.a.b",
+        "search_query": "event_type",
+        "decision_track_id": lambda each: f"{each.city}/{each.event_type}",
+    }
+    payload = sent(made, Sync("HOME", "Viewed", mapping=mapping))
+    assert {name: payload[name] for name in mapping} == {
+        "user_id": "h",
+        "domain": "Ghent",
+        "page_id": "1",
+        "search_query": "Viewed",
+        "decision_track_id": "Ghent/Viewed",
+    }

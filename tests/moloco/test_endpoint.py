@@ -1,0 +1,249 @@
+"""MCM's address and the headers of a request."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.endpoint import endpoint
+from amplitude_moloco.transports.base import Endpoint
+
+KEY = "the-secret-key-0123456789"
+PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
+
+
+def make(**changed: Any) -> Endpoint:
+    """One that can work, unless a setting given here spoils it."""
+    settings = {
+        "api_key": KEY,
+        "platform_id": "MY_SHOP",
+        "platform_name": None if "base_url" in changed else "my-shop",
+        "base_url": None,
+        **changed,
+    }
+    return endpoint(**settings)
+
+
+def refusal(**changed: Any) -> str:
+    """What is said about settings that can't work."""
+    with pytest.raises(ConfigurationError) as refused:
+        make(**changed)
+    assert KEY not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("acme", "acme-evt.mcm-api.moloco.com"),
+        ("sandbox", "sandbox-evt.mcm-api.moloco.com"),
+        ("ACME_Shop KR", "acme-shop-kr-evt.mcm-api.moloco.com"),
+        ("  acme\n", "acme-evt.mcm-api.moloco.com"),
+        ("a", "a-evt.mcm-api.moloco.com"),
+        ("7-eleven", "7-eleven-evt.mcm-api.moloco.com"),
+        ("a" * 59, "a" * 59 + "-evt.mcm-api.moloco.com"),
+    ],
+)
+def test_the_platforms_name_makes_the_host(name: str, host: str) -> None:
+    """The host begins with the name, in lower case and with hyphens for underscores and blanks."""
+    assert make(platform_name=name).url == f"https://{host}{PATH}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "_", "-acme", "acme_", "acme.shop", "acme/shop", "acme@evil", "açme", "a" * 60, 7],
+    ids=repr,
+)
+def test_a_name_that_makes_no_host_is_refused(name: Any) -> None:
+    """A name that can't be part of a host is refused with what can be."""
+    said = refusal(platform_name=name)
+    assert said.startswith("platform_name: ")
+    assert "use letters, digits, hyphens, underscores and spaces" in said
+
+
+def test_a_name_or_a_base_url_is_needed() -> None:
+    """Without a platform name and a base URL there is no address."""
+    assert refusal(platform_name=None).startswith("platform_name: missing; give it")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "base"),
+    [
+        ("https://acme-evt.rmp-api.moloco.com", "https://acme-evt.rmp-api.moloco.com"),
+        ("https://gateway.example:8443/moloco/", "https://gateway.example:8443/moloco"),
+        ("https://gateway.example///", "https://gateway.example"),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.8.9.1", "http://127.8.9.1"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://LocalHost", "http://LocalHost"),
+    ],
+)
+@pytest.mark.parametrize("name", [None, "acme", "no name at all!"])
+def test_a_base_url_goes_before_the_name(base_url: str, base: str, name: str | None) -> None:
+    """A base URL is used as it is, whatever the name; plain http only on a loopback address."""
+    made = make(base_url=base_url, platform_name=name)
+    assert made.url == base + PATH
+    assert made.is_plain is base.startswith("http:")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "acme-evt.mcm-api.moloco.com",
+        "10.0.0.1",
+        "0.0.0.0",
+        "128.0.0.1",
+        "[::2]",
+        "[::]",
+        "2130706433",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+    ],
+)
+def test_plain_http_is_refused_beyond_loopback(host: str) -> None:
+    """Plain http to another host is refused, since it would show the key and the shoppers' data."""
+    said = refusal(base_url=f"http://{host}:8000")
+    assert said.startswith(f"base_url: plain http to {host.strip('[]')} would send the key")
+    assert "use https" in said
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        pytest.param("https://me@mcm.example", id="user"),
+        pytest.param("https://me:secret@mcm.example", id="password"),
+        pytest.param("https://@mcm.example", id="empty-user"),
+        pytest.param("http://127.0.0.1\\@mcm.example", id="backslash"),
+        pytest.param("https://mcm.example/?a=b", id="query"),
+        pytest.param("https://mcm.example?", id="empty-query"),
+        pytest.param("https://mcm.example/#a", id="fragment"),
+        pytest.param("https://mcm.example#", id="empty-fragment"),
+        pytest.param("https://mcm.example/\r\nX-Evil: yes", id="header"),
+        pytest.param("https://mcm.example\n", id="line-end"),
+        pytest.param("\thttps://mcm.example", id="tab"),
+        pytest.param(" https://mcm.example", id="blank-before"),
+        pytest.param("https://mcm.exa mple", id="blank"),
+        pytest.param("https://mcm.example/\x00", id="nul"),
+        pytest.param("https://münchen.example", id="no-ascii"),
+        pytest.param("", id="empty"),
+        pytest.param("https://", id="no-host"),
+        pytest.param("https:///path", id="no-host-but-path"),
+        pytest.param("mcm.example", id="no-scheme"),
+        pytest.param("//mcm.example", id="empty-scheme"),
+        pytest.param("ftp://mcm.example", id="ftp"),
+        pytest.param("file:///etc/passwd", id="file"),
+        pytest.param("https://mcm.example:port", id="no-port"),
+        pytest.param("https://mcm.example:65536", id="port-too-high"),
+        pytest.param("https://[::1", id="open-bracket"),
+        pytest.param("https://*.mcm.example", id="wildcard"),
+        pytest.param("https://.mcm.example", id="label-missing-first"),
+        pytest.param("https://mcm..example", id="label-missing"),
+        pytest.param(f"https://{'a' * 64}.example", id="label-too-long"),
+        pytest.param(7, id="number"),
+        pytest.param(b"https://mcm.example", id="bytes"),
+    ],
+)
+def test_a_base_url_that_can_not_work_is_refused(base_url: Any) -> None:
+    """A base URL is refused unless it is the whole beginning of an address, and shows no secret."""
+    said = refusal(base_url=base_url)
+    assert said.startswith("base_url: ")
+    assert "use one like https://your-platform-evt.mcm-api.moloco.com" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("platform_id", "segment"),
+    [
+        ("SANDBOX", "SANDBOX"),
+        ("A/B", "A%2FB"),
+        ("A B", "A%20B"),
+        ("../admin", "..%2Fadmin"),
+        ("A?b=c#d", "A%3Fb%3Dc%23d"),
+        ("%2F", "%252F"),
+        ("가게", "%EA%B0%80%EA%B2%8C"),
+    ],
+)
+def test_the_platforms_id_is_one_segment_of_the_path(platform_id: str, segment: str) -> None:
+    """The platform's id is quoted into the path, so that it can't be more than one segment."""
+    url = make(platform_id=platform_id).url
+    assert url.endswith(f"/rmp/event/v1/platforms/{segment}/userevents")
+
+
+@given(
+    st.text(st.characters(exclude_categories=["C"])).filter(lambda text: text.strip().strip("."))
+)
+def test_every_printable_id_comes_through(platform_id: str) -> None:
+    """Whatever a platform's id is made of, it is what the server reads from the path."""
+    path = urlsplit(make(platform_id=platform_id).url).path
+    assert [unquote(segment) for segment in path.split("/")][-2:] == [platform_id, "userevents"]
+
+
+@pytest.mark.parametrize(
+    "platform_id",
+    ["", " ", "\t", "A\nB", "A\r\nX-Evil: yes", "A\x00", "A\x7f", ".", "..", "A\udcff", None, 7],
+    ids=repr,
+)
+def test_an_id_that_can_not_be_in_an_address_is_refused(platform_id: Any) -> None:
+    """An id is refused that is empty, or that no address can hold as it is."""
+    assert refusal(platform_id=platform_id).startswith("platform_id: ")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda key: "",
+        lambda key: " ",
+        lambda key: f"{key} ",
+        lambda key: f" {key}",
+        lambda key: f"{key}\n",
+        lambda key: f"{key}\r\nX-Evil: yes",
+        lambda key: f"{key} {key}",
+        lambda key: f"{key}\x00",
+        lambda key: f"{key}é",
+        lambda key: f"{key}\udcff",
+        lambda key: None,
+        lambda key: key.encode(),
+        lambda key: [key],
+    ],
+    ids=(
+        "empty blank blank-after blank-before line-end header two nul no-ascii surrogate none "
+        "bytes list"
+    ).split(),
+)
+def test_a_key_that_no_header_can_hold_is_refused_unseen(spoil: Any) -> None:
+    """A key with anything but visible characters is refused, and the text does not show it."""
+    said = refusal(api_key=spoil(KEY))
+    assert said.startswith("api_key: ")
+    assert "MOLOCO_API_KEY" in said
+
+
+def test_the_headers_are_mcms() -> None:
+    """The headers carry the key, and say that JSON is sent and wanted."""
+    assert make().headers == {
+        "x-api-key": KEY,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+
+
+def test_an_endpoint_never_shows_the_key() -> None:
+    """Neither repr nor str of an endpoint shows the key."""
+    made = make()
+    assert repr(made) == f"Endpoint(url='https://my-shop-evt.mcm-api.moloco.com{PATH}')"
+    assert str(made) == repr(made)
+
+
+def test_an_endpoint_is_frozen() -> None:
+    """An endpoint that was checked stays as it is."""
+    made = make()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.url = "http://evil.example"  # type: ignore[misc]

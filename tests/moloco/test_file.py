@@ -1,0 +1,475 @@
+"""Settings as plain data: from a dict, from JSON, from TOML."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amplitude import BaseEvent
+
+from amplitude_moloco import (
+    BreakerSettings,
+    ConfigurationError,
+    MolocoDestination,
+    RetrySchedule,
+    Sync,
+    hash_identifier,
+)
+from amplitude_moloco.moloco.file import (
+    BreakerFileSettings,
+    DestinationSettings,
+    RetrySettings,
+    SyncSettings,
+    arguments_of,
+    read_file,
+)
+
+NOW = 1_700_000_000_000
+SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
+SETTINGS: dict[str, Any] = {
+    "api_key": "key",
+    "platform_id": "MY_SHOP",
+    "platform_name": "my-shop",
+    "syncs": [SYNC],
+}
+# Everything that a file can say.
+EVERYTHING: dict[str, Any] = {
+    **SETTINGS,
+    "base_url": "https://mcm.example",
+    "channel_type": "site",
+    "default_currency": "USD",
+    "include_user_properties": ["tier"],
+    "hash_identifiers": True,
+    "buffer": "memory://?max_events=10",
+    "flush_queue_size": 4,
+    "flush_interval_millis": 50,
+    "connections": 2,
+    "timeout_seconds": 2.5,
+    "ca_bundle": "/etc/ca.pem",
+    "transport": "curl",
+    "shutdown_timeout_seconds": 1,
+    "max_requests_per_second": 30,
+    "retry": {
+        "delays_seconds": [6, 7.5],
+        "then_seconds": 100,
+        "max_attempts": 3,
+        "max_age_seconds": 1000,
+        "jitter": 0,
+    },
+    "breaker": {"failures": 6, "probe_delays_seconds": [5], "then_seconds": 60},
+    "syncs": [
+        {
+            "event_type": "purchase",
+            "events": ["Order Completed", "Order *"],
+            "name": "Orders",
+            "where": "event_properties.total > `10`",
+            "mapping": {"items": "event_properties.products[].{id: sku}"},
+            "channel_type": "APP",
+            "enabled": False,
+        },
+        SYNC,
+    ],
+}
+
+
+def refusal(settings: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_dict(settings)
+    return str(caught.value)
+
+
+def event(**more: Any) -> BaseEvent:
+    return BaseEvent("Viewed", user_id="me", time=NOW, insert_id="1", platform="Web", **more)
+
+
+def sent(destination: MolocoDestination) -> Any:
+    (conversion,) = destination.preview(event(user_properties={"tier": "gold", "age": 5}))
+    assert conversion.problems == ()
+    return conversion.payload
+
+
+def names(settings: type[Any]) -> set[str]:
+    return {field.name for field in fields(settings)}
+
+
+def parameters(of: Any, *but: str) -> set[str]:
+    return set(inspect.signature(of).parameters) - set(but)
+
+
+def test_a_file_says_what_the_constructors_say() -> None:
+    """A file has each argument of the constructors, but for those that plain data can't hold."""
+    assert names(DestinationSettings) == parameters(MolocoDestination, "hooks")
+    assert names(SyncSettings) == parameters(Sync)
+    assert names(RetrySettings) == parameters(RetrySchedule, "random")
+    assert names(BreakerFileSettings) == parameters(BreakerSettings)
+    assert names(DestinationSettings) == set(EVERYTHING)
+
+
+def test_a_dict_is_as_good_as_the_constructor() -> None:
+    """What a dict says makes the same destination as the constructor's arguments."""
+    from_dict = MolocoDestination.from_dict(
+        {**SETTINGS, "hash_identifiers": True, "include_user_properties": ["tier"]}
+    )
+    constructed = MolocoDestination(
+        api_key="key",
+        platform_id="MY_SHOP",
+        platform_name="my-shop",
+        syncs=[Sync("HOME", ["Viewed"])],
+        hash_identifiers=True,
+        include_user_properties=["tier"],
+    )
+    assert repr(from_dict) == repr(constructed)
+    assert sent(from_dict) == sent(constructed)
+    assert sent(from_dict)["user_id"] == hash_identifier("me")
+    assert sent(from_dict)["user_properties"] == {"tier": "gold"}
+
+
+def test_everything_that_a_file_can_say_is_understood() -> None:
+    """Each setting reaches the constructor as what it takes, and the settings stay as they are."""
+    before = copy.deepcopy(EVERYTHING)
+    arguments = arguments_of(EVERYTHING)
+    assert before == EVERYTHING
+    assert arguments["retry"] == RetrySchedule((6, 7.5), 100, 3, 1000, 0)
+    assert arguments["breaker"] == BreakerSettings(6, (5,), 60)
+    orders, home = arguments["syncs"]
+    assert (orders.event_type.value, orders.name, orders.enabled) == ("PURCHASE", "Orders", False)
+    assert orders.channel_type.value == "APP"
+    assert orders.mapping == EVERYTHING["syncs"][0]["mapping"]
+    assert [orders.concerns(name) for name in ("Order Paid", "Refund")] == [True, False]
+    assert (home.event_type.value, home.name, home.enabled) == ("HOME", "HOME", True)
+    plain = arguments.keys() - {"retry", "breaker", "syncs"}
+    assert {name: arguments[name] for name in plain} == {
+        name: EVERYTHING[name] for name in EVERYTHING.keys() - {"retry", "breaker", "syncs"}
+    }
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    """Settings that are left out are the constructors' defaults, also within retry and breaker."""
+    arguments = arguments_of({**SETTINGS, "retry": {"jitter": 0.5}, "breaker": {}})
+    assert arguments.keys() == SETTINGS.keys() | {"retry", "breaker"}
+    assert arguments["retry"] == RetrySchedule(jitter=0.5)
+    assert arguments["breaker"] == BreakerSettings()
+
+
+def test_an_event_may_wait_for_ever() -> None:
+    """In JSON, null for max_age_seconds means that no event expires."""
+    arguments = arguments_of({**SETTINGS, "retry": {"max_age_seconds": None}})
+    assert arguments["retry"].max_age_seconds is None
+
+
+@pytest.mark.parametrize("setting", [True, False, {"salt": "pepper"}], ids=str)
+def test_hashing_can_be_set(setting: Any) -> None:
+    """hash_identifiers is on, off, or on with a salt, and reading it gives no warning."""
+    destination = MolocoDestination.from_dict({**SETTINGS, "hash_identifiers": setting})
+    salt = "pepper" if isinstance(setting, dict) else ""
+    assert sent(destination)["user_id"] == (hash_identifier("me", salt) if setting else "me")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [(True, {"tier": "gold", "age": 5}), (False, None), (["age"], {"age": 5}), ([], None)],
+    ids=str,
+)
+def test_user_properties_can_be_set(setting: Any, expected: dict[str, Any] | None) -> None:
+    """include_user_properties is all, none, or a list of names, and reading it gives no warning."""
+    destination = MolocoDestination.from_dict({**SETTINGS, "include_user_properties": setting})
+    assert sent(destination).get("user_properties") == expected
+
+
+def test_what_no_file_can_hold_is_given_beside_it(tmp_path: Path) -> None:
+    """Arguments that plain data can't hold, and the key, may be given beside the settings."""
+    path = tmp_path / "moloco.json"
+    path.write_text(json.dumps({name: SETTINGS[name] for name in SETTINGS if name != "api_key"}))
+    told: list[object] = []
+    destination = MolocoDestination.from_file(path, api_key="key", hooks=[told.append])
+    assert sent(destination)["id"] == "1"
+
+
+TOML = """
+api_key = "key"
+platform_id = "MY_SHOP"
+platform_name = "my-shop"
+include_user_properties = ["tier"]
+hash_identifiers = true
+
+[retry]
+delays_seconds = [5, 10.0]
+
+[[syncs]]
+event_type = "HOME"
+events = ["Viewed"]
+where = "platform == 'Web'"
+
+[syncs.mapping]
+search_query = 'event_properties."Search Term"'
+"""
+
+
+@pytest.mark.parametrize("as_text", [True, False], ids=["str", "Path"])
+def test_json_and_toml_say_the_same(tmp_path: Path, as_text: bool) -> None:
+    """The same settings from a JSON and from a TOML file give the same destination."""
+    toml, as_json = tmp_path / "moloco.toml", tmp_path / "moloco.json"
+    toml.write_text(TOML, encoding="utf-8")
+    as_json.write_text(json.dumps(read_file(toml)), encoding="utf-8")
+    assert read_file(as_json) == read_file(toml)
+    for path in (toml, as_json):
+        destination = MolocoDestination.from_file(str(path) if as_text else path)
+        (conversion,) = destination.preview(event(event_properties={"Search Term": "kettle"}))
+        assert conversion.payload["search_query"] == "kettle"
+        assert conversion.payload["user_id"] == hash_identifier("me")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"colour": 1}, "colour: found int. Unknown field."),
+        ({"api_key": 7}, "api_key: found int. Not a valid string."),
+        ({"platform_id": None}, "platform_id: found NoneType. Field may not be null."),
+        ({"platform_name": ["a"]}, "platform_name: found list. Not a valid string."),
+        ({"connections": 1.5}, "connections: found float. Not a valid integer."),
+        ({"connections": True}, "connections: found bool. Not a valid integer."),
+        ({"flush_queue_size": "4"}, "flush_queue_size: found str. Not a valid integer."),
+        ({"timeout_seconds": True}, "timeout_seconds: found bool. Not a valid number."),
+        ({"timeout_seconds": "soon"}, "timeout_seconds: found str. Not a valid number."),
+        ({"syncs": SYNC}, "syncs: found dict. Not a valid list."),
+        ({"syncs": [SYNC, 5]}, "syncs[1]: found int. Invalid input type."),
+        (
+            {"syncs": [{}]},
+            (
+                "syncs[0].event_type: found nothing. Missing data for required field.; "
+                "syncs[0].events: found nothing. Missing data for required field."
+            ),
+        ),
+        (
+            {"syncs": [SYNC, {**SYNC, "mappings": {}}]},
+            "syncs[1].mappings: found dict. Unknown field.",
+        ),
+        (
+            {"syncs": [{**SYNC, "events": "Viewed"}]},
+            "syncs[0].events: found str. Not a valid list.",
+        ),
+        (
+            {"syncs": [{**SYNC, "events": ["Viewed", 5]}]},
+            "syncs[0].events[1]: found int. Not a valid string.",
+        ),
+        (
+            {"syncs": [{**SYNC, "enabled": "yes"}]},
+            "syncs[0].enabled: found str. Not a valid boolean.",
+        ),
+        ({"syncs": [{**SYNC, "enabled": 1}]}, "syncs[0].enabled: found int. Not a valid boolean."),
+        (
+            {"syncs": [{**SYNC, "mapping": {"items": 5}}]},
+            "syncs[0].mapping.items: found int. Not a valid string.",
+        ),
+        (
+            {"syncs": [{**SYNC, "mapping": {"value": 5}}]},
+            "syncs[0].mapping.value: found int. Not a valid string.",
+        ),
+        (
+            {"syncs": [{**SYNC, "mapping": ["items"]}]},
+            "syncs[0].mapping: found list. Not a valid mapping type.",
+        ),
+        ({"retry": 5}, "retry: found int. Invalid input type."),
+        ({"retry": {"attempts": 5}}, "retry.attempts: found int. Unknown field."),
+        ({"retry": {"random": 5}}, "retry.random: found int. Unknown field."),
+        ({"retry": {"delays_seconds": 5}}, "retry.delays_seconds: found int. Not a valid list."),
+        (
+            {"retry": {"delays_seconds": [5, "x"]}},
+            "retry.delays_seconds[1]: found str. Not a valid number.",
+        ),
+        ({"retry": {"max_attempts": True}}, "retry.max_attempts: found bool. Not a valid integer."),
+        ({"breaker": {"failures": "5"}}, "breaker.failures: found str. Not a valid integer."),
+    ],
+    ids=lambda value: str(value)[:70] if isinstance(value, dict) else "",
+)
+def test_a_setting_of_the_wrong_kind_is_told_with_its_path(
+    settings: dict[str, Any], message: str
+) -> None:
+    """An unknown key or a wrong type is refused with the key's path and what was found there."""
+    assert refusal({**SETTINGS, **settings}) == message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"retry": {"delays_seconds": ["5"]}},
+        {"retry": {"then_seconds": "900"}},
+        {"retry": {"max_age_seconds": "5"}},
+        {"retry": {"jitter": "0.1"}},
+        {"breaker": {"then_seconds": "60"}},
+        {"breaker": {"probe_delays_seconds": ["5"]}},
+        {"timeout_seconds": "10"},
+        {"max_requests_per_second": "10"},
+    ],
+    ids=str,
+)
+def test_a_number_in_quotes_is_no_number(settings: dict[str, Any]) -> None:
+    """A number that is text in the file is refused like any other text, with its place."""
+    (place,) = settings
+    assert refusal({**SETTINGS, **settings}).startswith(place)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "timeout_seconds",
+        "shutdown_timeout_seconds",
+        "max_requests_per_second",
+        "retry.then_seconds",
+        "retry.max_age_seconds",
+        "retry.jitter",
+        "breaker.then_seconds",
+    ],
+)
+def test_a_number_without_end_is_no_setting(setting: str, number: str) -> None:
+    """Infinity and NaN, which parsers of JSON and TOML let pass, are refused with their place."""
+    name, _, inner = setting.partition(".")
+    value = json.loads(f'{{"{inner}": {number}}}' if inner else number)
+    assert refusal({**SETTINGS, name: value}).startswith(name)
+
+
+@pytest.mark.parametrize("key", ["platform_id", "syncs"])
+def test_a_missing_setting_is_told(key: str) -> None:
+    """A setting that there must be is refused by its name when it is missing."""
+    settings = {name: value for name, value in SETTINGS.items() if name != key}
+    assert refusal(settings) == f"{key}: found nothing. Missing data for required field."
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    """One error names everything that is wrong with the settings."""
+    told = refusal({"colour": 1, "syncs": [{"event_type": 5, "events": ["a"]}], "connections": "x"})
+    assert told.split("; ") == [
+        "colour: found int. Unknown field.",
+        "connections: found str. Not a valid integer.",
+        "platform_id: found nothing. Missing data for required field.",
+        "syncs[0].event_type: found int. Not a valid string.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
+        (
+            {"syncs": [SYNC, {**SYNC, "event_type": "BUY"}]},
+            "syncs[1].event_type: 'BUY' is none of MCM's; use one of HOME",
+        ),
+        (
+            {"syncs": [{**SYNC, "where": "a b"}]},
+            "syncs[0].where: 'a b' is not a JMESPath expression",
+        ),
+        (
+            {"syncs": [{**SYNC, "mapping": {"item": "a"}}]},
+            "syncs[0].mapping.item: 'item' is not a Moloco field; did you mean 'items'?",
+        ),
+        (
+            {"syncs": [{**SYNC, "mapping": {"items": "a["}}]},
+            "syncs[0].mapping.items: 'a[' is not a JMESPath expression",
+        ),
+        ({"syncs": [{**SYNC, "events": []}]}, "syncs[0].events: found []; use names"),
+        ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is none"),
+        ({"channel_type": "TV"}, "channel_type: 'TV' is none of MCM's; use one of APP"),
+        ({"default_currency": "XXX"}, "default_currency: 'XXX' is none of MCM's; use one of AED"),
+        ({"hash_identifiers": "md5"}, "hash_identifiers: use True, or"),
+        ({"hash_identifiers": {"salt": 5}}, "hash_identifiers: use True, or"),
+        ({"hash_identifiers": {"salt": ""}}, "hash_identifiers: use True, or"),
+        ({"hash_identifiers": {"salt": "a", "pepper": "b"}}, "hash_identifiers: use True, or"),
+        (
+            {"include_user_properties": "tier"},
+            "include_user_properties: use True, False, or a list",
+        ),
+        ({"include_user_properties": [5]}, "include_user_properties: use True, False, or a list"),
+        ({"include_user_properties": 5}, "include_user_properties: "),
+        ({"include_user_properties": {"tier": 1}}, "include_user_properties: "),
+        ({"retry": {"then_seconds": 0}}, "retry: every delay must be "),
+        ({"retry": {"delays_seconds": [5, 0]}}, "retry: every delay must be "),
+        ({"retry": {"max_attempts": 0}}, "retry: max_attempts must be at least 1"),
+        ({"retry": {"jitter": -0.1}}, "retry: max_attempts must be at least 1"),
+        ({"retry": {"max_age_seconds": -1}}, "retry: "),
+        ({"breaker": {"failures": 0}}, "breaker: failures must be at least 1"),
+        ({"connections": 0}, "connections: 0 can't be used; use a whole number above 0"),
+        ({"flush_queue_size": -1}, "flush_queue_size: -1 can't be used"),
+        ({"flush_interval_millis": 0}, "flush_interval_millis: 0 can't be used"),
+        ({"timeout_seconds": 0}, "timeout_seconds: 0 can't be used"),
+        ({"shutdown_timeout_seconds": -0.5}, "shutdown_timeout_seconds: -0.5 can't be used"),
+        ({"max_requests_per_second": 0}, "max_requests_per_second: "),
+        ({"buffer": "disk://"}, "buffer: 'disk://' is no buffer"),
+        ({"api_key": ""}, "api_key: empty"),
+        ({"base_url": "http://mcm.example"}, "base_url: plain http to mcm.example"),
+    ],
+    ids=lambda value: str(value)[:70] if isinstance(value, dict) else "",
+)
+def test_a_setting_that_cannot_work_is_told_with_its_path(
+    settings: dict[str, Any], start: str
+) -> None:
+    """A setting of the right type that can't work is refused with its path and what would do."""
+    assert refusal({**SETTINGS, **settings}).startswith(start)
+
+
+def test_no_refusal_holds_the_key() -> None:
+    """Whatever is wrong with the settings, the key is not told, nor the salt."""
+    key, salt = "s3cret key", "s3cret salt"
+    for wrong in ({"api_key": key}, {"api_key": [key]}, {"api_key": key, "colour": 1}):
+        assert "s3cret" not in refusal({**SETTINGS, **wrong})
+    for hashing in ({"salt": salt, "more": 1}, {"salt": [salt]}, salt):
+        assert "s3cret" not in refusal({**SETTINGS, "hash_identifiers": hashing})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("moloco.yaml", b"a: 1", "use a file that ends in .json or .toml"),
+        ("moloco", b"{}", "use a file that ends in .json or .toml"),
+        ("moloco.json", b"{", "not valid JSON (Expecting property name"),
+        ("moloco.json", b"", "not valid JSON (Expecting value"),
+        ("moloco.json", b'{"a": "\xff"}', "not valid JSON ('utf-8' codec can't decode"),
+        ("moloco.json", b"[]", "use an object with the settings"),
+        ("moloco.json", b'"text"', "use an object with the settings"),
+        ("moloco.toml", b"a = ", "not valid TOML (Invalid value"),
+        ("moloco.toml", b"a = 1\na = 2", "not valid TOML (Cannot overwrite a value"),
+        ("missing.json", None, "can't be read (No such file or directory)"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    """A file that is missing, of another kind or malformed is refused with its path and why."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_file(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+
+
+def test_a_wrong_setting_in_a_file_is_told_like_in_a_dict(tmp_path: Path) -> None:
+    """What is wrong in a file is refused with the path of the key in it."""
+    path = tmp_path / "moloco.toml"
+    path.write_text(TOML.replace("events", "event"), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_file(path)
+    assert str(caught.value).split("; ") == [
+        "syncs[0].event: found list. Unknown field.",
+        "syncs[0].events: found nothing. Missing data for required field.",
+    ]
+
+
+def test_a_misspelled_type_in_a_file_is_understood() -> None:
+    """Amplitude's misspellings are understood in settings, too, with a warning."""
+    settings = {**SETTINGS, "syncs": [{**SYNC, "event_type": "PURHCASE"}]}
+    with pytest.warns(UserWarning, match="MCM's name is PURCHASE"):
+        destination = MolocoDestination.from_dict(settings)
+    assert [sync.event_type.value for sync in destination.syncs] == ["PURCHASE"]
+
+
+@pytest.mark.parametrize("settings", [5, None, ["platform_id"]], ids=str)
+def test_settings_are_a_dict(settings: Any) -> None:
+    """What is no dict of settings at all is refused, too."""
+    with pytest.raises(ConfigurationError, match=r"^settings: found "):
+        MolocoDestination.from_dict(settings)

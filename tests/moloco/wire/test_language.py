@@ -1,0 +1,86 @@
+"""A device's language, as ISO 639-1 wants it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from iso639 import iter_langs
+
+from amplitude_moloco.moloco.wire.language import iso_639_1
+
+LANGUAGES = [language for language in iter_langs() if language.pt1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("en", "en"),
+        ("EN", "en"),
+        ("eng", "en"),
+        ("English", "en"),
+        ("english", "en"),
+        ("ENGLISH", "en"),
+        (" English ", "en"),
+        ("en-US", "en"),
+        ("en_GB", "en"),
+        ("en_US.UTF-8", "en"),
+        ("de_DE@euro", "de"),
+        ("en-US,en;q=0.9", "en"),
+        ("zh-Hant-TW", "zh"),
+        ("pt_BR", "pt"),
+        ("ger", "de"),
+        ("deu", "de"),
+        ("iw", "he"),
+        ("in-ID", "id"),
+        ("Moldavian", "ro"),
+        ("Norwegian Bokmål", "nb"),
+        ("scottish gaelic", "gd"),
+    ],
+)
+def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
+    """Names, codes of two and three letters, locales and withdrawn codes become two letters."""
+    assert iso_639_1(text) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "x",
+        "xx",
+        "xxx",
+        "C",
+        "POSIX",
+        "und",
+        "tlh",
+        "Klingon",
+        "dud",
+        "Elvish",
+        "1",
+        "en us",
+    ],
+)
+def test_what_has_no_two_letters_is_none(text: str) -> None:
+    """What is no language, or none that ISO 639-1 has letters for, is left out."""
+    assert iso_639_1(text) is None
+
+
+def test_every_language_of_iso_639_1_is_known() -> None:
+    """Each language that has two letters is found by any of its codes and by its English name."""
+    assert len(LANGUAGES) > 180
+    for language in LANGUAGES:
+        for known_as in (language.pt1, language.pt2b, language.pt2t, language.pt3, language.name):
+            if known_as:
+                assert (known_as, iso_639_1(known_as)) == (known_as, language.pt1)
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z]{2})?", fullmatch=True))
+@example("\ud800")
+@example("x" * 100_000)
+@settings(deadline=None)  # a machine may be slow
+def test_any_text_is_two_letters_or_nothing(text: str) -> None:
+    """Whatever the text, the answer is two small letters or none."""
+    code = iso_639_1(text)
+    assert code is None or (len(code) == 2 and code.isascii() and code.islower())

@@ -1,0 +1,1122 @@
+"""What holds for every transport in TRANSPORTS.
+
+Against a real server on loopback that fails as it is told.
+"""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from support.faulty_server import Exchange, FaultyServer, StartServer, Step
+from support.tls import Tls
+
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.endpoint import endpoint
+from amplitude_moloco.transports.base import SendResult, Transport
+from amplitude_moloco.transports.curl import CurlTransport
+from amplitude_moloco.transports.requests import RequestsTransport
+
+TRANSPORTS = [RequestsTransport, CurlTransport]
+
+KEY = "the-secret-key-0123456789"
+PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
+LONG = 10.0
+"""Seconds after which a wait in a test has failed."""
+SHORT = 0.3
+"""The timeout of a transport that has to run into it, in seconds."""
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+DELIVERED = SendResult(200)
+
+
+def assert_fault(result: SendResult) -> None:
+    """It is a fault of the network, told by the name of its kind alone."""
+    assert result.status is None
+    assert re.fullmatch("[A-Za-z]+", result.message)
+    assert result.retry_after_seconds == 0
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """What is inside takes no longer, but for the slowness of a busy machine."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds + 1.5
+
+
+@contextmanager
+def at_least(seconds: float) -> Iterator[None]:
+    """What is inside takes so long, but for the coarseness of a clock."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began > seconds - 0.02
+
+
+class OpenTransport(Protocol):
+    """The fixture open_transport."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        platform_id: str = "MY_SHOP",
+        connections: int = 4,
+        timeout_seconds: float = LONG,
+        ca_bundle: Path | None = None,
+    ) -> Transport: ...
+
+
+@pytest.fixture(params=TRANSPORTS, ids=lambda kind: kind.__name__)
+def open_transport(
+    request: pytest.FixtureRequest, bare_environment: pytest.MonkeyPatch
+) -> Iterator[OpenTransport]:
+    """Opens a transport of the kind under test; it is closed after the test."""
+    with ExitStack() as stack:
+
+        def open_one(
+            url: str,
+            *,
+            platform_id: str = "MY_SHOP",
+            ca_bundle: Path | None = None,
+            connections: int = 4,
+            timeout_seconds: float = LONG,
+        ) -> Transport:
+            transport: Transport = request.param(
+                endpoint(api_key=KEY, platform_id=platform_id, platform_name=None, base_url=url),
+                connections=connections,
+                timeout_seconds=timeout_seconds,
+                ca_bundle=ca_bundle and str(ca_bundle),
+            )
+            stack.callback(transport.close)
+            return transport
+
+        yield open_one
+
+
+# -- the request ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"event_type":"HOME"}', "가격 😀".encode(), bytes(range(256)), b"x" * 1_000_000],
+    ids=["json", "utf-8", "any-byte", "1-MB"],
+)
+def test_the_request_is_mcms(
+    open_transport: OpenTransport, server: FaultyServer, body: bytes
+) -> None:
+    """A body is posted to the platform's path as it is, with the key and MCM's headers."""
+    assert open_transport(server.url).send(body) == DELIVERED
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("POST", PATH, body)
+    assert request.headers.get_all("x-api-key") == [KEY]
+    assert request.headers.get_all("Content-Type") == ["application/json"]
+    assert request.headers.get_all("Accept") == ["application/json"]
+    assert request.headers.get_all("Content-Length") == [str(len(body))]
+    assert request.headers.get_all("Host") == [f"127.0.0.1:{server.port}"]
+    for name in ("Authorization", "Cookie", "Transfer-Encoding"):
+        assert name not in request.headers
+
+
+def test_a_path_before_mcms_is_kept(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """A base URL may have a path, such as a gateway's."""
+    open_transport(f"{server.url}/gateway/").send(b"{}")
+    assert server.requests[0].target == f"/gateway{PATH}"
+
+
+def test_the_platform_id_arrives_quoted(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A platform id of any characters is one segment of the path on the wire."""
+    open_transport(server.url, platform_id="A/B ü?").send(b"{}")
+    assert server.requests[0].target == "/rmp/event/v1/platforms/A%2FB%20%C3%BC%3F/userevents"
+
+
+# -- connections ---------------------------------------------------------------------------------
+
+
+def test_the_connection_is_kept_alive(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """Requests that follow each other go over one connection, also after an error."""
+    for status in (200, 400, 503):
+        server.answer(status, b"{}")
+    server.answer(204)
+    server.will(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+    transport = open_transport(server.url)
+    statuses = [transport.send(b"{}").status for _ in range(6)]
+    assert statuses == [200, 400, 503, 204, 200, 200]
+    assert len({request.client_port for request in server.requests}) == 1
+    assert server.connections == 1
+
+
+def test_each_thread_has_its_connection(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """As many threads as there are connections send at once, and none connects a second time."""
+    threads = 4
+    all_arrived = threading.Barrier(threads)
+    for _ in range(3 * threads):
+        server.will(lambda _: all_arrived.wait(LONG), OK)
+    transport = open_transport(server.url, connections=threads)
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(3):
+            results = list(pool.map(transport.send, [b"{}"] * threads))
+            assert results == [DELIVERED] * threads
+    assert server.connections == threads
+
+
+def test_a_connection_that_the_server_closed_is_replaced(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """When the server has closed an idle connection, the next request goes over a new one."""
+    closed = threading.Event()
+    server.will(OK, lambda exchange: exchange.close(), lambda _: closed.set())
+    transport = open_transport(server.url)
+    assert transport.send(b"1") == DELIVERED
+    assert closed.wait(LONG)
+    assert transport.send(b"2") == DELIVERED
+    assert [request.body for request in server.requests] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("size", [1, 5_000_000], ids=["after-the-request", "in-the-request"])
+def test_a_connection_that_ends_under_a_request_is_replaced_at_once(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    is_secure: bool,
+    *,
+    end: str,
+    size: int,
+) -> None:
+    """A kept connection that the server closes as it is used again costs no attempt."""
+    server = start_server(tls.context if is_secure else None)
+    server.will(OK)
+    server.will_unread(
+        lambda exchange: exchange.read_head(), lambda exchange: getattr(exchange, end)()
+    )
+    transport = open_transport(server.url, ca_bundle=tls.ca_bundle)
+    bodies = [b"1", b"2" * size]
+    assert [transport.send(body) for body in bodies] == [DELIVERED, DELIVERED]
+    assert [request.body for request in server.requests] == bodies
+
+
+def test_connections_that_end_under_requests_are_all_replaced(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """When the server closes every kept connection as it is used again, no thread loses by it."""
+    threads = 4
+    all_arrived = threading.Barrier(threads)
+    for _ in range(threads):
+        server.will(lambda _: all_arrived.wait(LONG), OK)
+    for _ in range(threads):
+        server.will_unread(lambda _: all_arrived.wait(LONG), lambda exchange: exchange.close())
+    transport = open_transport(server.url, connections=threads)
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(2):
+            results = list(pool.map(transport.send, [b"{}"] * threads))
+            assert results == [DELIVERED] * threads
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_tunnel_that_ends_under_a_request_is_replaced_at_once(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    """The same is true of a connection through a proxy."""
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
+    server.will(OK)
+    server.will_unread(lambda exchange: getattr(exchange, end)())
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport("https://acme-evt.mcm-api.moloco.com", ca_bundle=tls.ca_bundle)
+    assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED, DELIVERED]
+    assert [request.body for request in server.requests] == [b"", b"1", b"", b"2"]
+
+
+def test_tunnels_that_end_under_requests_are_all_replaced(
+    open_transport: OpenTransport, server: FaultyServer, tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tunnels a proxy closes as they are used again, no request is lost by it."""
+    threads = 6
+    all_arrived = threading.Barrier(threads)
+    for _ in range(threads):
+        server.will(
+            lambda _: all_arrived.wait(LONG),
+            ESTABLISHED,
+            lambda exchange: exchange.start_tls(tls.context),
+            lambda exchange: exchange.read(),
+            lambda _: all_arrived.wait(LONG),
+            OK,
+            lambda exchange: exchange.wait(),  # for the next request
+            lambda exchange: exchange.close(),
+        )
+    server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport(
+        "https://acme-evt.mcm-api.moloco.com", connections=threads, ca_bundle=tls.ca_bundle
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        assert set(pool.map(transport.send, [b"1"] * threads)) == {DELIVERED}
+    assert transport.send(b"2") == DELIVERED
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("was_closed", [False, True], ids=["first", "reconnected"])
+def test_a_new_connection_that_ends_under_a_request_is_a_fault(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    is_secure: bool,
+    was_closed: bool,
+) -> None:
+    """Where not even a new connection gets an answer, the request is made only once."""
+    server = start_server(tls.context if is_secure else None)
+    transport = open_transport(server.url, ca_bundle=tls.ca_bundle)
+    if was_closed:
+        closed = threading.Event()
+        server.will(OK, lambda exchange: exchange.close(), lambda _: closed.set())
+        assert transport.send(b"1") == DELIVERED
+        assert closed.wait(LONG)
+        server.requests.clear()
+    for _ in range(3):
+        server.will(lambda exchange: exchange.close())
+    assert_fault(transport.send(b"2"))
+    assert [request.body for request in server.requests] == [b"2"]
+
+
+def test_no_more_connections_are_kept_than_were_asked_for(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """More threads than connections may send; the connections that are too many are closed."""
+    threads = 3
+    all_arrived, ends = threading.Barrier(threads), threading.Semaphore(0)
+    for _ in range(threads):
+        server.will(
+            lambda _: all_arrived.wait(LONG),
+            OK,
+            lambda exchange: exchange.hang(),
+            lambda _: ends.release(),
+        )
+    transport = open_transport(server.url, connections=1)
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(transport.send, [b"{}"] * threads)) == [DELIVERED] * threads
+    for _ in range(threads - 1):
+        assert ends.acquire(timeout=LONG)
+    assert not ends.acquire(blocking=False)
+
+
+def test_close_closes_the_connections(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """After close() the server sees the connection's end, and no socket is left open."""
+    ended = threading.Event()
+    server.will(OK, lambda exchange: exchange.hang(), lambda _: ended.set())
+    transport = open_transport(server.url)
+    assert transport.send(b"{}") == DELIVERED
+    assert not ended.is_set()
+    transport.close()
+    transport.close()
+    assert ended.wait(LONG)
+    del transport
+    gc.collect()  # a socket that is left open would warn here
+
+
+def test_close_leaves_no_connection_of_a_request_under_way(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """The connection of a request that is under way at close() is closed after its answer."""
+    arrived, is_closed, ended = threading.Event(), threading.Event(), threading.Event()
+    server.will(
+        lambda _: arrived.set(),
+        lambda _: is_closed.wait(LONG),
+        OK,
+        lambda exchange: exchange.hang(),
+        lambda _: ended.set(),
+    )
+    transport = open_transport(server.url)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(transport.send, b"{}")
+        assert arrived.wait(LONG)
+        transport.close()
+        is_closed.set()
+        sending.result(LONG)
+    assert ended.wait(LONG)
+    del transport
+    gc.collect()
+
+
+# -- answers -------------------------------------------------------------------------------------
+
+HTML = b"<html><body>hello</body></html>"
+ERROR = b'{"code":3,"message":"missing page_id","details":[]}'
+
+
+def message(body: bytes, *headers: str, status: int = 200) -> bytes:
+    """An answer on the wire."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def chunked(*chunks: bytes, status: int = 200) -> bytes:
+    """An answer on the wire whose body comes in chunks."""
+    head = f"HTTP/1.1 {status} Whatever\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        pytest.param(message(b"{}"), SendResult(200), id="json"),
+        pytest.param(message(HTML, "Content-Type: text/html"), SendResult(200), id="html"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", SendResult(204), id="no-body"),
+        pytest.param(message(b"", status=202), SendResult(202), id="empty-body"),
+        pytest.param(chunked(b"{", b"}"), SendResult(200), id="chunked"),
+        pytest.param(
+            message(gzip.compress(b"{}"), "Content-Encoding: gzip"), SendResult(200), id="gzip"
+        ),
+        pytest.param(
+            b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", SendResult(200), id="http-1.0"
+        ),
+        pytest.param(b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", SendResult(200), id="no-phrase"),
+        pytest.param(
+            b"HTTP/1.1 100 Continue\r\n\r\n" + message(b"{}"), SendResult(200), id="100-first"
+        ),
+        pytest.param(message(ERROR, status=400), SendResult(400, "missing page_id"), id="error"),
+        pytest.param(
+            chunked(ERROR[:20], ERROR[20:], status=400),
+            SendResult(400, "missing page_id"),
+            id="chunked-error",
+        ),
+        pytest.param(
+            message(gzip.compress(ERROR), "Content-Encoding: gzip", status=400),
+            SendResult(400, "missing page_id"),
+            id="gzip-error",
+        ),
+        pytest.param(message(b"", status=503), SendResult(503), id="error-without-body"),
+    ],
+)
+def test_an_answer_is_read(
+    open_transport: OpenTransport, server: FaultyServer, answer: bytes, result: SendResult
+) -> None:
+    """The result tells the status, and for an error what MCM says about it, in any encoding."""
+    server.will(answer)
+    transport = open_transport(server.url)
+    assert transport.send(b"{}") == result
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_an_answer_may_end_with_its_connection(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """An answer that does not tell its length is read until the server closes the connection."""
+    server.will(b"HTTP/1.1 400 No\r\n\r\n", ERROR, lambda exchange: exchange.close())
+    transport = open_transport(server.url)
+    assert transport.send(b"{}") == SendResult(400, "missing page_id")
+    assert transport.send(b"{}") == DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param(
+            b'{"code": 16, "message": "no key", "details": [{"a": 1}]}', "no key", id="mcms"
+        ),
+        pytest.param('{"message": "가격 😀"}'.encode(), "가격 😀", id="utf-8"),
+        pytest.param(json.dumps({"message": "m" * 301}).encode(), "m" * 300, id="too-long"),
+        pytest.param(b"h" * 301, "h" * 300, id="no-json-too-long"),
+        pytest.param(HTML, HTML.decode(), id="html"),
+        pytest.param(b"", "", id="empty"),
+        pytest.param(b"\xff\xfe", "\ufffd\ufffd", id="no-utf-8"),
+        pytest.param(b'{"error": "no"}', '{"error": "no"}', id="no-message"),
+        pytest.param(b'{"message": null}', '{"message": null}', id="null-message"),
+        pytest.param(b'["message"]', '["message"]', id="array"),
+        pytest.param(b'"message"', '"message"', id="string"),
+        pytest.param(b"503", "503", id="number"),
+        pytest.param(b'{"message": 7}', "7", id="message-of-another-type"),
+        pytest.param(b"[" * 10_000, "[" * 300, id="nested-too-deep"),
+        pytest.param(b"9" * 10_000, "9" * 300, id="number-too-long"),
+    ],
+)
+def test_an_errors_message_is_quoted(
+    open_transport: OpenTransport, server: FaultyServer, body: bytes, text: str
+) -> None:
+    """An error tells MCM's message or else its body's beginning, 300 characters at most."""
+    server.answer(400, body)
+    assert open_transport(server.url).send(b"{}") == SendResult(400, text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(json.dumps({"message": f"key {KEY} has expired"}), id="message"),
+        pytest.param(f"<html>{KEY}</html>", id="html"),
+        pytest.param(json.dumps({"request": {"x-api-key": KEY}}), id="headers"),
+        pytest.param("x" * 290 + KEY, id="across-the-cut"),
+        pytest.param(KEY * 1000, id="again-and-again"),
+    ],
+)
+def test_a_server_that_echoes_the_key_is_not_quoted(
+    open_transport: OpenTransport, server: FaultyServer, body: str
+) -> None:
+    """No part of the key gets from an answer into the result."""
+    server.answer(403, body.encode(), X_Echo=KEY)
+    result = open_transport(server.url).send(b"{}")
+    assert result.status == 403
+    assert "[key]" in result.message
+    assert KEY[:8] not in repr(result).replace("x-api-key", "")
+
+
+@pytest.mark.parametrize(("size", "connections"), [(16 * 1024, 1), (24 * 1024, 2)])
+def test_16_kib_of_an_answer_are_read(
+    open_transport: OpenTransport, server: FaultyServer, size: int, connections: int
+) -> None:
+    """An answer of 16 KiB is read to its end, so that its connection is kept; a larger one not."""
+    server.answer(500, b"h" * size)
+    transport = open_transport(server.url)
+    assert transport.send(b"{}") == SendResult(500, "h" * 300)
+    assert transport.send(b"{}") == DELIVERED
+    assert server.connections == connections
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 1000000000000", b"X-Until: closed", b"Transfer-Encoding: chunked"],
+    ids=["length", "until-closed", "chunked"],
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_endless_answer_is_not_read_to_its_end(
+    open_transport: OpenTransport, server: FaultyServer, status: int, head: bytes
+) -> None:
+    """Of an answer that is too large only the beginning is read, and the next request works."""
+
+    def send_for_ever(exchange: Exchange) -> None:
+        while True:
+            exchange.send(b"1000\r\n%b\r\n" % (b"a" * 0x1000))
+
+    server.will(b"HTTP/1.1 %d Whatever\r\n%b\r\n\r\n" % (status, head), send_for_ever)
+    transport = open_transport(server.url)
+    result = transport.send(b"{}")
+    assert result.status == status
+    assert len(result.message) == (0 if status == 200 else 300)
+    assert transport.send(b"{}") == DELIVERED
+    assert len({request.client_port for request in server.requests}) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(
+    open_transport: OpenTransport, server: FaultyServer, start_server: StartServer, status: int
+) -> None:
+    """A redirect is an answer like any other: the key and the event go nowhere else."""
+    elsewhere = start_server()
+    server.answer(status, Location=f"{elsewhere.url}{PATH}")
+    transport = open_transport(server.url)
+    assert transport.send(b"{}").status == status
+    assert (elsewhere.connections, len(server.requests)) == (0, 1)
+
+
+@pytest.mark.parametrize("status", [102, 103])
+def test_a_late_answer_is_nobody_elses(
+    open_transport: OpenTransport, server: FaultyServer, status: int
+) -> None:
+    """What comes after an early answer (1xx) is never taken for the next request's answer."""
+    server.will(
+        b"HTTP/1.1 %d Early\r\n\r\n" % status,
+        lambda exchange: exchange.wait(),  # for the next request, or the connection's end
+        OK,
+    )
+    server.answer(400, ERROR)
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert transport.send(b"1").status in (None, status)
+    assert transport.send(b"2") == SendResult(400, "missing page_id")
+
+
+# -- faults of the network -----------------------------------------------------------------------
+
+SLOWLY = 0.1
+"""Seconds between two bytes of a server that drips."""
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([lambda exchange: exchange.close()], id="close"),
+        pytest.param([lambda exchange: exchange.reset()], id="reset"),
+        pytest.param([lambda exchange: exchange.hang()], id="silence"),
+        pytest.param([b"HTTP/1.1 2", lambda exchange: exchange.close()], id="half-a-status"),
+        pytest.param(
+            [b"HTTP/1.1 200 OK\r\nContent-Le", lambda exchange: exchange.reset()], id="half-a-head"
+        ),
+        pytest.param(
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", lambda exchange: exchange.hang()],
+            id="silence-after-the-head",
+        ),
+        pytest.param(
+            [message(b"{}").replace(b": 2", b": 9"), lambda exchange: exchange.close()],
+            id="short-body",
+        ),
+        pytest.param(
+            [message(b"{}").replace(b": 2", b": 9"), lambda exchange: exchange.reset()],
+            id="reset-in-the-body",
+        ),
+        pytest.param(
+            [chunked(b"{}").removesuffix(b"0\r\n\r\n"), lambda exchange: exchange.close()],
+            id="missing-chunk",
+        ),
+        pytest.param([chunked(b"{}").replace(b"2\r\n", b"no\r\n")], id="garbage-for-a-chunk"),
+        pytest.param([message(b"no zip", "Content-Encoding: gzip")], id="garbage-for-gzip"),
+        pytest.param([b"SSH-2.0-OpenSSH_9.6\r\n"], id="another-protocol"),
+        pytest.param([bytes(range(256)) * 4, b"\n"], id="garbage"),
+        pytest.param([b"\r\n\r\n"], id="blank-lines"),
+        pytest.param([b"HTTP/1.1 99999 OK\r\n\r\n"], id="no-status"),
+        pytest.param([b"HTTP/1.1 200 " + b"a" * 70_000], id="endless-line"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200], id="endless-head"),
+        pytest.param(
+            [message(b"{}", "Content-Length: 3"), lambda exchange: exchange.close()],
+            id="two-lengths",
+        ),
+        pytest.param(
+            [b"HTTP/1.1 100 Continue\r\n\r\n", lambda exchange: exchange.hang()],
+            id="nothing-after-100",
+        ),
+        pytest.param(
+            [b"\x15\x03\x03\x00\x02\x02\x28", lambda exchange: exchange.close()], id="tls-alert"
+        ),
+    ],
+)
+def test_a_fault_of_the_network_is_a_result(
+    open_transport: OpenTransport, server: FaultyServer, steps: list[Step]
+) -> None:
+    """Without a whole answer the result has no status, names the fault, and never the key."""
+    server.will(*steps)
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert_fault(transport.send(b"{}"))
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_reset_while_the_request_is_sent_is_a_result(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A server that resets the connection before it has read the whole request is a fault."""
+    server.will_unread(lambda exchange: exchange.read_head(), lambda exchange: exchange.reset())
+    transport = open_transport(server.url)
+    assert_fault(transport.send(b"x" * 10_000_000))
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_server_that_reads_nothing_is_a_result(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A server that stops reading is given up after the timeout."""
+    given_up = threading.Event()
+    server.will_unread(lambda _: given_up.wait(LONG), lambda exchange: exchange.reset())
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"x" * 30_000_000))
+    given_up.set()
+
+
+def test_a_refused_connection_is_a_result(open_transport: OpenTransport) -> None:
+    """Where nobody listens, the result names the fault."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert_fault(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
+
+
+def test_connecting_takes_no_longer_than_the_timeout(open_transport: OpenTransport) -> None:
+    """A host that never answers a connection's first packet is given up after the timeout."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # nobody accepts: the next one waits for ever
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        transport = open_transport(
+            f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=SHORT
+        )
+        with at_least(SHORT), at_most(SHORT):
+            assert transport.send(b"{}") == SendResult(None, "ConnectTimeout")
+
+
+def test_an_answer_takes_no_longer_than_the_timeout(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A server that never answers is given up after the timeout, not before."""
+    server.will(lambda exchange: exchange.hang())
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    with at_least(SHORT), at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("head", "drops"),
+    [
+        pytest.param(b"", b"HTTP/1.1 200 OK\r\nX-Slow: aaaaaaaa", id="head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n", b"a" * 30, id="body"),
+        pytest.param(b"HTTP/1.1 500 No\r\n\r\n", b"a" * 30, id="body-until-closed"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\na\r\n" * 5,
+            id="chunks",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n", b"a" * 30, id="chunk"
+        ),
+    ],
+)
+def test_a_server_that_drips_is_given_up(
+    open_transport: OpenTransport, server: FaultyServer, head: bytes, drops: bytes
+) -> None:
+    """The timeout is one for the whole answer, however often a byte of it arrives."""
+    server.will(head, lambda exchange: exchange.drip(drops, SLOWLY))
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    with at_most(SHORT):
+        transport.send(b"{}")
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_proxy_that_drips_is_given_up(
+    open_transport: OpenTransport, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that takes its time to make a tunnel is given up like any other server."""
+    server.will(lambda exchange: exchange.drip(ESTABLISHED, SLOWLY))
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    transport = open_transport("https://127.0.0.1:9", timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+
+
+def test_a_server_that_drips_over_tls_is_given_up(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls
+) -> None:
+    """The timeout is one for the whole answer over TLS as well."""
+    server = start_server(tls.context)
+    server.will(lambda exchange: exchange.drip(b"HTTP/1.1 200 OK\r\nX-Slow: aaaaa", SLOWLY))
+    transport = open_transport(server.url, ca_bundle=tls.ca_bundle, timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_server_that_never_speaks_tls_is_given_up(
+    open_transport: OpenTransport, server: FaultyServer, tls: Tls
+) -> None:
+    """A server that says nothing when it is asked for TLS is given up after the timeout."""
+    server.will_unread(lambda exchange: exchange.hang())
+    transport = open_transport(
+        server.url.replace("http:", "https:"), ca_bundle=tls.ca_bundle, timeout_seconds=SHORT
+    )
+    with at_least(SHORT), at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+
+
+def test_each_request_has_a_timeout_of_its_own(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """On one connection, the second answer may take as long as the first one."""
+    never = threading.Event()
+    for _ in range(2):
+        server.will(OK[:9], lambda _: never.wait(0.35), OK[9:])
+    transport = open_transport(server.url, timeout_seconds=0.6)
+    assert [transport.send(b"{}"), transport.send(b"{}")] == [DELIVERED, DELIVERED]
+    assert server.connections == 1
+
+
+def test_a_replaced_connection_has_no_timeout_of_its_own(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """Where a request goes over a second connection, the timeout is one for both."""
+    never = threading.Event()
+    server.will(OK)
+    server.will(lambda _: never.wait(0.8), lambda exchange: exchange.close())
+    server.will(lambda exchange: exchange.hang())
+    transport = open_transport(server.url, timeout_seconds=1.0)
+    assert transport.send(b"1") == DELIVERED
+    began = time.monotonic()
+    assert_fault(transport.send(b"2"))
+    # libcurl replaces this one by itself. Its later versions begin the timeout anew as they do.
+    most = 1.8 if isinstance(transport, CurlTransport) else 1.0
+    assert 1.0 - 0.02 < time.monotonic() - began < most + 0.6
+    assert [request.body for request in server.requests] == [b"1", b"2", b"2"]
+
+
+# -- Retry-After ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        pytest.param("0", 0, id="zero"),
+        pytest.param("7", 7, id="seconds"),
+        pytest.param("Mon, 06 Jul 2020 12:00:00 GMT", 0, id="past"),
+        pytest.param("Mon, 06 Jul 0001 12:00:00 GMT", 0, id="long-past"),
+        pytest.param("Mon, 99 Jul 2026 12:00:00 GMT", 0, id="no-date"),
+        pytest.param("-7", 0, id="negative"),
+        pytest.param("inf", 0, id="infinite"),
+        pytest.param("nan", 0, id="nan"),
+        pytest.param("", 0, id="empty"),
+        pytest.param("soon", 0, id="garbage"),
+        pytest.param("9" * 10_000, 0, id="too-many-digits"),
+    ],
+)
+def test_retry_after_is_read(
+    open_transport: OpenTransport, server: FaultyServer, value: str, seconds: float
+) -> None:
+    """Retry-After counts as seconds or as a date, and as nothing where it makes no sense."""
+    server.answer(429, Retry_After=value)
+    assert open_transport(server.url).send(b"{}") == SendResult(429, retry_after_seconds=seconds)
+
+
+def test_a_long_retry_after_is_a_long_one(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """However long a wait MCM asks for, it is told as one of hours at least."""
+    server.answer(429, Retry_After="1000000000")
+    assert open_transport(server.url).send(b"{}").retry_after_seconds >= 6 * 3600
+
+
+@pytest.mark.parametrize("status", [202, 400, 503])
+def test_retry_after_is_read_whatever_the_status(
+    open_transport: OpenTransport, server: FaultyServer, status: int
+) -> None:
+    """A wait that is asked for is told with any status."""
+    server.answer(status, Retry_After="7")
+    assert open_transport(server.url).send(b"{}") == SendResult(status, retry_after_seconds=7)
+
+
+def test_a_retry_after_beyond_all_numbers_is_a_result(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A number of seconds that no float can hold is no exception."""
+    server.answer(429, Retry_After="9" * 400)
+    assert open_transport(server.url).send(b"{}") == SendResult(429)
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The local time is nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+def test_the_date_of_retry_after_is_in_utc(
+    open_transport: OpenTransport, server: FaultyServer, form: str
+) -> None:
+    """A date counts as UTC in each of HTTP's forms, wherever the process runs."""
+    server.answer(429, Retry_After=time.strftime(form, time.gmtime(time.time() + 600)))
+    assert 500 < open_transport(server.url).send(b"{}").retry_after_seconds <= 600
+
+
+def test_a_result_without_retry_after_has_none(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """Without the header the result asks for no wait."""
+    server.answer(429)
+    assert open_transport(server.url).send(b"{}").retry_after_seconds == 0
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+def test_a_trusted_server_gets_the_event(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls
+) -> None:
+    """With the right bundle of certificates, events go over one TLS connection."""
+    server = start_server(tls.context)
+    transport = open_transport(server.url, ca_bundle=tls.ca_bundle)
+    assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED, DELIVERED]
+    assert [request.body for request in server.requests] == [b"1", b"2"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""},
+        {"PYTHONHTTPSVERIFY": "0"},
+        {"SSL_NO_VERIFY": "1", "CURL_INSECURE": "1"},
+    ],
+    ids=["bare", "empty-bundles", "python", "others"],
+)
+def test_an_unknown_certificate_is_refused(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+) -> None:
+    """A server with a certificate of one's own making gets nothing, whatever the environment."""
+    server = start_server(tls.context)
+    transport = open_transport(server.url)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    transports = [transport, open_transport(server.url)]
+    for transport in transports:
+        assert_fault(transport.send(b"{}"))
+    assert server.requests == []
+
+
+def test_a_certificate_for_another_host_is_refused(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls
+) -> None:
+    """A trusted certificate opens only the host that it is for."""
+    server = start_server(tls.context)
+    url = f"https://localhost:{server.port}"
+    assert_fault(open_transport(url, ca_bundle=tls.ca_bundle).send(b"{}"))
+    assert server.requests == []
+
+
+def test_a_server_without_tls_is_a_fault(
+    open_transport: OpenTransport, server: FaultyServer, tls: Tls
+) -> None:
+    """Where https meets a server that speaks plain HTTP, it is not told anything."""
+    server.will_unread(b"HTTP/1.1 400 No\r\n\r\n", lambda exchange: exchange.close())
+    url = server.url.replace("http:", "https:")
+    assert_fault(open_transport(url, ca_bundle=tls.ca_bundle, timeout_seconds=SHORT).send(b"{}"))
+    assert server.requests == []
+
+
+def test_a_server_with_tls_only_is_a_fault(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls
+) -> None:
+    """Where plain HTTP meets a server that speaks TLS, the result names the fault."""
+    url = start_server(tls.context).url.replace("https:", "http:")
+    assert_fault(open_transport(url, timeout_seconds=SHORT).send(b"{}"))
+
+
+# -- the environment -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_is_trusted(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """The certificates that the environment names are trusted."""
+    monkeypatch.setenv(name, str(tls.ca_bundle))
+    assert open_transport(start_server(tls.context).url).send(b"{}") == DELIVERED
+
+
+def test_the_setting_goes_before_the_environments_bundle(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bundle that is set is trusted, and one of the environment is then not even read."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+    server = start_server(tls.context)
+    assert open_transport(server.url, ca_bundle=tls.ca_bundle).send(b"{}") == DELIVERED
+
+
+def test_a_bundle_that_is_not_there_is_refused(open_transport: OpenTransport) -> None:
+    """A path of certificates that can't be read is a setting that can't work."""
+    with pytest.raises(ConfigurationError, match=r"^ca_bundle: .*nonexistent"):
+        open_transport("https://mcm.invalid", ca_bundle=Path("/nonexistent/ca.pem"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to name a certificate")
+def test_a_bundle_may_be_a_directory(
+    open_transport: OpenTransport, start_server: StartServer, tls: Tls, tmp_path: Path
+) -> None:
+    """Certificates in a directory are trusted if they are named as OpenSSL wants it."""
+    server = start_server(tls.context)
+    assert_fault(open_transport(server.url, ca_bundle=tmp_path).send(b"{}"))
+    command = ["openssl", "x509", "-noout", "-hash", "-in", str(tls.ca_bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=True)
+    shutil.copy(tls.ca_bundle, tmp_path / f"{done.stdout.strip()}.0")
+    assert open_transport(server.url, ca_bundle=tmp_path).send(b"{}") == DELIVERED
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_plain_http_never_leaves_the_host(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    start_server: StartServer,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """What goes to a loopback address in plain http is not sent to a proxy."""
+    proxy = start_server()
+    monkeypatch.setenv(name, proxy.url)
+    assert open_transport(server.url).send(b"{}") == DELIVERED
+    assert (server.connections, proxy.connections) == (1, 0)
+
+
+def test_no_proxy_is_used_where_the_environment_says_so(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NO_PROXY takes a host away from the proxy."""
+    server, proxy = start_server(tls.context), start_server()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert open_transport(server.url, ca_bundle=tls.ca_bundle).send(b"{}") == DELIVERED
+    assert (server.connections, proxy.connections) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_of_https_sees_neither_key_nor_event(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """A proxy makes a tunnel; the key and the events go inside, over one connection."""
+    server.will(
+        ESTABLISHED,
+        lambda exchange: exchange.start_tls(tls.context),
+    )
+    monkeypatch.setenv(name, server.url)
+    transport = open_transport("https://acme-evt.mcm-api.moloco.com", ca_bundle=tls.ca_bundle)
+    assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED, DELIVERED]
+    connect, *events = server.requests
+    assert (connect.method, connect.target) == ("CONNECT", "acme-evt.mcm-api.moloco.com:443")
+    assert (connect.body, KEY in str(connect.headers)) == (b"", False)
+    assert [(r.target, r.body, r.headers["x-api-key"]) for r in events] == [
+        (PATH, b"1", KEY),
+        (PATH, b"2", KEY),
+    ]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [302, 407, 502])
+def test_a_proxy_that_refuses_is_a_fault(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    """What a proxy answers instead of making a tunnel is not taken for MCM's answer."""
+    server.answer(status, b"{}", Location="http://127.0.0.1:9/")
+    monkeypatch.setenv("HTTPS_PROXY", server.url.replace("//", "//user:secret@"))
+    result = open_transport("https://127.0.0.1:9").send(b"{}")
+    assert_fault(result)
+    assert "secret" not in repr(result)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://127.0.0.1:9",
+        "127.0.0.1:9",
+        "http://",
+        "http://[",
+        "http://127.0.0.1:99999",
+        "http://mcm..invalid",
+        f"http://{'a' * 64}.invalid",
+        "ftp://127.0.0.1:9",
+        "socks5h://127.0.0.1:9",
+        "http://가격.invalid:9",
+    ],
+)
+def test_a_proxy_that_can_not_work_is_a_fault(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+    proxy: str,
+) -> None:
+    """With a proxy that can't be used nothing is raised, and nothing is sent past it."""
+    server = start_server(tls.context)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert_fault(open_transport(server.url, ca_bundle=tls.ca_bundle).send(b"{}"))
+    assert server.connections == 0
+
+
+def test_netrc_is_not_used(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A login for the host in .netrc adds nothing to the request: the key alone opens MCM."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password my-own-secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert open_transport(server.url).send(b"{}") == DELIVERED
+    assert server.requests[0].headers["Authorization"] is None
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"),
+    [
+        pytest.param([lambda exchange: exchange.close()], "ConnectionError", id="close"),
+        pytest.param([lambda exchange: exchange.hang()], "ReadTimeout", id="silence"),
+        pytest.param(
+            [message(b"{}").replace(b": 2", b": 9"), lambda exchange: exchange.close()],
+            "ChunkedEncodingError",
+            id="short-body",
+        ),
+        pytest.param(
+            [message(b"no zip", "Content-Encoding: gzip")], "ContentDecodingError", id="gzip"
+        ),
+    ],
+)
+def test_a_fault_has_the_name_that_requests_gives_it(
+    open_transport: OpenTransport, server: FaultyServer, steps: list[Step], kind: str
+) -> None:
+    """The message of a fault is the name of requests' exception, whatever the transport."""
+    server.will(*steps)
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert transport.send(b"{}") == SendResult(None, kind)
+
+
+def test_a_fault_of_connecting_has_the_name_that_requests_gives_it(
+    open_transport: OpenTransport,
+    start_server: StartServer,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So is that of one that was not even connected for."""
+    assert open_transport("http://127.0.0.1:9").send(b"{}").message == "ConnectionError"
+    assert open_transport(start_server(tls.context).url).send(b"{}").message == "SSLError"
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert open_transport("https://mcm.invalid").send(b"{}").message == "ProxyError"
+    proxy = start_server()
+    proxy.answer(502)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    assert open_transport("https://mcm.invalid").send(b"{}").message == "ProxyError"
+
+
+def test_the_key_is_in_no_repr_and_no_output(
+    open_transport: OpenTransport, server: FaultyServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a transport's repr nor anything that is written while it sends holds the key."""
+    transport = open_transport(server.url)
+    assert transport.send(b"{}") == DELIVERED
+    server.will(lambda exchange: exchange.close())
+    transport.send(b"{}")
+    assert KEY not in repr(transport)
+    assert capfd.readouterr() == ("", "")
