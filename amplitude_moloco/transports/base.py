@@ -11,8 +11,8 @@ from amplitude_moloco.errors import ConfigurationError
 __all__ = [
     "ConcurrentTransport",
     "Endpoint",
+    "RequestLoop",
     "SendResult",
-    "TakeRequest",
     "Transport",
     "TransportFactory",
     "transport_named",
@@ -52,33 +52,42 @@ class SendResult:
 
 
 class Transport(Protocol):
-    """Sends one body at a time to MCM, from several threads."""
+    """Sends one body at a time, from several threads at once."""
 
     def send(self, body: bytes) -> SendResult:
         """Send one event. A fault of the network is a result, not an exception."""
         ...
 
     def close(self) -> None:
-        """Close the connections; a request under way may fail."""
+        """Close the connections. A request that is on its way may fail."""
         ...
 
 
-TakeRequest = Callable[[], "tuple[bytes, Callable[[SendResult], object]] | float"]
-"""Gives the next body to send, and what to call with its result; or, if there is none now, a float:
-in how many seconds to ask again. Neither of the two raises."""
+class RequestLoop(Protocol):
+    """Many requests on their way at once. For one thread."""
+
+    def start(self, tag: object, body: bytes) -> None:
+        """Begin to send one event. The tag is handed back with its result."""
+        ...
+
+    def poll(self, timeout_seconds: float) -> list[tuple[object, SendResult]]:
+        """Move all requests on, and return the results that have come since the last call.
+
+        Waits at most ``timeout_seconds`` for the first of them, or a little longer. A request
+        fails by timeout only if ``poll`` is called while its time runs.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the requests that are on their way, and release the connections."""
+        ...
 
 
 @runtime_checkable
 class ConcurrentTransport(Transport, Protocol):
     """Can have many requests on their way in one thread, which costs far less than many threads."""
 
-    def send_each(self, take: TakeRequest) -> None:
-        """Send what ``take`` gives, until it gives nothing and all that was sent is answered.
-
-        It is asked at the start, after every answer, and again in so many seconds as it says, or
-        sooner. It is ``take`` that sees to it that not too many are on their way at a time.
-        """
-        ...
+    def open_loop(self) -> RequestLoop: ...
 
 
 TransportFactory = Callable[[], Transport]

@@ -1,0 +1,84 @@
+"""What a fork does to this library, and how each part gets through it.
+
+A child has none of its parent's threads, and must neither send the parent's events nor use, or
+close, the parent's files and connections.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from amplitude_moloco.host.weak import weakly
+
+
+class Forked(Protocol):
+    """Takes part in every fork for as long as it lives. Both methods may be called twice."""
+
+    def before_fork(self) -> None: ...
+
+    def after_fork(self, *, is_child: bool) -> None: ...
+
+
+class Origin:
+    """The process that something was made in."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this is another process: a child that inherited it."""
+        # Asked each time, since uwsgi forks without calling Python's hooks.
+        return self._pid != os.getpid()
+
+
+def call_in_forked_child(method: Callable[[], object]) -> None:
+    """Call a bound method in every child that is forked from now on. Keeps no object alive."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+        os.register_at_fork(after_in_child=weakly(method))
+
+
+def take_part(each: Forked) -> None:
+    """Call its methods around every fork from now on. Waits for one that is under way."""
+    with _lock:
+        _participants.add(each)
+
+
+def never_free(inherited: object) -> None:
+    """Keep an object of the parent's until the process ends, without finalizing it even then.
+
+    For what would say goodbye to a server, or drop a lock, that the parent goes on using.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+
+
+_participants: weakref.WeakSet[Forked] = weakref.WeakSet()
+_lock = threading.RLock()  # held from before each fork until after it
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    for each in _participants:
+        each.before_fork()
+
+
+def _after_fork(*, is_child: bool) -> None:
+    for each in _participants:
+        each.after_fork(is_child=is_child)
+    with suppress(RuntimeError):  # uwsgi calls this one, and not the one before the fork
+        _lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, is_child=False),
+        after_in_child=partial(_after_fork, is_child=True),
+    )
