@@ -7,7 +7,6 @@ say whether one may go. The threads, and the requests themselves, belong to the 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,6 +21,7 @@ from amplitude_moloco.engine.flushes import Flush, Flushes
 from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 
@@ -76,8 +76,6 @@ class Dispatcher:
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_seconds: Send at the latest this long after an event was stored.
         wake: Called whenever work may be due sooner than the senders were told.
-        monotonic: The clock, in seconds.
-        wait: Waits for a condition, no longer than a timeout. Holds its lock before and after.
     """
 
     def __init__(
@@ -92,8 +90,7 @@ class Dispatcher:
         flush_queue_size: int,
         flush_interval_seconds: float,
         wake: Callable[[], None],
-        monotonic: Callable[[], float] = time.monotonic,
-        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
+        runtime: Runtime,
     ) -> None:
         self._buffer = buffer
         self._delivery = delivery
@@ -103,8 +100,8 @@ class Dispatcher:
         self._flush_queue_size = flush_queue_size
         self._flush_interval_seconds = flush_interval_seconds
         self._wake = wake
-        self._monotonic = monotonic
-        self._wait = wait
+        self._monotonic = runtime.monotonic
+        self._wait = runtime.wait
 
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.log import LogHook
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
-from amplitude_moloco.engine.threads import NewThread
 from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.host.fork import Origin
@@ -32,15 +31,6 @@ logger = logging.getLogger(__name__)
 _DRAIN_POLL_SECONDS = 0.05
 _GRACE_SECONDS = 0.1
 """Grace for senders to return unsent entries after close() times out."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """How an engine reads the time, waits and makes threads. Tests hand in their own."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait
-    new_thread: NewThread = threading.Thread
 
 
 @dataclass(frozen=True)
@@ -82,12 +72,12 @@ class EngineSettings:
         number("flush_interval_millis", self.flush_interval_millis)
 
 
-def build_engine(settings: EngineSettings, runtime: Runtime = Runtime()) -> Engine:
+def build_engine(settings: EngineSettings, runtime: Runtime | None = None) -> Engine:
     """Build an engine for this process. Starts no thread, and needs no client of the SDK.
 
     Raises ConfigurationError where the buffer or the transport can't be opened.
     """
-    return Engine(settings, settings.open_buffer(), settings.open_transport(), runtime)
+    return Engine(settings, settings.open_buffer(), settings.open_transport(), runtime or Runtime())
 
 
 class Engine:
@@ -103,8 +93,10 @@ class Engine:
         self._buffer = buffer
         self._transport = transport
         self._monotonic = runtime.monotonic
-        self._wakeups = Wakeups(runtime.monotonic, runtime.wait)
-        self._ledger = Ledger((LogHook(settings.partner.server, settings.partner.access), *settings.hooks))
+        self._wakeups = Wakeups(runtime)
+        self._ledger = Ledger(
+            (LogHook(settings.partner.server, settings.partner.access), *settings.hooks)
+        )
         self._is_closed = threading.Event()
         breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
         rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
@@ -127,16 +119,15 @@ class Engine:
             flush_queue_size=settings.flush_queue_size,
             flush_interval_seconds=settings.flush_interval_millis / 1000,
             wake=self._wakeups.wake,
-            monotonic=runtime.monotonic,
-            wait=runtime.wait,
+            runtime=runtime,
         )
         self._senders: Senders = senders_for(
             transport,
             self._dispatcher,
             self._wakeups,
             connections=settings.connections,
-            name=settings.partner.server,
-            new_thread=runtime.new_thread,
+            name=f"{settings.partner.server}-sender",
+            runtime=runtime,
         )
 
     def start(self) -> None:
@@ -198,6 +189,14 @@ class Engine:
         self.flush()
         return resent
 
+    def work_here(self, ends_at: float) -> float:
+        """Send in the calling thread what can be sent now, but begin nothing after ``ends_at``.
+
+        For where no thread can be started, and none runs. The time is the monotonic clock's.
+        Returns the seconds until there may be more to send; infinity if nothing waits.
+        """
+        return self._senders.work_here(ends_at)
+
     def _resend(self, letter: DeadLetter) -> bool:
         self._ledger.accept()  # first: a sender may deliver it before resend() returns
         is_resent = False
@@ -239,9 +238,10 @@ class Engine:
         while (remaining := ends_at - self._monotonic()) > 0:
             if not self._dispatcher.can_send_within(remaining):
                 return
+            wait_seconds = _DRAIN_POLL_SECONDS
             if not threads and not threads.start_one():
-                self._senders.work_here(ends_at)
-            self._dispatcher.wait_for_settled(min(remaining, _DRAIN_POLL_SECONDS))
+                wait_seconds = min(wait_seconds, self.work_here(ends_at))
+            self._dispatcher.wait_for_settled(min(remaining, wait_seconds))
 
     def _stop(self, ends_at: float) -> None:
         self._dispatcher.stop()

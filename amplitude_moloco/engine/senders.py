@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Protocol, cast
+from functools import partial
+from math import inf
+from typing import Protocol, TypeVar, cast
 
 from amplitude_moloco.engine.dispatcher import Dispatcher, Send, Stop, Wait
-from amplitude_moloco.engine.threads import NewThread, Threads
+from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.threads import Threads
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.transports.base import (
     ConcurrentTransport,
@@ -19,6 +21,7 @@ from amplitude_moloco.transports.base import (
 )
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.02
 """While requests are on their way, a loop asks for more work at least this often."""
@@ -31,10 +34,11 @@ class Senders(Protocol):
 
     threads: Threads
 
-    def work_here(self, ends_at: float) -> None:
-        """Send in the calling thread what can be sent now, but begin nothing after this time.
+    def work_here(self, ends_at: float) -> float:
+        """Send in the calling thread what can be sent now, but begin nothing after ``ends_at``.
 
-        For where no thread can be started, and none runs. ``ends_at`` is monotonic time.
+        For where no thread can be started, and none runs. The time is the monotonic clock's.
+        Returns the seconds until there may be more to send; infinity if nothing waits.
         """
         ...
 
@@ -50,40 +54,49 @@ class ThreadedSenders:
         *,
         connections: int,
         name: str,
-        new_thread: NewThread,
+        runtime: Runtime,
     ) -> None:
         self._dispatcher = dispatcher
         self._transport = transport
         self._wakeups = wakeups
+        self._monotonic = runtime.monotonic
         self.threads = Threads(
-            self._run, most=connections, name=f"{name}-sender", new_thread=new_thread
+            self._run, most=connections, name=name, new_thread=runtime.new_thread
         )
 
-    def work_here(self, ends_at: float) -> None:
-        _repeat(lambda: self._step(may_wait=False), ends_at)
+    def work_here(self, ends_at: float) -> float:
+        while self._monotonic() < ends_at:
+            work = _survive(self._dispatcher.next_work)
+            if isinstance(work, Send):
+                _survive(partial(self._deliver, work))
+            elif work is not None:
+                return _seconds(work)
+        return inf
 
     def _run(self) -> None:
-        _repeat(lambda: self._step(may_wait=True))
+        while _survive(self._step) is not False:
+            pass
 
-    def _step(self, *, may_wait: bool) -> bool:
-        """Do one piece of work, or wait for some. Returns False to end."""
+    def _step(self) -> bool:
+        """Deliver one entry, or wait for one. Returns False to end."""
         signals = self._wakeups.signals
         work = self._dispatcher.next_work()
         if isinstance(work, Send):
-            if self._wakeups.hand_over(has_more=self._dispatcher.has_staged) and may_wait:
+            if self._wakeups.hand_over(has_more=self._dispatcher.has_staged):
                 self.threads.start_one()
-            self._dispatcher.settle(work, self._send(work.entry.body))
-            return True
-        if isinstance(work, Stop) or not may_wait:
+            self._deliver(work)
+        elif isinstance(work, Wait):
+            self._wakeups.wait(work.seconds, signals)
+        else:
             return False
-        self._wakeups.wait(work.seconds, signals)
         return True
 
-    def _send(self, body: bytes) -> SendResult:
+    def _deliver(self, work: Send) -> None:
         try:
-            return self._transport.send(body)
+            result = self._transport.send(work.entry.body)
         except BaseException as error:  # whatever it is, the event must not be lost by it
-            return _fault(error)
+            result = _fault(error)
+        self._dispatcher.settle(work, result)
 
 
 class LoopSender:
@@ -96,46 +109,51 @@ class LoopSender:
         wakeups: Wakeups,
         *,
         name: str,
-        new_thread: NewThread,
-        monotonic: Callable[[], float] = time.monotonic,
+        runtime: Runtime,
     ) -> None:
         self._dispatcher = dispatcher
         self._transport = transport
         self._wakeups = wakeups
-        self._monotonic = monotonic
-        self.threads = Threads(self._run, most=1, name=f"{name}-sender", new_thread=new_thread)
+        self._monotonic = runtime.monotonic
+        self.threads = Threads(self._run, most=1, name=name, new_thread=runtime.new_thread)
         # Used by the one thread that sends.
         self._loop: RequestLoop | None = None
         self._on_their_way: dict[Hashable, Send] = {}
         self._results: deque[tuple[Send, SendResult]] = deque()
         self._polled_at = 0.0
 
-    def work_here(self, ends_at: float) -> None:
-        _repeat(lambda: self._step(may_wait=False), ends_at)
+    def work_here(self, ends_at: float) -> float:
+        while self._monotonic() < ends_at:
+            work = _survive(self._step)
+            if work is not None:
+                return _seconds(work)
+        return inf
 
     def _run(self) -> None:
         try:
-            _repeat(lambda: self._step(may_wait=True))
+            is_stopped = False
+            while not is_stopped:
+                signals = self._wakeups.signals
+                work = _survive(self._step)
+                if isinstance(work, Wait):
+                    self._wakeups.wait(work.seconds, signals)
+                is_stopped = isinstance(work, Stop)
         finally:
             self._close_loop()
 
-    def _step(self, *, may_wait: bool) -> bool:
-        """Do one piece of work, or wait for some. Returns False to end."""
+    def _step(self) -> Wait | Stop | None:
+        """Start a request, settle one, or move them all on. Returns why there is nothing to do."""
         if self._results:
             self._settle_next()
-            return True
-        signals = self._wakeups.signals
+            return None
         work = self._dispatcher.next_work()
         if isinstance(work, Send):
             self._start(work)
-        elif self._on_their_way:
-            seconds = work.seconds if isinstance(work, Wait) else None
-            self._poll(_POLL_SECONDS if seconds is None else min(seconds, _POLL_SECONDS))
-        elif isinstance(work, Stop) or not may_wait:
-            return False
-        else:
-            self._wakeups.wait(work.seconds, signals)
-        return True
+            return None
+        if not self._on_their_way:
+            return work
+        self._poll(min(_seconds(work), _POLL_SECONDS))
+        return None
 
     def _start(self, work: Send) -> None:
         self._on_their_way[work.entry.key] = work
@@ -181,24 +199,28 @@ def senders_for(
     *,
     connections: int,
     name: str,
-    new_thread: NewThread,
+    runtime: Runtime,
 ) -> Senders:
     """Returns the senders that suit a transport."""
     if isinstance(transport, ConcurrentTransport):
-        return LoopSender(dispatcher, transport, wakeups, name=name, new_thread=new_thread)
+        return LoopSender(dispatcher, transport, wakeups, name=name, runtime=runtime)
     return ThreadedSenders(
-        dispatcher, transport, wakeups, connections=connections, name=name, new_thread=new_thread
+        dispatcher, transport, wakeups, connections=connections, name=name, runtime=runtime
     )
 
 
-def _repeat(step: Callable[[], bool], ends_at: float | None = None) -> None:
-    """Repeat a step until it returns False. One event's trouble must not end a sender."""
-    goes_on = True
-    while goes_on and (ends_at is None or time.monotonic() < ends_at):
-        try:
-            goes_on = step()
-        except Exception:
-            logger.exception("A sender failed, and goes on")
+def _survive(step: Callable[[], T]) -> T | None:
+    """Returns what a step returns; None if it raised. One event's trouble must not end a sender."""
+    try:
+        return step()
+    except Exception:
+        logger.exception("A sender failed, and goes on")
+        return None
+
+
+def _seconds(work: Wait | Stop) -> float:
+    """Returns how long to wait; infinity if that is not known."""
+    return inf if isinstance(work, Stop) or work.seconds is None else work.seconds
 
 
 def _fault(error: BaseException) -> SendResult:

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-NewThread = Callable[..., threading.Thread]
-
 
 class Threads:
     """Threads that run one function, started as they are needed. Safe from any thread.
@@ -26,7 +24,7 @@ class Threads:
         *,
         most: int,
         name: str,
-        new_thread: NewThread = threading.Thread,
+        new_thread: Callable[..., threading.Thread],
     ) -> None:
         self._target = run
         self._most = most

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from math import inf
+
+from amplitude_moloco.engine.runtime import Runtime
 
 
 class Wakeups:
@@ -13,19 +13,11 @@ class Wakeups:
 
     No wake-up is lost between asking for work and waiting: the caller reads ``signals`` before it
     asks, and ``wait`` returns at once if they have changed since.
-
-    Args:
-        monotonic: The clock, in seconds.
-        wait: Waits for a condition, no longer than a timeout. Holds its lock before and after.
     """
 
-    def __init__(
-        self,
-        monotonic: Callable[[], float] = time.monotonic,
-        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
-    ) -> None:
-        self._monotonic = monotonic
-        self._wait = wait
+    def __init__(self, runtime: Runtime) -> None:
+        self._monotonic = runtime.monotonic
+        self._wait = runtime.wait
         self._lock = threading.RLock()
         self._watch = threading.Condition(self._lock)  # one idle sender waits here, with a timeout
         self._sleep = threading.Condition(self._lock)  # the other idle senders wait here

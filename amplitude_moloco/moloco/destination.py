@@ -23,9 +23,7 @@ from amplitude_moloco.plugin import PartnerDestination
 from amplitude_moloco.transports.base import TransportFactory
 from amplitude_moloco.wiring import buffer_factory, transport_factory
 
-MCM = Partner(
-    "MCM", "the API key, the platform id or the address", classify, fingerprint_of_body
-)
+MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
 
 class MolocoDestination(PartnerDestination):

@@ -18,7 +18,6 @@ from support.facts import BODY, DELIVERED, DROPPED, FACTS, INVALID, kind_of
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.engine.facts import (
     DeadLettered,
-    Delivered,
     Dropped,
     Fact,
     Invalid,

@@ -29,7 +29,7 @@ from amplitude_moloco import (
     ConfigurationError,
     Fact,
     MolocoDestination,
-    Rejected,
+    Invalid,
     Stats,
     Sync,
     ecommerce_syncs,
@@ -310,7 +310,7 @@ def test_a_plugin_inside_that_raises_is_told_as_rejected(transport: Accepting) -
     destination = make(transport)
     destination.add(Raising())
     destination.execute(home())
-    assert destination.stats().rejected == {"event failed": 1}
+    assert destination.stats().invalid == {"event failed": 1}
     destination.shutdown()
 
 
@@ -404,7 +404,7 @@ def test_nothing_that_an_event_holds_gets_into_the_app(
     assert [record for record in caplog.records if record.threadName == mine] == []
     stats = flush(destination)
     destination.shutdown()
-    assert stats.accepted == stats.delivered + sum(stats.rejected.values())
+    assert stats.accepted == stats.delivered + sum(stats.invalid.values())
 
 
 def test_execute_takes_no_event_for_none(transport: Accepting) -> None:
@@ -455,7 +455,7 @@ def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def assert_lawful(stats: Stats) -> None:
     """What was accepted is accounted for."""
-    ends = [sum(reasons.values()) for reasons in (stats.rejected, stats.buried, stats.dropped)]
+    ends = [sum(reasons.values()) for reasons in (stats.invalid, stats.dead_lettered, stats.dropped)]
     assert stats.accepted == stats.delivered + sum(ends) + stats.buffered
 
 
@@ -572,7 +572,7 @@ def test_a_callable_that_raises_costs_only_its_own_event(transport: Accepting) -
     stats = flush(destination)
     destination.shutdown()
     assert stats.delivered == 1
-    assert {fact.sync: fact.problems[0].field for fact in facts if isinstance(fact, Rejected)} == {
+    assert {fact.sync: fact.problems[0].field for fact in facts if isinstance(fact, Invalid)} == {
         "filtered": "where",
         "mapped": "user_id",
         "named": "where",

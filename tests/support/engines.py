@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.engine import EngineSettings, Partner, Runtime, build_engine
+from amplitude_moloco.engine.engine import EngineSettings, Partner, build_engine
 from amplitude_moloco.engine.facts import Delivered, Fact
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.transports.base import SendResult, Transport
 
