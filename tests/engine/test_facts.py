@@ -18,7 +18,7 @@ def test_a_dropped_event_hides_its_body() -> None:
 
 
 def test_an_invalid_event_is_counted_under_its_first_problem() -> None:
-    """The reason of an invalid event is the code of its first problem, without the place in a list."""
+    """The reason is the code of the first problem, without the place in a list."""
     assert INVALID.reason == "search_query missing"
     assert Invalid("HOME", None, "", (OTHER, PROBLEM)).reason == "items.price wrong_type"
 
