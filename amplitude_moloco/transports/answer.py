@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import inf
 
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
@@ -12,13 +13,12 @@ from amplitude_moloco.transports.base import Endpoint, SendResult
 
 MAX_ANSWER_BYTES = 16 * 1024
 """No more of an answer is read. The connection of a longer one is closed."""
-MAX_RETRY_AFTER_SECONDS = 6 * 3600
-"""A longer Retry-After counts as this one. libcurl has the same limit."""
-_MAX_RETRY_AFTER_LENGTH = 40
-"""Longer than any date of HTTP."""
 _MAX_MESSAGE_LENGTH = 300
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _RETRY = Retry()
+# Newer releases of urllib3 limit the result, to six hours by default. Older ones know no limit, and
+# no such argument.
+_RETRY.retry_after_max = inf  # type: ignore[assignment]  # it is only compared
 
 
 def result_of(
@@ -45,15 +45,13 @@ def _message(answer: bytes, endpoint: Endpoint) -> str:
 def read_retry_after(value: str | None) -> float:
     """Return the seconds that a Retry-After asks for; 0 if it is missing or malformed.
 
-    It is a whole number of seconds or a date, as HTTP defines it. libcurl reads these alike, but
-    rounds a date to whole seconds, takes the number at the start of a malformed value ("7.5",
-    "7, 8"), accepts a date without a time, and rejects numbers above 2**63 instead of limiting
-    them.
+    It is a whole number of seconds or a date, as HTTP defines it. libcurl reads these alike, except
+    that it limits a wait to six hours, and rounds the time until a date to whole seconds. It also
+    takes a number at the start of a malformed value ("7.5", "7, 8"), and a date without a time.
     """
-    if value is None or len(value) > _MAX_RETRY_AFTER_LENGTH:
+    if value is None:
         return 0.0
     try:
-        seconds = _RETRY.parse_retry_after(value)
+        return float(_RETRY.parse_retry_after(value))
     except (HTTPError, ValueError, OverflowError):
         return 0.0
-    return float(min(seconds, MAX_RETRY_AFTER_SECONDS))  # older releases of urllib3 have no limit
