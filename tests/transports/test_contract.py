@@ -19,18 +19,17 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from support.endpoint import KEY, endpoint_at
 from support.faulty_server import Exchange, FaultyServer, StartServer, Step
 from support.tls import Tls
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.transports.base import SendResult, Transport
 from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.requests import RequestsTransport
 
 TRANSPORTS = [RequestsTransport, CurlTransport]
 
-KEY = "the-secret-key-0123456789"
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 LONG = 10.0
 """Seconds after which a wait in a test has failed."""
@@ -94,7 +93,7 @@ def open_transport(
             timeout_seconds: float = LONG,
         ) -> Transport:
             transport: Transport = request.param(
-                endpoint(api_key=KEY, platform_id=platform_id, platform_name=None, base_url=url),
+                endpoint_at(url, platform_id=platform_id),
                 connections=connections,
                 timeout_seconds=timeout_seconds,
                 ca_bundle=ca_bundle and str(ca_bundle),
