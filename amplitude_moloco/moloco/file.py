@@ -222,7 +222,7 @@ def _strict_field(kind: Any, **options: Any) -> marshmallow.fields.Field:
 
     The constructor checks what may be of several types.
     """
-    if is_dataclass(kind):
+    if is_dataclass(kind) and isinstance(kind, type):
         schema = _loadable(kind).schema(unknown=marshmallow.RAISE)
         return marshmallow.fields.Nested(schema, **options)
     if kind in _STRICT_FIELDS:
@@ -230,9 +230,9 @@ def _strict_field(kind: Any, **options: Any) -> marshmallow.fields.Field:
     parts = [part for part in get_args(kind) if part not in (NoneType, Ellipsis)]
     if get_origin(kind) in _STRICT_FIELDS:
         return _STRICT_FIELDS[get_origin(kind)](*map(_strict_field, parts), **options)
-    return (
-        _strict_field(*parts, **options) if len(parts) == 1 else marshmallow.fields.Raw(**options)
-    )
+    if len(parts) == 1:  # this type or None
+        return _strict_field(*parts, **options)
+    return marshmallow.fields.Raw(**options)
 
 
 _STRICT_FIELDS: dict[Any, Callable[..., marshmallow.fields.Field]] = {

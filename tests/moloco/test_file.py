@@ -468,7 +468,7 @@ def test_no_refusal_holds_the_key() -> None:
 def test_a_file_that_cannot_be_read_is_refused(
     tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
-    """A file that is missing, of another kind or malformed is refused with its path and a reason."""
+    """A file that is missing, of another kind or malformed is refused with path and reason."""
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
