@@ -26,7 +26,7 @@ class ReceivedRequest:
     message: str | None
     """Why it was refused. None if it was accepted."""
     raw: bytes
-    """The body as received; empty if it was too large. Amplitude's bodies carry the API key, so they
+    """The body as received; empty if it was too large. Amplitude's bodies carry the API key: they
     are encoded again without it, and are empty if they are not a JSON object."""
     arrived_at_seconds: float
     """When the body was complete, in Unix time."""
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def forgotten(self) -> int:
-        """The number of requests discarded to make room, since the start or the last ``clear()``."""
+        """The number of requests discarded to make room since the last ``clear()``."""
         return self._forgotten
 
     def requests(self) -> list[ReceivedRequest]:

@@ -194,7 +194,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         message = f"the sandbox can't listen on {host}, port {port}: {error.strerror}"
         raise OSError(error.errno, message) from error
-    # Connections inherit the option. asyncio sets it only for sockets that name their protocol, and
-    # this one doesn't. Without it, each answer waits 40 ms for the client's delayed acknowledgement.
+    # Connections inherit the option, which asyncio sets only for sockets that name their protocol.
+    # Without it, each answer waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -276,7 +276,7 @@ class TestUserEvents:
         ],
     )
     def test_tolerates(self, client: Client, event: object) -> None:
-        """Anything that the contract allows is accepted, and so are fields that it does not name."""
+        """Anything that the contract allows is accepted, and so are fields it does not name."""
         assert client.user_event(event).status_code == 200
 
     def test_clocks_differ(self, client: Client) -> None:
