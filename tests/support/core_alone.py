@@ -36,7 +36,7 @@ class Server(BaseHTTPRequestHandler):
 with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    client = Amplitude("amplitude-key", Config(server_url=url))
+    client = Amplitude("amplitude-key", Config(server_url=url, flush_interval_millis=100))
     destination = MolocoDestination(
         "moloco-key", "SHOP", ecommerce_syncs(), base_url=url, channel_type="SITE"
     )
@@ -56,4 +56,4 @@ else:
 events = [body["event_type"] for body in bodies if "event_type" in body]
 if events != ["HOME"] or stats.delivered != 1 or "amplitude-moloco[config]" not in refusal:
     sys.exit(f"delivered {stats.delivered}, received {events}, refused with {refusal!r}")
-print("The core has delivered an event, and says:", refusal)
+sys.stdout.write(f"The core has delivered an event, and says: {refusal}\n")
