@@ -65,13 +65,6 @@ HELD_BACK = {"flush_queue_size": 1000, "flush_interval_millis": 60_000}
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A server of this test's own."""
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 def black_hole() -> Iterator[str]:
     """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -65,13 +64,6 @@ class Accepting:
 def transport() -> Accepting:
     """Takes everything, and sends nothing."""
     return Accepting()
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A server of this test's own."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 def make(transport: Accepting | None = None, *syncs: Sync, **settings: Any) -> MolocoDestination:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -93,13 +93,6 @@ while destination.stats().buffered:  # of others, too
 destination.shutdown()
 os._exit(0)
 """
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A server of this test's own."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 def start(
