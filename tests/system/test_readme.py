@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON: list[str] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TIMEOUT_SECONDS = 20.0
 MATCHING: dict[str, dict[str, Any]] = {
     "is": {"plan": "gold"},
