@@ -69,7 +69,7 @@ class Outcome:
 
 
 def run() -> Outcome:
-    """Tracks and delivers the events, against a sandbox of its own. Takes about a second."""
+    """Tracks and delivers the events, against a new sandbox. Takes about a second."""
     invalid: list[Invalid] = []
 
     def keep_invalid(fact: Fact) -> None:

@@ -145,7 +145,7 @@ def test_every_setting_reaches_the_constructor() -> None:
     assert (orders.event_type.value, orders.name, orders.enabled) == ("PURCHASE", "Orders", False)
     assert orders.channel_type.value == "APP"
     assert orders.mapping == EVERYTHING["syncs"][0]["mapping"]
-    assert [orders.concerns(name) for name in ("Order Paid", "Refund")] == [True, False]
+    assert [orders.matches_name(name) for name in ("Order Paid", "Refund")] == [True, False]
     assert (home.event_type.value, home.name, home.enabled) == ("HOME", "HOME", True)
     plain = arguments.keys() - {"retry", "breaker", "syncs"}
     assert {name: arguments[name] for name in plain} == {
@@ -189,7 +189,7 @@ def test_user_properties_can_be_set(setting: Any, expected: dict[str, Any] | Non
 def test_one_event_name_needs_no_list() -> None:
     """One event name stands for a list of one, as in Python."""
     (sync,) = arguments_of({**SETTINGS, "syncs": [{**SYNC, "events": "Viewed"}]})["syncs"]
-    assert [sync.concerns(name) for name in ("Viewed", "View", "V")] == [True, False, False]
+    assert [sync.matches_name(name) for name in ("Viewed", "View", "V")] == [True, False, False]
 
 
 def test_other_arguments_are_given_beside_the_file(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_one_error_names_all_wrong_settings() -> None:
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
         (
             {"syncs": [SYNC, {**SYNC, "event_type": "BUY"}]},
-            "syncs[1].event_type: 'BUY' is none of MCM's; use one of HOME",
+            "syncs[1].event_type: 'BUY' is not one of MCM's event types; use one of HOME",
         ),
         (
             {"syncs": [{**SYNC, "where": "a b"}]},
@@ -401,9 +401,15 @@ def test_one_error_names_all_wrong_settings() -> None:
             "syncs[0].mapping.items: 'a[' is not a JMESPath expression",
         ),
         ({"syncs": [{**SYNC, "events": []}]}, "syncs[0].events: found []; use names"),
-        ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is none"),
-        ({"channel_type": "TV"}, "channel_type: 'TV' is none of MCM's; use one of APP"),
-        ({"default_currency": "XXX"}, "default_currency: 'XXX' is none of MCM's; use one of AED"),
+        ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is not one of"),
+        (
+            {"channel_type": "TV"},
+            "channel_type: 'TV' is not one of MCM's channel types; use one of APP",
+        ),
+        (
+            {"default_currency": "XXX"},
+            "default_currency: 'XXX' is not one of MCM's currencies; use one of AED",
+        ),
         ({"hash_identifiers": "md5"}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": 5}}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": ""}}, "hash_identifiers: use True, or"),
@@ -427,7 +433,7 @@ def test_one_error_names_all_wrong_settings() -> None:
         ({"timeout_seconds": 0}, "timeout_seconds: 0 can't be used"),
         ({"shutdown_timeout_seconds": -0.5}, "shutdown_timeout_seconds: -0.5 can't be used"),
         ({"max_requests_per_second": 0}, "max_requests_per_second: "),
-        ({"buffer": "disk://"}, "buffer: 'disk://' is no buffer"),
+        ({"buffer": "disk://"}, "buffer: 'disk://' does not name a buffer"),
         ({"api_key": ""}, "api_key: empty"),
         ({"base_url": "http://mcm.example"}, "base_url: plain http to mcm.example"),
     ],

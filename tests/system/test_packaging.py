@@ -73,7 +73,7 @@ def test_the_core_needs_no_marshmallow() -> None:
 
 
 def test_the_extras() -> None:
-    """Configuration files have an extra of their own, which the command line includes."""
+    """Configuration files need the extra config, which the extra cli includes."""
     assert required("config") == {"dataclasses-json", "marshmallow", "tomli"}
     assert required("curl") == {"pycurl"}
     assert required("sandbox") == {"starlette", "uvicorn"}
