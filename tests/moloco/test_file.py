@@ -358,7 +358,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
         (
             {"syncs": [SYNC, {**SYNC, "event_type": "BUY"}]},
-            "syncs[1].event_type: 'BUY' is none of MCM's; use one of HOME",
+            "syncs[1].event_type: 'BUY' is not one of MCM's event types; use one of HOME",
         ),
         (
             {"syncs": [{**SYNC, "where": "a b"}]},
@@ -374,8 +374,14 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ),
         ({"syncs": [{**SYNC, "events": []}]}, "syncs[0].events: found []; use names"),
         ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is none"),
-        ({"channel_type": "TV"}, "channel_type: 'TV' is none of MCM's; use one of APP"),
-        ({"default_currency": "XXX"}, "default_currency: 'XXX' is none of MCM's; use one of AED"),
+        (
+            {"channel_type": "TV"},
+            "channel_type: 'TV' is not one of MCM's channel types; use one of APP",
+        ),
+        (
+            {"default_currency": "XXX"},
+            "default_currency: 'XXX' is not one of MCM's currencies; use one of AED",
+        ),
         ({"hash_identifiers": "md5"}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": 5}}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": ""}}, "hash_identifiers: use True, or"),
