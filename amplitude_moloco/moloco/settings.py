@@ -1,4 +1,7 @@
-"""Checks of a destination's settings: each gives what is used, or says what to do instead."""
+"""Checks of a destination's settings.
+
+Each returns the value to use, or raises ConfigurationError saying what to use instead.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 
 
 def syncs_of(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
-    """At least one, and all of them syncs."""
+    """Returns the syncs as a tuple. There must be at least one."""
     checked = tuple(syncs)
     if not checked or not all(isinstance(sync, Sync) for sync in checked):
         raise ConfigurationError(
@@ -24,17 +27,17 @@ def syncs_of(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
 
 
 def currency_of(currency: str | None) -> str | None:
-    """One of MCM's currencies, or none."""
+    """Returns one of MCM's currencies, or None."""
     if currency is None or currency in CURRENCIES:
         return currency
     raise ConfigurationError(
-        f"default_currency: {currency!r} is none of MCM's; use one of "
+        f"default_currency: {currency!r} is not one of MCM's currencies; use one of "
         f"{', '.join(sorted(CURRENCIES))}"
     )
 
 
 def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
-    """All user properties, none of them, or those with these names."""
+    """Returns True for all user properties, False for none, or the names of those to send."""
     if isinstance(names, bool):
         return names
     is_list = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
@@ -46,7 +49,7 @@ def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:
-    """What hashes an identifier; None where they are sent as they are."""
+    """Returns the function that hashes an identifier; None to send identifiers unhashed."""
     if setting is None or setting is False:
         return None
     if setting is True:
@@ -61,14 +64,14 @@ def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | 
 
 
 def whole_number(name: str, value: int) -> int:
-    """A whole number above 0."""
+    """Returns a whole number above 0. ``name`` is the setting's."""
     if isinstance(value, int) and is_positive(value):
         return value
     raise ConfigurationError(f"{name}: {value!r} can't be used; use a whole number above 0")
 
 
 def number(name: str, value: float) -> float:
-    """A number above 0."""
+    """Returns a finite number above 0. ``name`` is the setting's."""
     if is_positive(value):
         return value
     raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

@@ -709,8 +709,14 @@ def test_emptied_properties_are_explained() -> None:
         ({"base_url": "http://example.com"}, "base_url: plain http to example.com"),
         ({"base_url": "ftp://example.com"}, "base_url: no http(s) URL"),
         ({"base_url": "https://u:p@example.com"}, "base_url: holds a user"),
-        ({"channel_type": "TV"}, "channel_type: 'TV' is none of MCM's; use one of APP, SITE"),
-        ({"default_currency": "usd"}, "default_currency: 'usd' is none of MCM's; use one of AED"),
+        (
+            {"channel_type": "TV"},
+            "channel_type: 'TV' is not one of MCM's channel types; use one of APP, SITE",
+        ),
+        (
+            {"default_currency": "usd"},
+            "default_currency: 'usd' is not one of MCM's currencies; use one of AED",
+        ),
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
         ({"syncs": ["HOME"]}, "syncs: without a Sync nothing would be sent"),
         ({"include_user_properties": "plan"}, "include_user_properties: use True, False, or"),
