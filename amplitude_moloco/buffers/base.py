@@ -92,9 +92,7 @@ class Buffer(Protocol):
         """Remove a claimed entry that was delivered."""
         ...
 
-    def retry(
-        self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0
-    ) -> bool:
+    def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
         """Give back a claimed entry. It is due again after the delay, with these counts."""
         ...
 
