@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 from support.buffers import NOW, Clock, MakeBuffer
@@ -354,7 +355,7 @@ def test_a_body_must_fit_into_an_empty_buffer(
     ids=["claimed", "given-back", "acked", "buried"],
 )
 def test_room_comes_back_at_the_end_of_an_event(
-    make_buffer: MakeBuffer, bounds: dict[str, int], settle: Settle, is_room: bool
+    make_buffer: MakeBuffer, bounds: dict[str, Any], settle: Settle, is_room: bool
 ) -> None:
     """Every entry takes room, claimed or not, until ack() or bury()."""
     buffer = make_buffer(**bounds)
