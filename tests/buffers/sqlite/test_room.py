@@ -354,7 +354,7 @@ def test_no_call_goes_through_a_backlog(
 
 
 def test_retries_are_claimed_though_new_entries_cannot_be(
-    buffer: SqliteBuffer, open_buffer: OpenBuffer, monkeypatch: pytest.MonkeyPatch
+    open_buffer: OpenBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If new entries can't be claimed, retries are, and the error is raised when none is left."""
     connections = Connections(monkeypatch)
