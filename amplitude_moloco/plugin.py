@@ -20,7 +20,7 @@ from amplitude import BaseEvent, Config, DestinationPlugin
 from amplitude_moloco.buffers.base import BufferState, DeadLetter
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
 from amplitude_moloco.engine.facts import Degraded, Invalid
@@ -205,7 +205,7 @@ def _invalid(event: BaseEvent, conversion: Conversion) -> Invalid:
 def _failed(error: Exception) -> Invalid:
     problem = Problem(
         "event",
-        "failed",
+        ProblemReason.FAILED,
         f"a plugin or a value that raised {type(error).__name__}",
         "use plugins that don't raise",
     )

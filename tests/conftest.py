@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.buffers import MakeBuffer, open_memory, open_sqlite
+from support.buffers import Clock, MakeBuffer, RealClock, open_memory, open_sqlite
 from support.faulty_server import FaultyServer, StartServer
 from support.tls import Tls
 
-from amplitude_moloco.buffers.base import Buffer
+from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.sandbox import Sandbox
 
 _SETTINGS_OF_REQUESTS = (
@@ -27,14 +27,17 @@ _SETTINGS_OF_REQUESTS = (
     params=[pytest.param(open_memory, id="memory"), pytest.param(open_sqlite, id="sqlite")]
 )
 def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
-    """Opens one empty buffer more, of each kind in turn; all are closed after the test."""
+    """Opens a new, empty buffer, of each kind in turn. All are closed after the test."""
     numbers = count()
     with ExitStack() as stack:
 
-        def make_one(*, max_events: int = 10_000, max_bytes: int = 10_000_000) -> Buffer:
+        def make_one(
+            *, max_events: int = 10_000, max_bytes: int = 10_000_000, clock: Clock | None = None
+        ) -> Storage:
             directory = tmp_path / str(next(numbers))
             directory.mkdir()
-            buffer: Buffer = request.param(directory, max_events, max_bytes)
+            clock = clock or RealClock()
+            buffer: Storage = request.param(directory, max_events, max_bytes, clock)
             stack.callback(buffer.close)
             return buffer
 

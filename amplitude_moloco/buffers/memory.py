@@ -1,129 +1,154 @@
-"""A buffer in memory: fast, bounded, and gone with the process."""
+"""A buffer in memory: fast, bounded, and lost with the process."""
 
 from __future__ import annotations
 
 import heapq
 import threading
-from collections import deque
-from collections.abc import Collection
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
-from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry
+from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
+from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 MAX_DEAD_LETTERS = 1_000
+"""How many dead letters are kept. Beyond that, the oldest are forgotten."""
+
+
+class _Stored(NamedTuple):
+    """An entry as the buffer keeps it, ordered by its number."""
+
+    number: int
+    id: str
+    sync: str
+    body: bytes
+    accepted_at: float
+    stored_at: float  # on the monotonic clock
+    attempts: int = 0
+    strikes: int = 0
+
+    def entry(self, key: Hashable, now: float) -> Entry:
+        return Entry(
+            key,
+            self.id,
+            self.sync,
+            self.body,
+            self.accepted_at,
+            now - self.stored_at,
+            self.attempts,
+            self.strikes,
+        )
 
 
 class MemoryBuffer:
-    """The Buffer in memory. New entries wait in a queue, those to be retried in a heap."""
+    """The Buffer in memory. New entries wait in a queue, retries in a heap.
+
+    A claim has no lease: it ends when it is settled.
+
+    Args:
+        max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those of
+            the bodies.
+        wall: Gives the Unix time in seconds, for ``accepted_at`` and ``buried_at``.
+        monotonic: Gives seconds that never go back, for delays and ages.
+    """
 
     is_durable = False
 
-    def __init__(self, max_events: int = 100_000, max_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        max_events: int = 100_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
+        self._wall = wall
+        self._monotonic = monotonic
         self._lock = threading.RLock()
-        self._new: deque[Entry] = deque()
-        self._later: list[tuple[float, Entry]] = []
-        self._untried_later: set[int] = set()  # those of them that were given back unsent
-        self._claimed: dict[int, Entry] = {}
-        self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
-        self._now = 0.0  # as it was handed in last
-        self._last_key = 0
-        self._claims = 0
+        self._new: deque[_Stored] = deque()
+        self._later: list[tuple[float, _Stored]] = []  # a heap of retries with their due times
+        self._untried_later: set[int] = set()  # the numbers of retries that were never sent
+        self._claimed: dict[Hashable, _Stored] = {}
+        self._dead: OrderedDict[Hashable, DeadLetter] = OrderedDict()
+        self._last_number = 0
+        self._last_claim = 0
         self._is_closed = False
         self._events = 0
         self._bytes = 0
 
-    def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
+    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         with self._lock:
             if self._is_closed:
-                return "closed"
+                return DropReason.CLOSED
             if self._events >= self._max_events or self._bytes + len(body) > self._max_bytes:
-                return "full"
-            self._last_key += 1
-            self._new.append(Entry(self._last_key, id, sync, body, now))
-            self._events += 1
-            self._bytes += len(body)
+                return DropReason.FULL
+            self._add(id, sync, body)
             return None
 
-    def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
+    def claim(self, limit: int, newest: int = 0) -> Claim:
         with self._lock:
-            entries: list[Entry] = []
             if self._is_closed:
-                return entries
-            self._keep_time(now)
-            kept_back = [self._new.pop() for _ in range(min(newest, limit, len(self._new)))]
-            limit -= len(kept_back)
-            while len(entries) < limit and self._later and self._later[0][0] <= now:
-                entry = heapq.heappop(self._later)[1]
-                self._untried_later.discard(entry.key)
-                entries.append(entry)
-            while len(entries) < limit and self._new:
-                entries.append(self._new.popleft())
-            entries += reversed(kept_back)
-            self._claims += 1
-            entries = [Entry(*entry[:-1], token=self._claims) for entry in entries]
-            self._claimed.update((entry.key, entry) for entry in entries)
-            return entries
+                return Claim([], None)
+            now = self._monotonic()
+            reserved = [self._new.pop() for _ in range(min(newest, limit, len(self._new)))]
+            limit -= len(reserved)
+            taken: list[_Stored] = []
+            while len(taken) < limit and self._later and self._later[0][0] <= now:
+                stored = heapq.heappop(self._later)[1]
+                self._untried_later.discard(stored.number)
+                taken.append(stored)
+            while len(taken) < limit and self._new:
+                taken.append(self._new.popleft())
+            taken += reversed(reserved)
+            self._last_claim += 1
+            claimed: dict[Hashable, _Stored] = {
+                (stored.number, self._last_claim): stored for stored in taken
+            }
+            self._claimed.update(claimed)
+            entries = [stored.entry(key, now) for key, stored in claimed.items()]
+            return Claim(entries, self._next_seconds(now))
 
     def ack(self, entry: Entry) -> bool:
         with self._lock:
-            return self._remove(entry)
+            return self._remove(entry) is not None
 
-    def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
+    def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
         with self._lock:
-            if not self._release(entry):
+            stored = self._claimed.pop(entry.key, None)
+            if stored is None:
                 return False
             if not attempts:
-                self._untried_later.add(entry.key)
-            heapq.heappush(self._later, (due, entry._replace(attempts=attempts, strikes=strikes)))
+                self._untried_later.add(stored.number)
+            due = self._monotonic() + delay_seconds
+            heapq.heappush(self._later, (due, stored._replace(attempts=attempts, strikes=strikes)))
             return True
 
-    def bury(self, letter: DeadLetter) -> bool:
-        with self._lock:
-            buried = self._remove(letter.entry)
-            if buried:
-                self._dead.append(letter)
-            return buried
+    def checkpoint(self) -> Callable[[], bool]:
+        last = self._last_number
 
-    def dead_letters(self) -> list[DeadLetter]:
-        with self._lock:
-            return list(self._dead)
+        def is_reached() -> bool:
+            oldest = self._oldest_untried()
+            return oldest is None or oldest > last
 
-    def resend(self, ids: Collection[str] | None, now: float) -> int:
-        with self._lock:
-            if self._is_closed:
-                return 0
-            resent = [each for each in self._dead if ids is None or each.entry.id in ids]
-            for letter in resent:
-                self._dead.remove(letter)
-                self._last_key += 1
-                entry = letter.entry._replace(
-                    key=self._last_key, accepted_at=now, attempts=0, strikes=0
-                )
-                self._new.append(entry)
-                self._events += 1
-                self._bytes += len(entry.body)
-            return len(resent)
+        return is_reached
 
     def state(self) -> BufferState:
         with self._lock:
-            untried = [key for key, entry in self._claimed.items() if not entry.attempts]
-            untried += self._untried_later
-            if self._new:
-                untried.append(self._new[0].key)
-            later = self._later[0][0] if self._later else None
             return BufferState(
                 waiting=len(self._new) + len(self._later),
                 claimed=len(self._claimed),
                 dead=len(self._dead),
-                last_key=self._last_key,
-                oldest_untried=min(untried, default=None),
-                next_due=0.0 if self._new else later,
             )
 
     def close(self) -> list[Entry]:
         with self._lock:
-            lost = [*self._claimed.values(), *self._new, *(entry for _, entry in self._later)]
+            now = self._monotonic()
+            waiting = [*self._new, *(stored for _, stored in self._later)]
+            lost = [stored.entry(key, now) for key, stored in self._claimed.items()]
+            lost += [stored.entry((stored.number, 0), now) for stored in waiting]
             self._new.clear()
             self._later.clear()
             self._untried_later.clear()
@@ -132,23 +157,71 @@ class MemoryBuffer:
             self._is_closed = True
             return lost
 
-    def _keep_time(self, now: float) -> None:
-        """Where the clock was set back, what waits is set back as well."""
-        if now < self._now:
-            self._later = [(due - (self._now - now), entry) for due, entry in self._later]
-        self._now = now
+    # -- dead letters ------------------------------------------------------------------------------
 
-    def _remove(self, entry: Entry) -> bool:
-        if not self._release(entry):
-            return False
-        self._events -= 1
-        self._bytes -= len(entry.body)
-        return True
+    def bury(
+        self, entry: Entry, reason: DeadLetterReason, *, status: int | None, message: str
+    ) -> bool:
+        with self._lock:
+            stored = self._remove(entry)
+            if stored is None:
+                return False
+            self._dead[stored.number] = DeadLetter(
+                key=stored.number,
+                id=stored.id,
+                sync=stored.sync,
+                body=stored.body,
+                accepted_at=stored.accepted_at,
+                buried_at=self._wall(),
+                attempts=entry.attempts,
+                reason=reason,
+                status=status,
+                message=message,
+            )
+            if len(self._dead) > MAX_DEAD_LETTERS:
+                self._dead.popitem(last=False)
+            return True
 
-    def _release(self, entry: Entry) -> bool:
-        """End a claim, if it is still the caller's."""
-        claimed = self._claimed.get(entry.key)
-        if claimed is None or claimed.token != entry.token:
-            return False
-        del self._claimed[entry.key]
-        return True
+    def dead_letters(self) -> list[DeadLetter]:
+        """Returns a copy."""
+        with self._lock:
+            return list(self._dead.values())
+
+    def resend(self, letter: DeadLetter) -> bool:
+        """As ``DeadLetters.resend``. The entry may exceed the bounds."""
+        with self._lock:
+            if self._is_closed or self._dead.pop(letter.key, None) is None:
+                return False
+            self._add(letter.id, letter.sync, letter.body)
+            return True
+
+    # -- helpers: called with the lock held --------------------------------------------------------
+
+    def _add(self, id: str, sync: str, body: bytes) -> None:
+        self._last_number += 1
+        self._new.append(
+            _Stored(self._last_number, id, sync, body, self._wall(), self._monotonic())
+        )
+        self._events += 1
+        self._bytes += len(body)
+
+    def _remove(self, entry: Entry) -> _Stored | None:
+        """Removes an entry, if the claim is still the caller's."""
+        stored = self._claimed.pop(entry.key, None)
+        if stored is not None:
+            self._events -= 1
+            self._bytes -= len(stored.body)
+        return stored
+
+    def _next_seconds(self, now: float) -> float | None:
+        if self._new:
+            return 0.0
+        return max(0.0, self._later[0][0] - now) if self._later else None
+
+    def _oldest_untried(self) -> int | None:
+        with self._lock:
+            untried = [each.number for each in self._claimed.values() if not each.attempts]
+            untried += self._untried_later
+            if self._new:
+                untried.append(self._new[0].number)
+            return min(untried, default=None)

@@ -30,13 +30,14 @@ class Origin:
     """The process that something was made in."""
 
     def __init__(self) -> None:
+        self._getpid = os.getpid  # kept, since a finalizer may ask after the modules are gone
         self._pid = os.getpid()
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether this is another process: a child that inherited it."""
         # Asked each time, since uwsgi forks without calling Python's hooks.
-        return self._pid != os.getpid()
+        return self._pid != self._getpid()
 
 
 def call_in_forked_child(method: Callable[[], object]) -> None:
@@ -54,7 +55,8 @@ def take_part(each: Forked) -> None:
 def never_free(inherited: object) -> None:
     """Keep an object of the parent's until the process ends, without finalizing it even then.
 
-    For what would say goodbye to a server, or drop a lock, that the parent goes on using.
+    For objects whose finalizer would close a connection, or release a lock, that the parent still
+    uses.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 

@@ -53,6 +53,7 @@ class Converter:
         include_user_properties: bool | Collection[str] = True,
         hash_identifier: Callable[[str], str] | None = None,
     ) -> None:
+        self.syncs = tuple(syncs)
         self._default_currency = default_currency
         self._read_identifier: IdentifierReader = (
             partial(hashed_identifier, hash_identifier) if hash_identifier else identifier

@@ -14,7 +14,6 @@ from amplitude_moloco.engine.facts import Hook
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.moloco import settings
 from amplitude_moloco.moloco.answers import classify
-from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.moloco.sync import Sync
@@ -132,9 +131,12 @@ class MolocoDestination(PartnerDestination):
         ``more`` are arguments that no file can hold, such as ``hooks``. Raises ConfigurationError
         naming the place in the file: an unknown key, a wrong type, a missing field.
         """
-        from amplitude_moloco.moloco.file import read_file
+        from amplitude_moloco.moloco.file import named_in_errors, read_file
 
-        return cls.from_dict(read_file(Path(path)), **more)
+        path = Path(path)
+        data = read_file(path)
+        with named_in_errors(path):
+            return cls.from_dict(data, **more)
 
     def __repr__(self) -> str:
         return f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
@@ -17,18 +18,24 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
 
+API_KEY_VARIABLE = "MOLOCO_API_KEY"
+
+
 def endpoint(
-    *, api_key: str, platform_id: str, platform_name: str | None, base_url: str | None
+    *, api_key: str | None, platform_id: str, platform_name: str | None, base_url: str | None
 ) -> Endpoint:
     """Return MCM's endpoint for a platform. Raises ConfigurationError for a value that can't work.
 
-    ``base_url`` overrides the host that ``platform_name`` stands for.
+    Without an ``api_key``, the environment's ``MOLOCO_API_KEY`` is used. ``base_url`` overrides the
+    host that ``platform_name`` stands for.
     """
+    if api_key is None:
+        api_key = os.environ.get(API_KEY_VARIABLE, "")
     # These messages must not quote the key.
     if not isinstance(api_key, str) or not _VISIBLE.fullmatch(api_key):
         raise ConfigurationError(
             "api_key: empty, or with blanks, line ends or other characters that no key has; use "
-            "the REST API key of your Moloco account, or set MOLOCO_API_KEY"
+            f"the REST API key of your Moloco account, or set {API_KEY_VARIABLE}"
         )
     if not isinstance(platform_id, str) or not platform_id.strip():
         raise ConfigurationError("platform_id: empty; use the id that Moloco gave you")

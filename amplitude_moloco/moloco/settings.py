@@ -8,11 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from amplitude_moloco.engine.retry import is_positive
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.identifiers import hash_identifier
-from amplitude_moloco.moloco.sync import Sync
-from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
+from amplitude_moloco.moloco.sync import Sync, read_channel_type
+from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
+
+
+def converter_of(
+    syncs: Iterable[Sync],
+    channel_type: ChannelType | str | None,
+    default_currency: str | None,
+    include_user_properties: bool | Collection[str],
+    hash_identifiers: bool | Mapping[str, str] | None,
+) -> Converter:
+    """Returns the converter that these settings describe."""
+    return Converter(
+        syncs_of(syncs),
+        channel_type=read_channel_type(channel_type, "channel_type"),
+        default_currency=currency_of(default_currency),
+        include_user_properties=names_of(include_user_properties),
+        hash_identifier=hash_of(hash_identifiers),
+    )
 
 
 def syncs_of(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
@@ -61,17 +78,3 @@ def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | 
     raise ConfigurationError(
         'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
     )
-
-
-def whole_number(name: str, value: int) -> int:
-    """Returns a whole number above 0. ``name`` is the setting's."""
-    if isinstance(value, int) and is_positive(value):
-        return value
-    raise ConfigurationError(f"{name}: {value!r} can't be used; use a whole number above 0")
-
-
-def number(name: str, value: float) -> float:
-    """Returns a finite number above 0. ``name`` is the setting's."""
-    if is_positive(value):
-        return value
-    raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

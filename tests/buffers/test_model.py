@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -20,112 +21,158 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.buffers import Clock
 
-from amplitude_moloco.buffers.base import Buffer, DeadLetter, Entry
+from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry, Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "100"))
 LEASE_SECONDS = 60.0
 MAX_EVENTS = 6
 MAX_BYTES = 20
-NOW = 1_700_000_000.0
 
 
-def bare(entry: Entry) -> Entry:
-    """Without the token, which is the buffer's own business."""
-    return entry._replace(token=0)
+class Item(NamedTuple):
+    """An entry as the model keeps it. The numbers ascend in the order of the puts."""
+
+    number: int
+    id: str
+    body: bytes
+    accepted_at: float
+    attempts: int = 0
+    strikes: int = 0
+
+    def is_seen_in(self, entry: Entry, now: float) -> bool:
+        """Whether the buffer returns all of it, whatever its key."""
+        age = now - self.accepted_at
+        own = (self.id, "HOME", self.body, self.accepted_at, age, self.attempts, self.strikes)
+        return entry[1:] == own
+
+
+class Claimed(NamedTuple):
+    """A claim as the buffer returned it, and as the model knows it."""
+
+    entry: Entry
+    item: Item
+
+
+class Letter(NamedTuple):
+    """A dead letter as the model keeps it."""
+
+    item: Item
+    buried_at: float
+    status: int | None
+
+    def is_seen_in(self, letter: DeadLetter) -> bool:
+        item, reason = self.item, DeadLetterReason.REJECTED
+        end = (self.buried_at, item.attempts, reason, self.status, "no")
+        return letter[1:] == (item.id, "HOME", item.body, item.accepted_at, *end)
 
 
 @dataclass
 class Model:
-    """What lies in the buffer, with the keys as the buffer gave them."""
+    """What lies in the buffer."""
 
-    new: list[Entry] = field(default_factory=list)
-    later: list[tuple[float, Entry]] = field(default_factory=list)
-    claimed: list[Entry] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
+    new: list[Item] = field(default_factory=list)
+    later: list[tuple[float, Item]] = field(default_factory=list)
+    claimed: list[Item] = field(default_factory=list)
+    dead: list[Letter] = field(default_factory=list)
     lease_seconds: float = inf
     leases: dict[int, float] = field(default_factory=dict)
-    """When the lease of each key ends."""
+    """When the lease of each number ends."""
+    last_number: int = 0
 
-    def all(self) -> list[Entry]:
-        return [*self.new, *(entry for _, entry in self.later), *self.claimed]
+    def put(self, id: str, body: bytes, now: float) -> None:
+        self.last_number += 1
+        self.new.append(Item(self.last_number, id, body, now))
+
+    def all(self) -> list[Item]:
+        return [*self.new, *(item for _, item in self.later), *self.claimed]
 
     def is_full(self, size: int) -> bool:
-        bodies = [entry.body for entry in self.all()]
+        bodies = [item.body for item in self.all()]
         return len(bodies) >= MAX_EVENTS or len(b"".join(bodies)) + size > MAX_BYTES
 
-    def claim(self, limit: int, now: float, newest: int) -> list[Entry]:
+    def claim(self, limit: int, now: float, newest: int) -> list[Item]:
         reserved = self.new[len(self.new) - min(limit, newest, len(self.new)) :]
         others = self.new[: len(self.new) - len(reserved)]
-        overdue = [(self.leases[entry.key], entry) for entry in self.claimed]
-        retries = [entry for due, entry in sorted(self.later + overdue) if due <= now]
-        entries = [*(retries + others)[: limit - len(reserved)], *reserved]
-        self.new = [entry for entry in self.new if entry not in entries]
-        self.later = [(due, entry) for due, entry in self.later if entry not in entries]
-        self.claimed = [entry for entry in self.claimed if entry not in entries] + entries
+        overdue = [(self.leases[item.number], item) for item in self.claimed]
+        retries = [item for due, item in sorted(self.later + overdue) if due <= now]
+        items = [*(retries + others)[: limit - len(reserved)], *reserved]
+        self.new = [item for item in self.new if item not in items]
+        self.later = [(due, item) for due, item in self.later if item not in items]
+        self.claimed = [item for item in self.claimed if item not in items] + items
         lease_end = now + self.lease_seconds
-        self.leases.update((entry.key, lease_end) for entry in entries)
-        return entries
+        self.leases.update((item.number, lease_end) for item in items)
+        return items
 
     def end(self) -> None:
-        """Of a process: what it has claimed is due again when its lease ends."""
-        self.later += [(self.leases[entry.key], entry) for entry in self.claimed]
+        """A process ends: what it has claimed is due again when its lease ends."""
+        self.later += [(self.leases[item.number], item) for item in self.claimed]
         self.claimed.clear()
 
-    def next_due(self, now: float) -> float | None:
+    def next_seconds(self, now: float) -> float | None:
         dues = [due for due, _ in self.later] + [now for _ in self.new]
-        return max(now, min(dues)) if dues else None
+        return max(0.0, min(dues) - now) if dues else None
 
-    def oldest_untried(self) -> int | None:
-        return min((entry.key for entry in self.all() if not entry.attempts), default=None)
+    def is_tried(self, number: int) -> bool:
+        """Whether all entries up to this number were sent, or are gone."""
+        return all(item.attempts for item in self.all() if item.number <= number)
 
 
 class Machine(RuleBasedStateMachine):
-    """Does to a buffer and to the model the same things, in any order."""
+    """Does the same things to a buffer and to the model, in any order."""
 
-    def __init__(self, open_buffer: Callable[[], Buffer]) -> None:
+    def __init__(self, open_buffer: Callable[[Clock], Storage]) -> None:
         super().__init__()
+        self.clock = Clock()
         self.open_buffer = open_buffer
-        self.buffer = open_buffer()
+        self.buffer = open_buffer(self.clock)
         self.model = Model()
-        self.held: list[Entry] = []
-        """The claims as the buffer gave them."""
+        self.held: list[Claimed] = []
         self.stale: list[Entry] = []
-        """Claims that were settled."""
-        self.now = NOW
-        self.last_key = 0
+        """Claims that were settled, or lost."""
+        self.checkpoints: list[tuple[int, Callable[[], bool]]] = []
+        """Each with the last number before it."""
         self.accepted = self.acknowledged = 0
+
+    @property
+    def now(self) -> float:
+        return self.clock.wall()
 
     @rule(id=st.sampled_from("abc"), body=st.binary(max_size=8))
     def put(self, id: str, body: bytes) -> None:
         is_full = self.model.is_full(len(body))
-        assert self.buffer.put(id, "HOME", body, self.now) == ("full" if is_full else None)
+        assert self.buffer.put(id, "HOME", body) is (DropReason.FULL if is_full else None)
         if not is_full:
             self.accepted += 1
-            self.model.new.append(Entry(self.next_key(), id, "HOME", body, self.now))
+            self.model.put(id, body, self.now)
 
     @rule(limit=st.integers(0, 4), newest=st.integers(0, 2))
     def claim(self, limit: int, newest: int) -> None:
-        entries = self.buffer.claim(limit, self.now, newest)
-        assert [bare(e) for e in entries] == self.model.claim(limit, self.now, newest)
-        keys = {entry.key for entry in entries}
-        self.stale += [entry for entry in self.held if entry.key in keys]
-        self.held = [entry for entry in self.held if entry.key not in keys] + entries
+        entries, next_seconds = self.buffer.claim(limit, newest)
+        items = self.model.claim(limit, self.now, newest)
+        assert next_seconds == self.model.next_seconds(self.now)
+        claims = [Claimed(*each) for each in zip(entries, items, strict=True)]
+        assert all(claim.item.is_seen_in(claim.entry, self.now) for claim in claims)
+        numbers = {item.number for item in items}
+        self.stale += [claim.entry for claim in self.held if claim.item.number in numbers]
+        self.held = [claim for claim in self.held if claim.item.number not in numbers] + claims
 
-    def let_go(self, data: st.DataObject) -> Entry:
-        """One of the claims, which is to be settled now."""
-        entry = data.draw(st.sampled_from(self.held))
-        self.held.remove(entry)
-        self.model.claimed.remove(bare(entry))
-        self.stale.append(entry)
-        return entry
+    def release(self, data: st.DataObject) -> Claimed:
+        """Choose one of the claims, which is to be settled now."""
+        claim: Claimed = data.draw(st.sampled_from(self.held))
+        self.held.remove(claim)
+        self.model.claimed.remove(claim.item)
+        self.stale.append(claim.entry)
+        return claim
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
-        assert self.buffer.ack(self.let_go(data))
+        assert self.buffer.ack(self.release(data).entry)
         self.acknowledged += 1
 
     @precondition(lambda self: self.held)
@@ -136,18 +183,17 @@ class Machine(RuleBasedStateMachine):
         strikes=st.integers(0, 3),
     )
     def retry(self, data: st.DataObject, delay: int, attempts: int, strikes: int) -> None:
-        entry = self.let_go(data)
-        due = self.now + delay
-        assert self.buffer.retry(entry, due, attempts=attempts, strikes=strikes)
-        given_back = bare(entry)._replace(attempts=attempts, strikes=strikes)
-        self.model.later.append((due, given_back))
+        entry, item = self.release(data)
+        assert self.buffer.retry(entry, delay, attempts=attempts, strikes=strikes)
+        given_back = item._replace(attempts=attempts, strikes=strikes)
+        self.model.later.append((self.now + delay, given_back))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), status=st.sampled_from([None, 400]))
     def bury(self, data: st.DataObject, status: int | None) -> None:
-        entry = self.let_go(data)
-        assert self.buffer.bury(DeadLetter(entry, "rejected", status, "no", self.now))
-        self.model.dead.append(DeadLetter(bare(entry), "rejected", status, "no", self.now))
+        entry, item = self.release(data)
+        assert self.buffer.bury(entry, DeadLetterReason.REJECTED, status=status, message="no")
+        self.model.dead.append(Letter(item, self.now, status))
 
     @precondition(lambda self: self.stale)
     @rule(data=st.data(), how=st.sampled_from(["ack", "retry", "bury"]))
@@ -156,86 +202,89 @@ class Machine(RuleBasedStateMachine):
         if how == "ack":
             assert not self.buffer.ack(entry)
         elif how == "retry":
-            assert not self.buffer.retry(entry, self.now, attempts=9, strikes=9)
+            assert not self.buffer.retry(entry, 0.0, attempts=9, strikes=9)
         else:
-            assert not self.buffer.bury(DeadLetter(entry, "stale", None, "", self.now))
+            reason = DeadLetterReason.EXPIRED
+            assert not self.buffer.bury(entry, reason, status=None, message="")
 
     @precondition(lambda self: self.model.dead)
     @rule(ids=st.none() | st.sets(st.sampled_from("abc")))
     def resend(self, ids: set[str] | None) -> None:
-        resent = [each for each in self.model.dead if ids is None or each.entry.id in ids]
-        before = self.last_key
-        assert self.buffer.resend(ids, self.now) == len(resent)
-        self.last_key = self.buffer.state().last_key
-        self.model.dead = [each for each in self.model.dead if each not in resent]
-        keys = range(before + 1, before + 1 + len(resent))
-        self.model.new += [
-            each.entry._replace(key=key, accepted_at=self.now, attempts=0, strikes=0)
-            for key, each in zip(keys, resent, strict=True)
-        ]
+        letters = list(self.buffer.dead_letters())
+        for letter, known in zip(letters, list(self.model.dead), strict=True):
+            if ids is None or letter.id in ids:
+                assert self.buffer.resend(letter)
+                assert not self.buffer.resend(letter)
+                self.model.dead.remove(known)
+                self.model.put(known.item.id, known.item.body, self.now)
+
+    @rule()
+    def set_checkpoint(self) -> None:
+        self.checkpoints.append((self.model.last_number, self.buffer.checkpoint()))
 
     @rule(seconds=st.integers(1, 5))
     def let_time_pass(self, seconds: int) -> None:
-        self.now += seconds
+        self.clock.advance(seconds)
 
     @invariant()
     def its_state_is_true(self) -> None:
-        state = self.buffer.state()
-        assert state.waiting == len(self.model.new) + len(self.model.later)
-        assert state.claimed == len(self.model.claimed)
-        assert state.dead == len(self.model.dead)
-        assert state.last_key == self.last_key
-        assert state.oldest_untried == self.model.oldest_untried()
-        due = state.next_due
-        assert (None if due is None else max(self.now, due)) == self.model.next_due(self.now)
+        assert self.buffer.state() == BufferState(
+            waiting=len(self.model.new) + len(self.model.later),
+            claimed=len(self.model.claimed),
+            dead=len(self.model.dead),
+        )
+        assert self.buffer.claim(0) == ([], self.model.next_seconds(self.now))
+
+    @invariant()
+    def its_checkpoints_are_reached_in_time(self) -> None:
+        for number, is_reached in self.checkpoints:
+            assert is_reached() == self.model.is_tried(number)
 
     @invariant()
     def its_dead_letters_are_the_models(self) -> None:
-        letters = self.buffer.dead_letters()
-        assert [each._replace(entry=bare(each.entry)) for each in letters] == self.model.dead
+        letters = list(self.buffer.dead_letters())
+        pairs = zip(letters, self.model.dead, strict=True)
+        assert all(known.is_seen_in(letter) for letter, known in pairs)
 
     @invariant()
     def nothing_vanishes(self) -> None:
         assert self.accepted == self.acknowledged + len(self.model.dead) + len(self.model.all())
 
-    def next_key(self) -> int:
-        """The key of what was just put: a new one, greater than all before it."""
-        key = self.buffer.state().last_key
-        assert key > self.last_key
-        self.last_key = key
-        return key
-
     def teardown(self) -> None:
-        lost = [bare(entry) for entry in self.buffer.close()]
-        assert sorted(lost) == ([] if self.buffer.is_durable else sorted(self.model.all()))
+        lost = self.buffer.close()
+        items = [] if self.buffer.is_durable else self.model.all()
+        assert sorted((entry.id, entry.body, entry.accepted_at) for entry in lost) == sorted(
+            (item.id, item.body, item.accepted_at) for item in items
+        )
+        assert all(is_reached() for _, is_reached in self.checkpoints)
 
 
 class DurableMachine(Machine):
-    """Ends processes as well, in order or not, and has others go on."""
+    """Ends processes as well, properly or not, and lets others continue."""
 
-    def __init__(self, open_buffer: Callable[[], Buffer]) -> None:
+    def __init__(self, open_buffer: Callable[[Clock], Storage]) -> None:
         super().__init__(open_buffer)
         self.model.lease_seconds = LEASE_SECONDS
 
-    def go_on(self) -> None:
-        """As another process; what the one before held is settled by nobody."""
+    def continue_elsewhere(self) -> None:
+        """Continue as another process. The claims of the one before are not settled any more."""
         self.model.end()
         self.held.clear()
-        self.buffer = self.open_buffer()
-        assert self.buffer.claim(0, self.now) == []  # now it knows the time
+        self.checkpoints.clear()
+        self.buffer = self.open_buffer(self.clock)
 
     @rule()
     def reopen(self) -> None:
         assert self.buffer.close() == []
-        self.go_on()
+        self.continue_elsewhere()
 
     @rule()
     def crash(self) -> None:
-        self.go_on()
+        self.continue_elsewhere()
 
     @rule()
     def let_leases_end(self) -> None:
-        self.now += LEASE_SECONDS
+        self.clock.advance(LEASE_SECONDS)
 
 
 def run_machine(machine: type[Machine]) -> None:
@@ -250,7 +299,11 @@ def test_a_buffer_in_memory_is_its_model() -> None:
 
     class InMemory(Machine):
         def __init__(self) -> None:
-            super().__init__(lambda: MemoryBuffer(MAX_EVENTS, MAX_BYTES))
+            super().__init__(
+                lambda clock: MemoryBuffer(
+                    MAX_EVENTS, MAX_BYTES, wall=clock.wall, monotonic=clock.monotonic
+                )
+            )
 
     run_machine(InMemory)
 
@@ -266,13 +319,14 @@ def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
             self.path = tmp_path / f"{next(numbers)}.db"
             super().__init__(self.open_one)
 
-        def open_one(self) -> Buffer:
+        def open_one(self, clock: Clock) -> Storage:
             buffer = SqliteBuffer(
                 self.path,
                 target="t",
                 max_events=MAX_EVENTS,
                 max_bytes=MAX_BYTES,
                 lease_seconds=LEASE_SECONDS,
+                wall=clock.wall,
             )
             self.stack.callback(buffer.close)
             return buffer

@@ -25,12 +25,11 @@ from support.engines import (
 
 from amplitude_moloco.buffers.base import BufferState, Claim, Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Delivered, Dropped, Fact, Invalid, Paused
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
-from amplitude_moloco.moloco.wire.problems import ProblemReason
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 

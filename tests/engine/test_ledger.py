@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.engines import is_lawful
 from support.facts import BODY, DELIVERED, DROPPED, FACTS, INVALID, kind_of
 
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Dropped,
@@ -28,7 +28,6 @@ from amplitude_moloco.engine.facts import (
     Untold,
 )
 from amplitude_moloco.engine.ledger import Ledger, Stats
-from amplitude_moloco.moloco.wire.problems import ProblemReason
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
 LONG = 10.0

@@ -28,8 +28,8 @@ from support.engines import is_lawful
 from amplitude_moloco import (
     ConfigurationError,
     Fact,
-    MolocoDestination,
     Invalid,
+    MolocoDestination,
     Stats,
     Sync,
     ecommerce_syncs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Degraded,
@@ -16,7 +16,6 @@ from amplitude_moloco.engine.facts import (
     ThrottledIdentifier,
     Untold,
 )
-from amplitude_moloco.moloco.wire.problems import ProblemReason
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
 BODY = b'{"user_id":"me@example.com"}'

@@ -1,4 +1,4 @@
-"""The acks of a SqliteBuffer: those of several threads go together, in one statement."""
+"""The acks of a SqliteBuffer: acks of several threads are made together, in one statement."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from amplitude_moloco.buffers.sqlite.file import SqliteFile
 
 _SIZES = (1, 4, 16, 64)
-"""How many acks one statement can have: few sorts, so that SQLite has each of them at hand."""
+"""How many acks a statement can hold. Few sizes, so that SQLite keeps each statement prepared."""
 _MOST = _SIZES[-1]
 
 
 def _statement(size: int) -> str:
-    """Deletes what is still claimed with the token of its ack."""
+    """Returns a statement that deletes entries still claimed with the tokens of their acks."""
     claims = ", ".join(["(?, ?)"] * size)
     return f"""DELETE FROM claimed WHERE key IN (
         WITH acks (key, token) AS (VALUES {claims})
@@ -23,30 +23,30 @@ def _statement(size: int) -> str:
 
 _STATEMENTS = {size: _statement(size) for size in _SIZES}
 
-Claim = tuple[int, int]
-"""A key, and the token with which it was claimed."""
+ClaimKey = tuple[int, int]
+"""The key of an entry, and the token of its claim."""
 
 
 class Acks:
-    """Those that are not made yet. Safe to use from any thread.
+    """The acks that are not made yet. Safe from any thread.
 
-    While one thread makes acks, a second one waits until it can make all those that have come
-    together meanwhile. All others leave theirs to the second one, and do not wait. So each thread
-    makes one statement at most, and never for long those of others.
+    While one thread makes acks, a second one waits to make all those that arrive meanwhile. All
+    other threads leave theirs to the second one, and do not wait. So each thread makes one
+    statement at most, and never spends long on the acks of others.
     """
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
-        self._waiting: set[Claim] = set()
-        self._second = threading.Lock()  # held by who waits to make the next ones
+        self._waiting: set[ClaimKey] = set()
+        self._second = threading.Lock()  # held by the thread that waits to make the next acks
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, claim: Claim) -> bool:
-        """Make an ack, or leave it to who waits to do so. False if there was nothing to delete.
+    def add(self, claim: ClaimKey) -> bool:
+        """Make an ack, or leave it to a waiting thread. Returns False if nothing was deleted.
 
-        Raises sqlite3.Error on trouble. Then the ack is kept.
+        Raises sqlite3.Error on trouble. The ack is kept then.
         """
         self._waiting.add(claim)
         if not self._second.acquire(blocking=False):
@@ -54,14 +54,14 @@ class Acks:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._file.turn())
-            finally:  # before the acks are looked at: who comes from now on is not among them
+            finally:  # before the acks are read: later ones must find another thread to wait
                 self._second.release()
             return self.make() != 0
 
     def make(self) -> int | None:
-        """Make all acks that wait. Returns how many events are gone by it, None if none waited.
+        """Make all waiting acks. Returns how many entries they deleted; None if none waited.
 
-        Raises sqlite3.Error on trouble. Then the acks are kept.
+        Raises sqlite3.Error on trouble. The acks are kept then.
         """
         with self._file.turn():
             claims = list(self._waiting)
@@ -70,7 +70,7 @@ class Acks:
             chunks = [claims[start : start + _MOST] for start in range(0, len(claims), _MOST)]
             return sum(map(self._make, chunks))
 
-    def _make(self, claims: list[Claim]) -> int:
+    def _make(self, claims: list[ClaimKey]) -> int:
         size = next(size for size in _SIZES if size >= len(claims))
         padded = claims + claims[:1] * (size - len(claims))
         changed = self._file.change(_STATEMENTS[size], [each for claim in padded for each in claim])

@@ -1,27 +1,29 @@
-"""A buffer in a file: what was put survives the process, and several processes can share it."""
+"""A buffer in a file: its entries survive the process, and several processes can share it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry
-from amplitude_moloco.buffers.sqlite.acks import Acks
+from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
+from amplitude_moloco.buffers.sqlite.acks import Acks, ClaimKey
 from amplitude_moloco.buffers.sqlite.file import SqliteFile
 from amplitude_moloco.buffers.sqlite.gate import is_locked
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-logger = logging.getLogger("amplitude_moloco")
+logger = logging.getLogger(__name__)
 
 # Each change is one statement: see the schema.
 _PUT = """INSERT INTO fresh SELECT last_key + 1, last_bytes + ?, ?, ?, ?, ?
     FROM counted WHERE events < ? AND bytes + ? <= ?"""
-# First what comes due again, but for the part of the newest, ...
+# First the retries that are due, leaving room for the newest entries, ...
 _CLAIM_AGAIN = """UPDATE claimed SET was_due = due, due = :lease_end, token = :token WHERE key IN (
     SELECT key FROM (
         SELECT * FROM (
@@ -30,14 +32,16 @@ _CLAIM_AGAIN = """UPDATE claimed SET was_due = due, due = :lease_end, token = :t
             SELECT key, due FROM claimed WHERE due <= :now ORDER BY due, key LIMIT :limit))
     ORDER BY due <= :horizon, due, key
     LIMIT :limit - (SELECT count(*) FROM (SELECT key FROM fresh LIMIT :newest)))"""
-# ... then the newest, and with what room is left, the oldest.
+# ... then the newest, and the oldest in the room that is left.
 _CLAIM_FRESH = """INSERT INTO claimed
     SELECT key, :lease_end, 0, :token, 0, 0, accepted_at, id, sync, body FROM fresh WHERE key IN (
         SELECT * FROM (SELECT key FROM fresh ORDER BY key DESC LIMIT :newest)
         UNION SELECT * FROM (SELECT key FROM fresh ORDER BY key LIMIT :oldest))"""
-_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes, token FROM claimed
+_CLAIMED = """SELECT key, id, sync, body, accepted_at, attempts, strikes FROM claimed
     WHERE due = :lease_end AND token = :token
     ORDER BY was_due = 0, was_due <= :horizon, was_due, key"""
+_NEXT = "SELECT EXISTS (SELECT * FROM fresh), (SELECT max(due) FROM claimed)"
+_DUES = "SELECT key, due FROM claimed ORDER BY due LIMIT ?"
 
 _RETRY = """UPDATE claimed SET due = ?, attempts = ?, strikes = ?, token = NULL
     WHERE key = ? AND token = ?"""
@@ -45,18 +49,16 @@ _BURY = """INSERT INTO dead_letters (key, attempts, strikes, accepted_at, buried
         message, id, sync, body)
     SELECT key, ?, ?, accepted_at, ?, ?, ?, ?, id, sync, body FROM claimed
     WHERE key = ? AND token = ?"""
-_LETTERS = """SELECT number, key, id, sync, body, accepted_at, attempts, strikes, reason, status,
-    message, buried_at FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?"""
-_LETTER_IDS = "SELECT number, id FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?"
+_LETTERS = """SELECT number, id, sync, body, accepted_at, buried_at, attempts, reason, status,
+    message FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?"""
 _RESEND = "UPDATE dead_letters SET resent_at = ? WHERE number = ?"
 _PRUNE = """DELETE FROM dead_letters WHERE number = (SELECT min(number) FROM dead_letters)
     AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
 
-_STATE = """SELECT events, dead, last_key,
-    (SELECT min(key) FROM fresh),
-    (SELECT min(key) FROM claimed WHERE attempts = 0),
-    (SELECT max(due) FROM claimed) FROM counted"""
-_DUES = "SELECT key, due FROM claimed ORDER BY due LIMIT ?"
+_LAST_KEY = "SELECT last_key FROM counted"
+_UNTRIED = """SELECT (SELECT min(key) FROM fresh), (SELECT min(key) FROM claimed
+    WHERE attempts = 0)"""
+_STATE = "SELECT events, dead FROM counted"
 
 _PAGE = 100
 _SPARE_PAGES = 256
@@ -66,38 +68,40 @@ _PAGES_AT_A_TIME = 200
 class SqliteBuffer:
     """The Buffer in a SQLite file, which all processes of a machine may open at the same time.
 
-    Once ``put`` has returned None the event is stored, and is not lost by the end of the process,
-    not even by kill -9; with ``synchronous="FULL"`` not by the loss of power either, as far as the
-    disk does what it is told. A claim is a lease: while it lasts nobody else gets the entry, and
-    when it ends without an outcome, because its process is gone, anybody may. So an entry may be
-    sent twice, always with the same id and body.
+    Once ``put`` has returned None the event is stored, and survives the end of the process, even
+    kill -9. With ``synchronous="FULL"`` it also survives a loss of power, if the disk writes what
+    it reports as written. A claim is a lease: while it lasts, no other sender gets the entry. A
+    lease that ends without an outcome, because its process is gone, leaves the entry to any
+    sender. So an entry may be sent twice, always with the same id and body.
 
-    ``put`` never raises. It waits no longer than ``wait_seconds`` for another process's lock, and
-    for the other threads of its own, before which it goes, no longer than a second, or
-    ``wait_seconds`` if that is more; the time that the disk takes comes on top. It refuses an
-    event with ``full`` (a bound is reached, less than 64 MiB of the disk are free, or somebody
-    reads for so long that the WAL has become too large), ``locked``, ``closed``, ``forked``
-    (another process opened it: the child has to open it anew) or ``unavailable`` (any other
-    trouble). The other methods wait for up to ``patience_seconds``, and raise sqlite3.Error on
-    trouble that lasts; an ``ack`` is kept in mind instead, and made by the next claim.
+    ``put`` never raises. It waits at most ``wait_seconds`` for another process's lock. It goes
+    before the other threads of its own process, and waits for them at most a second, or
+    ``wait_seconds`` if that is longer. The disk's own time is extra. It refuses an event with
+    ``full`` (a bound is reached, less than 64 MiB of the disk are free, or a long-running reader
+    has let the WAL grow too large), ``locked``, ``closed``, ``forked`` (another process opened it:
+    a child has to open it again) or ``unavailable`` (any other trouble). The other methods wait up
+    to ``patience_seconds``, and raise sqlite3.Error if the trouble lasts. An ``ack`` that fails is
+    remembered instead, and made by the next claim.
 
     Beside the file lie ``NAME-wal``, ``NAME-shm`` and ``NAME-lock``. A corrupt file is set aside as
     ``NAME.corrupt-<Unix time>`` when it is opened, and a new one started. Raises ConfigurationError
-    where the file can't be used, is no buffer, or holds events for another target. For POSIX
+    if the file can't be used, is not a buffer, or holds events for another target. For POSIX
     systems, and for local disks only, never a network's.
 
     Args:
-        path: The file. It is made where there is none, its directory too, for this user alone.
-        target: Where the events are meant to go; kept in the file, which takes no other's.
-        max_events, max_bytes: The bounds of what waits, the bytes being those of the bodies.
+        path: The file. It is created if missing, with its directory, for this user alone.
+        target: Where the events go. It is kept in the file, which accepts no other target.
+        max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those of
+            the bodies.
         synchronous: ``NORMAL`` or ``FULL``: whether each put waits for the disk.
-        lease_seconds: How long a claim lasts: longer than all its entries can take to be sent.
-        wait_seconds: How long ``put`` waits for another process's lock.
-        patience_seconds: How long everything else does, opening and forking included.
-        longest_delay_seconds: The longest time from a ``retry`` to its ``due``. What is due even
-            later was written before the clock was set back, and is due now.
-        max_dead_letters, max_dead_bytes, max_dead_age_seconds: The bounds of the dead letters: of
-            more, the oldest are forgotten.
+        lease_seconds: How long a claim lasts. Longer than sending all its entries can take.
+        wait_seconds: The longest wait of ``put`` for another process's lock.
+        patience_seconds: The longest wait of everything else, opening and forking included.
+        longest_delay_seconds: The longest delay of a retry. An entry that is due even later was
+            written before the clock was set back, and is due now.
+        max_dead_letters, max_dead_bytes, max_dead_age_seconds: The bounds of the dead letters.
+            Beyond them, the oldest are forgotten.
+        wall: Gives the Unix time in seconds. All processes that share the file need the same.
     """
 
     is_durable = True
@@ -117,10 +121,11 @@ class SqliteBuffer:
         max_dead_letters: int = 100_000,
         max_dead_bytes: int = 512 * 1024**2,
         max_dead_age_seconds: float = 30 * 24 * 3600.0,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         if synchronous not in ("NORMAL", "FULL"):
             raise ConfigurationError(
-                f"buffer: synchronous={synchronous!r} can't be used; it is 'NORMAL' or 'FULL'"
+                f"buffer: synchronous={synchronous!r} can't be used; use 'NORMAL' or 'FULL'"
             )
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -130,10 +135,10 @@ class SqliteBuffer:
         self._max_dead_letters = max_dead_letters
         self._max_dead_bytes = max_dead_bytes
         self._max_dead_age_seconds = max_dead_age_seconds
-        self._now = 0.0  # as it was handed in last
+        self._wall = wall
         self._claimed: dict[int, int] = {}  # the token of each key
         self._has_warned = False
-        self._state_at_end = BufferState(0, 0, 0, 0, None, None)
+        self._state_at_close = BufferState(0, 0, 0)
         self._file = SqliteFile(
             Path(os.path.realpath(path)),  # SQLite, too, puts the WAL beside what a link leads to
             target=target,
@@ -142,24 +147,23 @@ class SqliteBuffer:
         )
         self._acks = Acks(self._file)
 
-    def put(self, id: str, sync: str, body: bytes, now: float) -> str | None:
-        self._now = now
+    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         size = len(body)
-        row = (size, now, id, sync, body, self._max_events, size, self._max_bytes)
         try:
+            row = (size, self._wall(), id, sync, body, self._max_events, size, self._max_bytes)
             changed = self._file.store(_PUT, row, size, self._wait_seconds)
         except sqlite3.OperationalError as error:
             if is_locked(error):
-                return "locked"
-            return "full" if "full" in str(error) else "unavailable"
+                return DropReason.LOCKED
+            return DropReason.FULL if "full" in str(error) else DropReason.UNAVAILABLE
         except Exception:  # an app's thread must not see it, whatever it is
-            return "unavailable"
+            return DropReason.UNAVAILABLE
         if changed is None:
-            return "forked" if self._file.is_inherited else "closed"
-        return None if changed else "full"
+            return DropReason.FORKED if self._file.is_inherited else DropReason.CLOSED
+        return None if changed else DropReason.FULL
 
-    def claim(self, limit: int, now: float, newest: int = 0) -> list[Entry]:
-        self._now = now
+    def claim(self, limit: int, newest: int = 0) -> Claim:
+        now = self._wall()
         claim = {
             "limit": limit,
             "newest": min(limit, newest),
@@ -170,7 +174,7 @@ class SqliteBuffer:
         }
         entries: list[Entry] = []
         with self._file.turn():
-            self._acks.make()  # before they could be claimed once more
+            self._acks.make()  # before their entries could be claimed once more
             count = self._file.change(_CLAIM_AGAIN, claim) or 0
             newest = min(limit - count, newest)
             fresh = claim | {"newest": newest, "oldest": limit - count - newest}
@@ -180,98 +184,131 @@ class SqliteBuffer:
                 if not count:
                     raise
         if count:
-            entries = [Entry(*row) for row in self._file.read(_CLAIMED, claim)]
-            self._claimed.update((entry.key, entry.token) for entry in entries)
+            entries = self._read_claimed(claim)
         self._tidy(now)
-        return entries
+        try:
+            next_seconds = self._next_seconds(now)
+        except sqlite3.Error:  # the entries must be sent; the next claim raises, if it lasts
+            if not entries:
+                raise
+            next_seconds = 0.0
+        return Claim(entries, next_seconds)
 
     def ack(self, entry: Entry) -> bool:
-        """Take out a claimed entry that was delivered.
+        """Remove a claimed entry that was delivered.
 
-        Where several threads do so at once, some may leave it to others, and be told True before it
-        is done, even if the claim turns out to be no longer theirs.
+        If several threads do so at once, some leave it to others: they get True before it is done,
+        even if the claim turns out to be no longer theirs.
         """
-        if self._file.is_inherited or not self._let_go(entry):
+        if self._file.is_inherited or not self._release(entry):
             return False
         try:
-            return self._acks.add((entry.key, entry.token))
+            return self._acks.add(_claim_key(entry))
         except sqlite3.OperationalError:
             return True
 
-    def retry(self, entry: Entry, due: float, *, attempts: int, strikes: int = 0) -> bool:
-        due = max(due, 1.0)  # 0 is for those that were fresh
+    def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
+        due = max(self._wall() + delay_seconds, 1.0)  # 0 marks those that were fresh
         return self._settle(entry, _RETRY, due, attempts, strikes)
 
-    def bury(self, letter: DeadLetter) -> bool:
-        entry, reason, status, message, buried_at = letter
-        told = (entry.attempts, entry.strikes, buried_at, status, reason, message)
-        is_buried = self._settle(entry, _BURY, *told)
-        with suppress(sqlite3.Error):  # then the next claim does it
-            self._prune(buried_at)
-        return is_buried
+    def checkpoint(self) -> Callable[[], bool]:
+        """As ``Buffer.checkpoint``, for the entries of all processes.
 
-    def dead_letters(self) -> list[DeadLetter]:
-        return [
-            DeadLetter(Entry(*entry), reason, status, message, buried_at)
-            for _, *entry, reason, status, message, buried_at in self._pages(_LETTERS)
-        ]
+        The function reads the file. Both raise sqlite3.Error if it can't be read. Once the buffer
+        is closed, the function returns True.
+        """
+        last: int = max((key for (key,) in self._file.read(_LAST_KEY)), default=0)
 
-    def resend(self, ids: Collection[str] | None, now: float) -> int:
-        found = [number for number, id in self._pages(_LETTER_IDS) if ids is None or id in ids]
-        return sum(self._file.change(_RESEND, (now, number)) or 0 for number in found)
+        def is_reached() -> bool:
+            untried = [key for keys in self._file.read(_UNTRIED) for key in keys]
+            return all(key is None or key > last for key in untried)
+
+        return is_reached
 
     def state(self) -> BufferState:
-        """What lies in the file, for all processes; ``claimed`` are this object's claims alone.
+        """What lies in the file, for all processes; ``claimed`` counts this object's claims alone.
 
-        After close(), what lay in it at that moment.
+        After ``close()``, what lay in it at that moment.
         """
-        claimed, late = set(self._claimed), len(self._acks)
+        claimed, late = len(self._claimed), len(self._acks)
         totals = self._file.read(_STATE)
         if not totals:
-            return self._state_at_end
-        events, dead, last_key, fresh, untried, furthest = totals[0]
-        is_clock_set_back = (furthest or 0) > self._now + self._horizon_seconds
-        is_due = fresh or late or is_clock_set_back
-        return BufferState(
-            waiting=max(0, events - len(claimed) - late),
-            claimed=len(claimed),
-            dead=dead,
-            last_key=last_key,
-            oldest_untried=min((key for key in (fresh, untried) if key), default=None),
-            next_due=0.0 if is_due else self._next_due(claimed),
-        )
+            return self._state_at_close
+        events, dead = totals[0]
+        return BufferState(waiting=max(0, events - claimed - late), claimed=claimed, dead=dead)
 
     def close(self) -> list[Entry]:
-        """Let go of everything. Nothing is lost.
+        """Release everything. Nothing is lost.
 
-        What is claimed now may be on its way: others can claim it when its lease ends.
+        Entries that are claimed now may be on their way: others can claim them when their lease
+        ends.
         """
         with suppress(sqlite3.Error):
             self._acks.make()
-            self._state_at_end = self.state()._replace(oldest_untried=None, next_due=None)
+            self._state_at_close = self.state()
         self._file.close()
         return []
 
+    # -- dead letters ------------------------------------------------------------------------------
+
+    def bury(
+        self, entry: Entry, reason: DeadLetterReason, *, status: int | None, message: str
+    ) -> bool:
+        now = self._wall()
+        values = (entry.attempts, entry.strikes, now, status, reason.value, message)
+        is_buried = self._settle(entry, _BURY, *values)
+        with suppress(sqlite3.Error):  # then the next claim does it
+            self._prune(now)
+        return is_buried
+
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """Reads them page by page, since all together might not fit into memory."""
+        last = 0
+        while rows := self._file.read(_LETTERS, (last, _PAGE)):
+            for letter in map(DeadLetter._make, rows):
+                yield letter._replace(reason=_reason(letter.reason))
+            last = rows[-1][0]
+
+    def resend(self, letter: DeadLetter) -> bool:
+        """As ``DeadLetters.resend``. The entry may exceed the bounds."""
+        return self._file.change(_RESEND, (self._wall(), letter.key)) == 1
+
     # -- helpers -----------------------------------------------------------------------------------
+
+    def _read_claimed(self, claim: dict[str, Any]) -> list[Entry]:
+        now, token = claim["now"], claim["token"]
+        entries = []
+        for key, id, sync, body, accepted_at, *counts in self._file.read(_CLAIMED, claim):
+            age_seconds = max(0.0, now - accepted_at)
+            entries.append(Entry((key, token), id, sync, body, accepted_at, age_seconds, *counts))
+            self._claimed[key] = token
+        return entries
+
+    def _next_seconds(self, now: float) -> float | None:
+        """As ``Claim.next_seconds``: counts what others have claimed, from the end of its lease."""
+        claimed = set(self._claimed)
+        for is_fresh, furthest in self._file.read(_NEXT):
+            is_clock_set_back = (furthest or 0) > now + self._horizon_seconds
+            if is_fresh or len(self._acks) or is_clock_set_back:
+                return 0.0
+        dues = self._file.read(_DUES, (len(claimed) + 1,))
+        due = next((due for key, due in dues if key not in claimed), None)
+        return None if due is None else max(0.0, due - now)
 
     def _settle(self, entry: Entry, statement: str, *values: Any) -> bool:
         try:
-            return self._file.change(statement, (*values, entry.key, entry.token)) == 1
-        finally:  # where it failed, the lease ends by itself
-            self._let_go(entry)
+            return self._file.change(statement, (*values, *_claim_key(entry))) == 1
+        finally:  # if it failed, the entry is due again when its lease ends
+            self._release(entry)
 
-    def _let_go(self, entry: Entry) -> bool:
-        """Whether it was this object's claim, until now."""
-        is_ours = self._claimed.get(entry.key) == entry.token
-        return is_ours and self._claimed.pop(entry.key, None) is not None
-
-    def _next_due(self, claimed: set[int]) -> float | None:
-        """When the first one is due that is not among these."""
-        dues = self._file.read(_DUES, (len(claimed) + 1,))
-        return next((due for key, due in dues if key not in claimed), None)
+    def _release(self, entry: Entry) -> bool:
+        """Forget a claim. Returns whether it was this object's until now."""
+        key, token = _claim_key(entry)
+        is_ours = self._claimed.get(key) == token
+        return is_ours and self._claimed.pop(key, None) is not None
 
     def _prune(self, now: float) -> None:
-        """Forget the dead letters that are too many or too old, so many at a time."""
+        """Forget dead letters beyond the bounds, a limited number at a time."""
         oldest = now - self._max_dead_age_seconds
         bounds = (oldest, self._max_dead_letters, self._max_dead_bytes)
         for _ in range(_PAGE):
@@ -279,7 +316,7 @@ class SqliteBuffer:
                 return
 
     def _tidy(self, now: float) -> None:
-        """Forget, give space back to the disk, and tell what ``put`` must not."""
+        """Prune dead letters, give space back to the disk, and log that ``put`` refuses events."""
         with suppress(sqlite3.Error):  # then the next time
             self._prune(now)
             for (free,) in self._file.read("PRAGMA freelist_count"):
@@ -287,13 +324,17 @@ class SqliteBuffer:
                     self._file.change("PRAGMA incremental_vacuum(1)")
         if self._file.is_cramped and not self._has_warned:
             logger.warning(
-                "No new events are stored: the disk is all but full, or the buffer's WAL large"
+                "No new events are stored: the disk is almost full, or the buffer's WAL too large"
             )
         self._has_warned = self._file.is_cramped
 
-    def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, a few at a time, since all might be too many."""
-        last = 0
-        while rows := self._file.read(query, (last, _PAGE)):
-            yield from rows
-            last = rows[-1][0]
+
+def _claim_key(entry: Entry) -> ClaimKey:
+    return cast("ClaimKey", entry.key)
+
+
+def _reason(text: str) -> DeadLetterReason:
+    try:
+        return DeadLetterReason(text)
+    except ValueError:  # damaged; the letter must not hide those after it
+        return DeadLetterReason.REJECTED

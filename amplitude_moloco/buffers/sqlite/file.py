@@ -1,8 +1,7 @@
-"""The file of a SqliteBuffer, shared by this process's threads, and with other processes."""
+"""The file of a SqliteBuffer, shared by this process's threads and with other processes."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -14,31 +13,36 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from amplitude_moloco.buffers.sqlite import forks
-from amplitude_moloco.buffers.sqlite.gate import POLL_SECONDS, Gate, Prepare, complaint, is_locked
+from amplitude_moloco.buffers.sqlite.gate import (
+    POLL_SECONDS,
+    Gate,
+    Prepare,
+    is_locked,
+    unusable_message,
+)
 from amplitude_moloco.buffers.sqlite.room import Room
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.host.fork import Origin, never_free, take_part
 
 T = TypeVar("T")
-_inherited: list[object] = []
 
 _TURN_SECONDS = 1.0
-"""How long what is new waits for this process's own threads, at least. A statement takes no 50 us,
-but where many threads want to run, Python lets each of them wait for long."""
-_EMPTY_SECONDS = 0.2
-"""How long who wants to empty the WAL waits for the others; it is as well done the next time."""
+"""Longest wait of a put for this process's other threads, unless its own setting is longer. A
+statement takes less than 50 us, but while many threads run, Python makes each wait long."""
+_TRUNCATE_SECONDS = 0.2
+"""Longest wait for other threads before truncating the WAL; it is skipped otherwise."""
 _GIVE_WAY_SECONDS = 0.01
-"""How long everybody else lets what is new go first. Not longer, so that they have their turn, too,
-where very many threads put."""
+"""How long all others let puts go first. Short, so that they make progress while many threads
+put."""
 
 
 class _Seat:
-    """A connection, and the lock of whoever uses it."""
+    """A connection, and the lock that its user holds."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.db: sqlite3.Connection | None = None
-        self.queue: deque[None] = deque()  # as long as many wait for the lock who go first
+        self.queue: deque[None] = deque()  # one item for each thread that goes first and waits
 
     def wait(self, deadline: float, *, goes_first: bool) -> None:
         """Wait for the lock."""
@@ -52,6 +56,7 @@ class _Seat:
             self.queue.pop()
 
     def leave(self) -> None:
+        """Close the connection. Called with the lock held."""
         db, self.db = self.db, None
         if db:
             with suppress(sqlite3.Error):
@@ -61,12 +66,12 @@ class _Seat:
 class SqliteFile:
     """Two connections, one for changes and one for the rest, shared by all threads.
 
-    Each change is one statement, and reading stands in nobody's way: so whoever wants to change
-    something waits for one statement at most, however long Python lets others wait for theirs.
+    Each change is one statement, and readers block no writer: so a change waits for one statement
+    at most, however long Python makes other threads wait for theirs.
 
-    Both are closed during a fork. A connection can't be taken through it, not even unused: in the
-    child, a *new* one to the same file would believe to hold the locks of the inherited one, and
-    as soon as the parent closes its own, what the child writes is lost.
+    Both are closed during a fork. A connection can't survive it, not even unused: in the child, a
+    *new* one to the same file would believe it holds the locks of the inherited one, and once the
+    parent closes its own, what the child writes is lost.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class SqliteFile:
         self._path = path
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
-        self._pid = os.getpid()
+        self._origin = Origin()
         self._turn = threading.RLock()
         self._changes = _Seat()
         self._rest = _Seat()
@@ -97,68 +102,69 @@ class SqliteFile:
                 self._gate.close()
                 raise
         except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(complaint(path, error)) from error
+            raise ConfigurationError(unusable_message(path, error)) from error
         pause = partial(self._closed.wait, POLL_SECONDS)
         self._room = Room(Path(f"{path}-wal"), self._gate.descriptor, pause)
-        self._look()
-        forks.register(self)
+        self._check_room()
+        take_part(self)
 
-    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        if self._pid != getpid():  # forked by C code, without the hooks below
-            _inherited.extend((self._changes.db, self._rest.db))  # to free it would be to close it
+    def __del__(self) -> None:
+        if self._origin.is_elsewhere:  # forked by C code, without the hooks below
+            for seat in (self._changes, self._rest):
+                never_free(seat.db)  # freeing it would close it
 
     @property
     def is_cramped(self) -> bool:
-        """Whether there is too little room for anything new."""
+        """Whether there is too little room for new entries."""
         return self._room.is_cramped
 
     @property
     def is_inherited(self) -> bool:
-        """Whether another process opened it, and forked: then it is of no use here."""
-        return self._pid != os.getpid()
+        """Whether another process opened it, and forked: it can't be used here."""
+        return self._origin.is_elsewhere
 
     def change(self, statement: str, values: Any = ()) -> int | None:
-        """Change something in one statement. Returns how many rows were changed.
+        """Run one statement that changes something. Returns how many rows were changed.
 
-        None if the file was closed, or is inherited. Waits as long as the file has patience, then
-        raises sqlite3.Error, as it does on other trouble.
+        Returns None if the file was closed, or is inherited. Raises sqlite3.Error if the file is
+        locked for ``patience_seconds``, and on other trouble.
         """
 
         def work(db: sqlite3.Connection) -> int:
-            self._room.takes(0)
+            self._room.add(0)
             return db.execute(statement, values).rowcount
 
         with self.turn():
             changed = self._run(self._changes, work)
         if self._room.is_due(is_new=False):
-            self._look()
+            self._check_room()
         return changed
 
     def store(self, statement: str, values: Any, size: int, wait_seconds: float) -> int | None:
-        """Store something new of this ``size``. Returns how many rows were changed, as ``change``.
+        """Store a new entry of ``size`` bytes. Returns how many rows were changed, as ``change``.
 
-        Waits for ``wait_seconds`` for the lock of another process. It goes before this process's
-        other threads, of which only one at a time stands in its way, and waits for them for a
-        second, or ``wait_seconds`` if that is longer. Where room is scarce, nothing is stored.
+        Waits at most ``wait_seconds`` for another process's lock. It goes before this process's
+        other threads, and waits for them at most a second, or ``wait_seconds`` if that is longer.
+        Stores nothing while room is scarce.
         """
 
         def work(db: sqlite3.Connection) -> int:
-            self._room.takes(size)
+            self._room.add(size)
             return 0 if self._room.is_cramped else db.execute(statement, values).rowcount
 
         turn_seconds = max(_TURN_SECONDS, wait_seconds)
         changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
         if self._room.is_due(is_new=True):
-            self._look(is_new=True)
+            self._check_room(is_new=True)
         return changed
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Be the only thread here that changes things, one after the other.
+        """Exclude this process's other threads from changes. Only ``store`` goes first.
 
-        What is new does not wait for that, and is even let go first.
+        Reentrant. Raises sqlite3.OperationalError after ``patience_seconds``.
         """
-        if self.is_inherited:  # whoever had its turn at the fork is not here
+        if self.is_inherited:  # the thread that held it at the fork does not exist here
             yield
             return
         _acquire(self._turn, time.monotonic() + self._patience_seconds)
@@ -171,11 +177,11 @@ class SqliteFile:
             self._turn.release()
 
     def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query; none if the file was closed, or is inherited."""
+        """Returns the rows of a query; none if the file was closed, or is inherited."""
         return self._run(self._rest, lambda db: db.execute(query, values).fetchall()) or []
 
     def close(self) -> None:
-        """Begin nothing new, and close the connections once the others are done with them."""
+        """Refuse new calls, and close the connections once other threads are done with them."""
         if not self.is_inherited:
             self._closed.set()
             held = self._take_seats()
@@ -185,12 +191,12 @@ class SqliteFile:
                 seat.lock.release()
 
     def before_fork(self) -> None:
-        """Close the connections, and keep their locks, as far as they can be had."""
+        """Close the connections, and hold their locks, those that come free in time."""
         if not self.is_inherited:
             self._held = self._take_seats()
 
     def after_fork(self, *, is_child: bool) -> None:
-        """Free the locks. In the parent, the next call connects anew; in the child, none does."""
+        """Release the locks. The next call connects again in the parent, never in the child."""
         if is_child:
             with suppress(OSError):
                 self._gate.close()
@@ -208,10 +214,10 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode=rw",  # where the file is gone, it stays so
+            f"file:{quote(str(self._path))}?mode=rw",  # a file that is gone is not created again
             uri=True,
             timeout=0,  # see _run
-            isolation_level=None,  # begin and commit are our own
+            isolation_level=None,  # no implicit transactions
             check_same_thread=False,
         )
         # One damaged id among many must not keep the others from being read.
@@ -233,11 +239,11 @@ class SqliteFile:
         *,
         goes_first: bool = False,
     ) -> T | None:
-        """Do ``work`` on a connection, and anew while another process has SQLite's lock.
+        """Do ``work`` on a connection, and again while another process has SQLite's lock.
 
-        Waits so long for the other threads, and so long for the lock; the file's patience for
-        both, if nothing is said. SQLite's own waiting is not used: it is unfair, and would keep
-        other threads out.
+        Waits at most ``turn_seconds`` for other threads and ``lock_seconds`` for the lock; each
+        is ``patience_seconds`` by default. SQLite's own waiting is not used: it is unfair, and
+        would keep other threads out.
         """
         turn_ends: float | None = None
         lock_ends: float | None = None
@@ -265,7 +271,7 @@ class SqliteFile:
         return time.monotonic() + (self._patience_seconds if seconds is None else seconds)
 
     def _take_seats(self) -> list[_Seat]:
-        """Close the connections, as far as others are done with them in time. They stay locked."""
+        """Close and lock the connections that other threads are done with in time."""
         deadline = time.monotonic() + self._patience_seconds
         held = []
         for seat in (self._changes, self._rest):
@@ -274,15 +280,15 @@ class SqliteFile:
                 held.append(seat)
         return held
 
-    def _look(self, *, is_new: bool = False) -> None:
-        """See to the WAL and the room on the disk, unless somebody reads just now."""
-        work = partial(self._room.look, empty_wal=self._empty_wal, is_new=is_new)
+    def _check_room(self, *, is_new: bool = False) -> None:
+        """Check the WAL and the room on the disk, unless another thread reads right now."""
+        work = partial(self._room.check, truncate_wal=self._truncate_wal, is_new=is_new)
         with suppress(sqlite3.Error):
             self._run(self._rest, work, 0, 0)
 
-    def _empty_wal(self) -> None:
+    def _truncate_wal(self) -> None:
         with suppress(sqlite3.Error):  # then the next time
-            self._run(self._changes, self._room.empty_wal, _EMPTY_SECONDS, 0, goes_first=True)
+            self._run(self._changes, self._room.truncate_wal, _TRUNCATE_SECONDS, 0, goes_first=True)
 
 
 def _acquire(lock: threading.Lock | threading.RLock, deadline: float) -> None:

@@ -1,8 +1,8 @@
-"""The gate to the file of a SqliteBuffer: whoever passes it finds the file sound, and keeps it so.
+"""Opens the file of a SqliteBuffer, and makes sure that it is sound.
 
-Beside the file ``NAME`` lies ``NAME-lock``. Whoever has the buffer open holds a shared lock on it
-(``flock``); whoever opens the buffer tries for the exclusive one. Who gets that has the file for
-itself: only then is it migrated, checked, and set aside if it is corrupt.
+Beside the file ``NAME`` lies ``NAME-lock``. A process that has the buffer open holds a shared lock
+on it (``flock``). A process that opens the buffer tries to get the exclusive lock. With that one
+it is alone: only then is the file migrated, checked, and set aside if it is corrupt.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, MIGRATIONS, RECOUNT
 from amplitude_moloco.errors import ConfigurationError
 
-logger = logging.getLogger("amplitude_moloco")
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.0005
-"""How often who waits for others looks whether it is their turn."""
+"""How often a waiting thread tries again."""
 Prepare = Callable[[sqlite3.Connection], None]
 
 
@@ -33,13 +33,13 @@ class Gate:
     """Opened for one file, and closed with it.
 
     Args:
-        target: Where the events in the file must be meant to go.
-        patience_seconds: How long other processes are waited for, ten times as long where they may
-            have to check the file.
-        check_seconds: How long a file may be checked that is not suspect.
+        target: Where the events in the file must go.
+        patience_seconds: The longest wait for other processes, ten times as long while they may be
+            checking the file.
+        check_seconds: The longest check of a file that is not suspect.
 
     Raises:
-        OSError: The directory, or the file of the lock, can't be made.
+        OSError: The directory or the lock file can't be created.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Gate:
         self._is_open = True
 
     def enter(self, run: Callable[[Prepare], object]) -> None:
-        """Make the file what it must be, and hold a shared lock on it from then on.
+        """Create or check the file, and hold a shared lock on it from then on.
 
-        ``run`` calls what it is given with a connection that it opens, and closes that one should
-        it raise. Raises ConfigurationError where the file can't be used, OSError, sqlite3.Error.
+        ``run`` calls its argument with a connection that it opens, and closes if that raises.
+        Raises ConfigurationError if the file can't be used, OSError, sqlite3.Error.
         """
         is_alone = self._pass()
         try:
@@ -69,16 +69,16 @@ class Gate:
                     raise
                 if not is_alone:
                     raise ConfigurationError(
-                        f"buffer: {self._path} is corrupt ({error}), and in use; stop whatever "
-                        f"uses it, and the next start sets it aside"
+                        f"buffer: {self._path} is corrupt ({error}), and in use; stop all "
+                        f"processes that use it, and the next start sets it aside"
                     ) from error
                 damage = error
             else:
                 return
             aside = _set_aside(self._path)
             logger.error(
-                "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started: "
-                "the events in it are not sent.",
+                "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started. The "
+                "events in the old one are not sent.",
                 *(self._path, damage, aside),
             )
             self._set_up(run, is_alone=True)
@@ -86,21 +86,21 @@ class Gate:
             fcntl.flock(self.descriptor, fcntl.LOCK_SH)
 
     def note(self, error: Exception) -> None:
-        """Leave word for the next start where the file must be checked to its end."""
+        """If the file is damaged, have the next start check all of it."""
         if is_corrupt(error):
             with suppress(OSError):
                 os.pwrite(self.descriptor, b"suspect", 0)
 
     def close(self) -> None:
-        """Let go of the lock. Calling it again does nothing."""
+        """Release the lock. Calling it again does nothing."""
         if self._is_open:
             self._is_open = False
             os.close(self.descriptor)
 
     def _pass(self) -> bool:
-        """Wait until nobody else is about to open the file. True if nobody has it open, either."""
+        """Wait while another process opens the file. Returns whether no other has it open."""
         never = threading.Event()
-        deadline = time.monotonic() + 10 * self._patience_seconds  # they may have to check it
+        deadline = time.monotonic() + 10 * self._patience_seconds  # the other may be checking it
         while time.monotonic() < deadline:
             for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
                 with suppress(BlockingIOError):
@@ -110,7 +110,7 @@ class Gate:
         raise sqlite3.OperationalError("locked by another process that opens it")
 
     def _set_up(self, run: Callable[[Prepare], object], *, is_alone: bool) -> None:
-        """Connect to the file, made new where there is none, and see that it is as it must be."""
+        """Create the file if missing, connect to it, and prepare it."""
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         run(partial(self._prepare, is_alone=is_alone))
@@ -144,8 +144,8 @@ class Gate:
                 f"{len(MIGRATIONS)}; stop the other release first, or use another path"
             )
         if is_new:
-            self._path.chmod(0o600)  # whoever made it
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, or never
+            self._path.chmod(0o600)  # another may have created it, empty
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect after the first table
         db.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             db.executescript(
@@ -154,7 +154,7 @@ class Gate:
             )
 
     def _check(self, db: sqlite3.Connection) -> None:
-        """Check and recount, as far as the time goes; one that is suspect, to the end."""
+        """Check and recount, within ``check_seconds``; if the file is suspect, to the end."""
         is_suspect = os.fstat(self.descriptor).st_size > 0
         deadline = time.monotonic() + self._check_seconds
         db.set_progress_handler(lambda: not is_suspect and time.monotonic() > deadline, 10_000)
@@ -174,22 +174,22 @@ class Gate:
 
 
 def is_locked(error: Exception) -> bool:
-    """Whether another process, or thread, has the lock. Python 3.10 tells no error codes."""
+    """Whether another process or thread has the lock. Python 3.10 has no error codes."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def is_corrupt(error: Exception) -> bool:
-    """Whether the file is damaged, or no file of SQLite's: all else has a class of its own.
+    """Whether the file is damaged, or not SQLite's. All other errors have subclasses of their own.
 
-    Where the damage is in the schema, Python may fail to decode the message that quotes it.
+    If the schema is damaged, Python may fail to decode the message that quotes it.
     """
     return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
-def complaint(path: Path, error: Exception) -> str:
-    """What is wrong, for who set the path."""
+def unusable_message(path: Path, error: Exception) -> str:
+    """Says why a file can't be opened, and what to use instead."""
     if is_locked(error):
-        return f"buffer: {path} is kept locked by another process; end what has it open"
+        return f"buffer: {path} is kept locked by another process; end the process that locks it"
     return (
         f"buffer: {path} can't be used: {error}; it must be a file on a local disk that this "
         f"process may write to, in a directory that it may write to"
@@ -207,7 +207,7 @@ def _set_aside(path: Path) -> Path:
     now = int(time.time())
     while (aside := path.with_name(f"{path.name}.corrupt-{now}")).exists():
         now += 1
-    path.rename(aside)  # first: without it, what is left of its WAL would be thrown away
+    path.rename(aside)  # first: without the file, SQLite would delete its WAL
     for suffix in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
@@ -215,5 +215,5 @@ def _set_aside(path: Path) -> Path:
 
 
 def _read(db: sqlite3.Connection, query: str) -> Any:
-    """The one value that a query or a PRAGMA answers."""
+    """Returns the only value of a query or a PRAGMA."""
     return db.execute(query).fetchone()[0]

@@ -1,4 +1,4 @@
-"""The room that a SqliteBuffer takes: its WAL is kept short, and the disk never filled."""
+"""The room that a SqliteBuffer takes: keeps its WAL short, and never fills the disk."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 _BYTES_PER_CALL = 8 * 1024
-"""What a call writes into the WAL besides its body, more or less: whole pages."""
-_BYTES_PER_LOOK = 512 * 1024
-"""After so much those look who send, ..."""
-_NEW_BYTES_PER_LOOK = 1024**2
-"""... and after so much an app's thread does, where nobody else has."""
+"""Roughly what a call writes into the WAL besides its body: whole pages."""
+_BYTES_PER_CHECK = 512 * 1024
+"""Senders check after this many bytes."""
+_NEW_BYTES_PER_CHECK = 1024**2
+"""An app's thread checks after this many bytes, if no sender has."""
 _BYTES_PER_CHECKPOINT = 2 * 1024**2
 _CHECKPOINT_TRIES = 20
 _WAL_BYTES = 4 * 1024**2
-"""The WAL's usual length. After a checkpoint SQLite writes it anew from its start, ..."""
+"""The WAL's usual length. After a complete checkpoint SQLite writes it from its start again."""
 _LONG_WAL_BYTES = 16 * 1024**2
-"""... unless others write all the time, or read: then the checkpoint keeps the writers out."""
+"""Beyond this length, readers or writers have kept checkpoints from completing: one is made that
+keeps the writers out."""
 _MAX_WAL_BYTES = 256 * 1024**2
 _RESERVED_BYTES = 64 * 1024**2
-"""What new events leave free on the disk, so that those that are stored can be settled."""
+"""What new entries leave free on the disk, so that stored ones can be settled."""
+_HYSTERESIS = 1.25
+"""How much more than that must be free before new entries are stored again."""
 
 
 class Room:
-    """Says when somebody has to look, and does so. Knows what this process writes, by and large.
+    """Decides when to check the room, and checks it. Knows roughly what this process writes.
 
     Args:
         wal: The WAL of the file.
@@ -34,44 +37,45 @@ class Room:
     """
 
     def __init__(self, wal: Path, disk: int, pause: Callable[[], object]) -> None:
-        self.is_cramped = False  # whether there is too little for anything new
+        self.is_cramped = False  # whether there is too little for new entries
         self._wal = wal
         self._disk = disk
         self._pause = pause
-        self._since_look = self._since_checkpoint = 0
+        self._since_check = self._since_checkpoint = 0
 
-    def takes(self, size: int) -> None:
-        """So many bytes are about to be stored, or were refused for want of room."""
-        self._since_look += _BYTES_PER_CALL + size
+    def add(self, size: int) -> None:
+        """Count the bytes of an entry that is about to be stored, or refused for lack of room."""
+        self._since_check += _BYTES_PER_CALL + size
         self._since_checkpoint += _BYTES_PER_CALL + size
 
     def is_due(self, *, is_new: bool) -> bool:
-        """Whether to look now. What is new leaves it to others at first: it is an app's thread."""
-        return self._since_look >= (_NEW_BYTES_PER_LOOK if is_new else _BYTES_PER_LOOK)
+        """Whether to check now. With ``is_new``, in an app's thread, senders get to do it first."""
+        return self._since_check >= (_NEW_BYTES_PER_CHECK if is_new else _BYTES_PER_CHECK)
 
-    def look(
-        self, db: sqlite3.Connection, empty_wal: Callable[[], object], *, is_new: bool
+    def check(
+        self, db: sqlite3.Connection, truncate_wal: Callable[[], object], *, is_new: bool
     ) -> None:
-        """Keep the WAL short, and see how much room there is.
+        """Keep the WAL short, and measure how much room there is.
 
-        SQLite's own checkpoints are not used: they make the one wait who writes, an app's thread
-        too; and they let the others write on, so that where several processes write all the time,
-        none ever catches up, and the WAL grows for ever. ``empty_wal`` calls the method below, on
-        the connection for changes: so this process's own threads know for whom they wait.
+        SQLite's automatic checkpoints are not used. They delay the thread that writes, even an
+        app's; and they let other processes write on, so that with several busy writers no
+        checkpoint ever completes, and the WAL grows for ever. ``truncate_wal`` calls the method
+        below on the connection for changes, so that this process's own threads wait for each other
+        by their own rules.
         """
-        self._since_look = 0
+        self._since_check = 0
         try:
             if self._shorten_wal(db, is_new=is_new):
-                empty_wal()
+                truncate_wal()
             disk = os.fstatvfs(self._disk)
-            needed = _RESERVED_BYTES * (1.25 if self.is_cramped else 1)  # not to and fro
+            needed = _RESERVED_BYTES * (_HYSTERESIS if self.is_cramped else 1)
             is_disk_full = disk.f_bavail * disk.f_frsize < needed
             self.is_cramped = is_disk_full or self._wal.stat().st_size > _MAX_WAL_BYTES
         except (OSError, sqlite3.Error):
             self.is_cramped = True
 
     def _shorten_wal(self, db: sqlite3.Connection, *, is_new: bool) -> bool:
-        """Do so without keeping anybody out. Returns whether that is not enough any more."""
+        """Checkpoint without keeping writers out. Returns whether that is no longer enough."""
         wal_bytes = self._wal.stat().st_size
         is_overdue = self.is_cramped or wal_bytes > _LONG_WAL_BYTES
         is_due = wal_bytes > _WAL_BYTES and self._since_checkpoint >= _BYTES_PER_CHECKPOINT
@@ -80,8 +84,8 @@ class Room:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return is_overdue
 
-    def empty_wal(self, db: sqlite3.Connection) -> None:
-        """Keep the writers out, and wait a little for those who read."""
+    def truncate_wal(self, db: sqlite3.Connection) -> None:
+        """Empty the WAL, keeping writers out. Waits briefly for readers."""
         for _ in range(_CHECKPOINT_TRIES):
             ((is_busy, *_),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if not is_busy:

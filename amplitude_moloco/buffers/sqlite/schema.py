@@ -1,7 +1,7 @@
-"""What is in the file of a SqliteBuffer. Nothing in it needs a SQLite newer than 3.9 (2015).
+"""The schema of a SqliteBuffer's file. It needs SQLite 3.9 (2015) or newer.
 
-With these triggers every change is a single statement, atomic by itself. So SQLite's lock is never
-held from one statement to the next, while Python may be busy with another thread for long.
+With these triggers every change is a single, atomic statement. So SQLite's lock is never held
+between statements, while Python may be busy with another thread for long.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
 MIGRATIONS = (
     """
-    -- Of the keys that were ever given, and of the bodies' bytes, how many are gone: so nobody has
-    -- to count rows, and a put has nothing to write here. Kept by triggers, in the transaction of
+    -- How many of all keys ever given, and of all bytes ever stored, are gone. With these, no rows
+    -- have to be counted, and a put writes nothing here. Triggers keep them, in the transaction of
     -- the change.
     CREATE TABLE totals (
         target TEXT NOT NULL,
@@ -19,7 +19,7 @@ MIGRATIONS = (
         dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
     );
 
-    -- Nobody has claimed these yet. Without an index, and no larger than it must be.
+    -- Entries that were never claimed. No index, and as small as possible.
     CREATE TABLE fresh (
         key INTEGER PRIMARY KEY,
         all_bytes INTEGER NOT NULL,  -- of all bodies ever put, up to this one
@@ -37,12 +37,12 @@ MIGRATIONS = (
         max(last_bytes, coalesce(all_bytes, 0)) - gone_bytes AS bytes
         FROM totals LEFT JOIN fresh ON key = (SELECT max(key) FROM fresh);
 
-    -- The others are here: on their way, or waiting for another attempt.
+    -- All other entries: on their way, or waiting for another attempt.
     CREATE TABLE claimed (
         key INTEGER PRIMARY KEY,
         due REAL NOT NULL,  -- the end of the lease, or the next attempt
         was_due REAL NOT NULL,  -- before the lease; 0 if it was fresh
-        token INTEGER,  -- of the claim; NULL while it is nobody's
+        token INTEGER,  -- of the claim; NULL while unclaimed
         attempts INTEGER NOT NULL, strikes INTEGER NOT NULL, accepted_at REAL NOT NULL,
         id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
     );
@@ -55,7 +55,7 @@ MIGRATIONS = (
         UPDATE totals SET gone = gone + 1, gone_bytes = gone_bytes + length(OLD.body);
     END;
 
-    -- Who becomes a dead letter is no event any more, and the other way round.
+    -- A row is either a dead letter or an entry, never both.
     CREATE TABLE dead_letters (
         number INTEGER PRIMARY KEY AUTOINCREMENT, resent_at REAL,
         key INTEGER NOT NULL, attempts INTEGER NOT NULL, strikes INTEGER NOT NULL,
@@ -78,7 +78,7 @@ MIGRATIONS = (
     END;
     """,
 )
-"""How each version of the schema becomes the next, the first out of nothing. Only appended to."""
+"""Turns each version of the schema into the next, starting from an empty file. Only append."""
 
 RECOUNT = (
     """UPDATE totals SET

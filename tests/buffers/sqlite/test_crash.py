@@ -1,7 +1,7 @@
 """The buffer in a file among real processes: killed, stopped, forked, and many at once.
 
-One law is asserted at every end: whatever was put is in the file, or was acknowledged, or is a
-dead letter, and nothing is there twice.
+One law is asserted at every end: each event that was put is in the file, was acknowledged, or is a
+dead letter, and none is there twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -20,31 +19,35 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from support.buffers import Clock
+from support.sqlite_buffers import TARGET
+from support.sqlite_files import is_sound
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
 FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
 PUTS = int(os.environ.get("TORTURE_PUTS", "250"))
-TARGET = "https://mcm.test|SHOP"
 FOREVER = 1e12
-"""A time at which everything is due."""
+"""A Unix time at which everything is due."""
 
 PRELUDE = """
 import ctypes, gc, os, random, signal, sys, threading, time
-from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.reasons import DeadLetterReason
 
-NOW = 1_700_000_000.0
-
-def open_buffer(**settings):
-    return SqliteBuffer("buffer.db", target="https://mcm.test|SHOP", **settings)
+def open_buffer(now=1_700_000_000.0, **settings):
+    settings = {"target": "https://mcm.test|SHOP", "wall": lambda: now, **settings}
+    return SqliteBuffer("buffer.db", **settings)
 
 def tell(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
-def letter(entry):
-    return DeadLetter(entry, "rejected", 400, "no", time.time())
+def bury(buffer, entry):
+    return buffer.bury(entry, DeadLetterReason.REJECTED, status=400, message="no")
+
+def claim_one(buffer):
+    return buffer.claim(1).entries[0]
 
 def wait_for_word():
     assert sys.stdin.readline()
@@ -53,7 +56,7 @@ def wait_for_word():
 
 @contextmanager
 def process(directory: Path, script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a script that begins with the prelude; it is dead afterwards."""
+    """Run a script that begins with the prelude, and kill it afterwards."""
     with subprocess.Popen(
         [sys.executable, "-c", PRELUDE + script, *map(str, arguments)],
         cwd=directory,
@@ -68,7 +71,7 @@ def process(directory: Path, script: str, *arguments: object) -> Iterator[subpro
 
 
 def run(directory: Path, script: str, *arguments: object) -> list[str]:
-    """Run a script to its good end; the lines that it told."""
+    """Run a script to its proper end. Returns the lines that it wrote."""
     with process(directory, script, *arguments) as child:
         output, _ = child.communicate(timeout=50)
     assert child.returncode == 0
@@ -76,40 +79,46 @@ def run(directory: Path, script: str, *arguments: object) -> list[str]:
 
 
 def line(child: subprocess.Popen[str]) -> str:
-    """The next line that a process tells."""
+    """The next line that a process writes."""
     assert child.stdout is not None
     return child.stdout.readline().rstrip("\n")
 
 
 def say(child: subprocess.Popen[str]) -> None:
-    """Let a process go on that waits for a word."""
+    """Let a process continue that waits for a word."""
     assert child.stdin is not None
     child.stdin.write("go on\n")
     child.stdin.flush()
 
 
-def open_buffer(directory: Path) -> SqliteBuffer:
-    return SqliteBuffer(directory / "buffer.db", target=TARGET)
-
-
 def stored(directory: Path) -> Counter[str]:
     """The ids of all that is in the file, which must be sound, waiting, leased or dead."""
-    with closing(open_buffer(directory)) as buffer:
+    path = directory / "buffer.db"
+    with closing(SqliteBuffer(path, target=TARGET)) as buffer:
         state = buffer.state()
-        dead = [letter.entry.id for letter in buffer.dead_letters()]
-        assert state.dead == len(dead)
-    with closing(sqlite3.connect(directory / "buffer.db")) as db:
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        rows = db.execute(
-            "SELECT id, body FROM fresh UNION ALL SELECT id, body FROM claimed"
-        ).fetchall()
-        events = [id for id, _ in rows]
-        size = sum(len(body) for _, body in rows)
-        counted = db.execute("SELECT events, bytes FROM counted").fetchone()
-        assert counted == (len(rows), size)
-    assert state.waiting == len(events)
+        dead = [letter.id for letter in buffer.dead_letters()]
+    assert state.dead == len(dead)
+    assert is_sound(path)
     assert not list(directory.glob("*.corrupt-*"))
+    events = drained(path, state.waiting)
+    assert len(events) == state.waiting
     return Counter(events + dead)
+
+
+def drained(path: Path, waiting: int) -> list[str]:
+    """The ids of all entries of a copy, which must have counted their number and their bytes."""
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    with closing(SqliteBuffer(copy, target=TARGET, wall=lambda: FOREVER)) as buffer:
+        entries = buffer.claim(waiting + 1).entries
+    size = sum(len(entry.body) for entry in entries)
+    bounds = {"max_events": waiting + 2, "max_bytes": size + 5}
+    with closing(SqliteBuffer(copy, target=TARGET, **bounds)) as buffer:  # type: ignore[arg-type]
+        refusals = [buffer.put("id", "HOME", bytes(size)) for size in (6, 5, 1, 0, 0)]
+    assert refusals == ["full", None, "full", None, "full"]
+    for each in path.parent.glob("copy.db*"):
+        each.unlink()
+    return [entry.id for entry in entries]
 
 
 # -- killed --------------------------------------------------------------------------------------
@@ -117,31 +126,32 @@ def stored(directory: Path) -> Counter[str]:
 LIVE = """
 number = int(sys.argv[1])
 dice = random.Random(number)
-buffer = open_buffer(lease_seconds=0.01)
+buffer = open_buffer(lease_seconds=0.01, wall=time.time)
 for count in range(1_000_000):
     id = f"{number}-{count}"
     tell("try", id)
-    assert buffer.put(id, "HOME", id.encode() * dice.randrange(300), time.time()) is None
+    assert buffer.put(id, "HOME", id.encode() * dice.randrange(300)) is None
     tell("put", id)
     if count % 4 == 0:
-        for entry in buffer.claim(dice.randrange(9), time.time(), newest=1):
+        for entry in buffer.claim(dice.randrange(9), newest=1).entries:
             match dice.randrange(5):
                 case 0:
-                    assert buffer.retry(entry, time.time() + dice.random() / 100, attempts=1)
+                    assert buffer.retry(entry, dice.random() / 100, attempts=1)
                 case 1:
-                    assert buffer.bury(letter(entry))
+                    assert bury(buffer, entry)
                 case 2:
                     pass
                 case _:
                     tell("ack", entry.id)
                     assert buffer.ack(entry)
     if count % 40 == 0:
-        buffer.resend(None, time.time())
+        for letter in buffer.dead_letters():
+            assert buffer.resend(letter)
 """
 
 
 def test_a_kill_loses_nothing(tmp_path: Path) -> None:
-    """However often a process is killed in the midst of it, all that was put is accounted for."""
+    """However often a process is killed, each event that was put is accounted for."""
     dice = random.Random(20)  # noqa: S311 (no secret: the same kills in every run)
     told: dict[str, set[str]] = {"try": set(), "put": set(), "ack": set()}
     for number in range(KILLS):
@@ -163,40 +173,52 @@ def test_a_kill_loses_nothing(tmp_path: Path) -> None:
 
 STEPS = """
 # Each step of an entry's way, with the process ended before the n-th statement of SQLite's.
-steps = {
-    "put": lambda buffer: buffer.put("new", "HOME", b"body", NOW),
-    "claim": lambda buffer: buffer.claim(9, NOW),
-    "ack": lambda buffer: buffer.ack(buffer.claim(1, NOW)[0]),
-    "retry": lambda buffer: buffer.retry(buffer.claim(1, NOW)[0], NOW + 5, attempts=1),
-    "bury": lambda buffer: buffer.bury(letter(buffer.claim(1, NOW)[0])),
-    "resend": lambda buffer: buffer.resend(None, NOW),
-    "close": lambda buffer: (buffer.claim(9, NOW), buffer.close()),
-}
+import sqlite3
 
-def end_at(statement, db):
+steps = {
+    "put": lambda buffer: buffer.put("new", "HOME", b"body"),
+    "claim": lambda buffer: buffer.claim(9),
+    "ack": lambda buffer: buffer.ack(claim_one(buffer)),
+    "retry": lambda buffer: buffer.retry(claim_one(buffer), 5.0, attempts=1),
+    "bury": lambda buffer: bury(buffer, claim_one(buffer)),
+    "resend": lambda buffer: [buffer.resend(letter) for letter in list(buffer.dead_letters())],
+    "close": lambda buffer: (buffer.claim(9), buffer.close()),
+}
+connections = []
+connect = sqlite3.connect
+
+def connect_traced(*args, **settings):
+    connections.append(connect(*args, **settings))
+    return connections[-1]
+
+sqlite3.connect = connect_traced
+
+def end_at(statement):
     left = iter(range(statement))
-    db.set_trace_callback(lambda sql: next(left, None) is None and os._exit(9))
+    for db in connections:
+        db.set_trace_callback(lambda sql: next(left, None) is None and os._exit(9))
 
 name = sys.argv[1]
-for statement in range(100):
+for statement in range(200):
     for file in os.listdir():
         os.unlink(file)
     buffer = open_buffer()
     for id in ("a", "b", "c", "d"):
-        buffer.put(id, "HOME", b"body", NOW)
-    for entry in buffer.claim(2, NOW):
-        buffer.bury(letter(entry))
+        buffer.put(id, "HOME", b"body")
+    for entry in buffer.claim(2).entries:
+        bury(buffer, entry)
     buffer.close()
     child = os.fork()
     if not child:
+        connections.clear()
         buffer = open_buffer()
-        end_at(statement, buffer._file._changes.db)
+        end_at(statement)
         steps[name](buffer)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    buffer = open_buffer()
-    live = [entry.id for entry in buffer.claim(9, NOW + 60)]
-    dead = [letter.entry.id for letter in buffer.dead_letters()]
+    buffer = open_buffer(now=1_700_000_060.0)
+    live = [entry.id for entry in buffer.claim(9).entries]
+    dead = [letter.id for letter in buffer.dead_letters()]
     state = buffer.state()
     buffer.close()
     assert status in (0, 9), status
@@ -220,7 +242,7 @@ for statement in range(100):
     ],
 )
 def test_each_step_is_done_or_is_not(tmp_path: Path, step: str, ends: list[str]) -> None:
-    """Between no two statements can a kill leave anything half done: lost, twice, or miscounted."""
+    """A kill between any two statements leaves nothing half done: lost, twice, or miscounted."""
     lines = run(tmp_path, STEPS, step)
     assert len(lines) > 1
     assert lines[-1] == f"0 {ends[-1]}"
@@ -233,14 +255,14 @@ SYNCS = """
 buffer = open_buffer(synchronous=sys.argv[1])
 os.getppid()  # the trace begins to count here
 for number in range(200):
-    assert buffer.put(str(number), "HOME", b"body", NOW) is None
+    assert buffer.put(str(number), "HOME", b"body") is None
 os.getppid()
 buffer.close()
 """
 
 
 @pytest.mark.parametrize(("synchronous", "least", "most"), [("NORMAL", 0, 0), ("FULL", 200, 400)])
-def test_it_waits_for_the_disk_as_was_chosen(
+def test_it_waits_for_the_disk_as_synchronous_says(
     tmp_path: Path, synchronous: str, least: int, most: int
 ) -> None:
     """With FULL each put waits for the disk, with NORMAL none does."""
@@ -264,29 +286,33 @@ def test_it_waits_for_the_disk_as_was_chosen(
 # -- many ----------------------------------------------------------------------------------------
 
 WORK = """
-number, events, total = map(int, sys.argv[1:])
-buffer = open_buffer(lease_seconds=float(os.environ.get("LEASE", "60")))
+number, events, processes = map(int, sys.argv[1:])
+buffer = open_buffer(lease_seconds=float(os.environ.get("LEASE", "60")), wall=time.time)
 pause = threading.Event()
 
 def produce():
     for count in range(events):
         id = f"{number}-{count}"
-        while buffer.put(id, "HOME", b"body", time.time()):
+        while buffer.put(id, "HOME", b"body"):
             pause.wait(0.001)
         tell("put", id)
+
+    open(f"{number}.done", "w").close()
+
+def is_over():  # all others have put all that they put
+    return all(os.path.exists(f"{other}.done") for other in range(processes))
 
 producer = threading.Thread(target=produce)
 producer.start()
 while True:
-    entries = buffer.claim(8, time.time(), newest=2)
+    entries = buffer.claim(8, newest=2).entries
     for entry in entries:
         tell("send", entry.id)
         if buffer.ack(entry):
             tell("ack", entry.id)
     if not entries:
         is_last = not producer.is_alive()
-        state = buffer.state()
-        if is_last and not state.waiting and state.last_key >= total:
+        if is_last and not buffer.state().waiting and is_over():
             break
         pause.wait(0.002)
 buffer.close()
@@ -294,7 +320,7 @@ buffer.close()
 
 
 def outcomes(children: list[subprocess.Popen[str]]) -> dict[str, Counter[str]]:
-    """What they tell till their ends, all read at once lest one of them wait for its reader."""
+    """What they write until their ends. All are read at once, so that none waits for its reader."""
     with ThreadPoolExecutor(len(children)) as pool:
         outputs = list(pool.map(lambda child: list(child.stdout or ()), children))
     told: dict[str, Counter[str]] = {"put": Counter(), "send": Counter(), "ack": Counter()}
@@ -308,27 +334,26 @@ def outcomes(children: list[subprocess.Popen[str]]) -> dict[str, Counter[str]]:
 @pytest.mark.timeout(300)
 def test_four_processes_send_each_event_once(tmp_path: Path) -> None:
     """With four processes that put and claim on one file, every event is sent exactly once."""
-    total = 4 * PUTS
     with (
-        process(tmp_path, WORK, 0, PUTS, total) as a,
-        process(tmp_path, WORK, 1, PUTS, total) as b,
-        process(tmp_path, WORK, 2, PUTS, total) as c,
-        process(tmp_path, WORK, 3, PUTS, total) as d,
+        process(tmp_path, WORK, 0, PUTS, 4) as a,
+        process(tmp_path, WORK, 1, PUTS, 4) as b,
+        process(tmp_path, WORK, 2, PUTS, 4) as c,
+        process(tmp_path, WORK, 3, PUTS, 4) as d,
     ):
         told = outcomes([a, b, c, d])
         assert [child.wait(50) for child in (a, b, c, d)] == [0, 0, 0, 0]
     assert set(told["put"].values()) == set(told["send"].values()) == {1}
     assert told["put"] == told["ack"]
-    assert len(told["put"]) == total
+    assert len(told["put"]) == 4 * PUTS
     assert stored(tmp_path) == Counter()
 
 
-def test_others_take_over_from_who_was_killed(
+def test_others_take_over_from_a_killed_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a killed process had claimed is sent by another one, and what it had put is not lost."""
+    """Other processes send what a killed one had claimed, and lose nothing that it had put."""
     monkeypatch.setenv("LEASE", "0.5")
-    with process(tmp_path, WORK, 0, 10**6, 10**9) as victim:
+    with process(tmp_path, WORK, 0, 10**6, 1) as victim:
         early = [line(victim) for _ in range(300)]
         with (
             process(tmp_path, WORK, 1, 200, 0) as b,
@@ -349,22 +374,26 @@ def test_others_take_over_from_who_was_killed(
     assert set(stored(tmp_path)) == set()
 
 
-def test_who_was_stopped_settles_nothing(tmp_path: Path) -> None:
-    """A process that wakes up after its lease has ended finds that its entry is another's."""
+def test_a_process_that_was_stopped_settles_nothing(tmp_path: Path) -> None:
+    """A process that continues after the end of its lease finds its entries taken over."""
     zombie = """
 buffer = open_buffer()
 for id in ("a", "b", "c"):
-    assert buffer.put(id, "HOME", b"body", NOW) is None
-a, b, c = buffer.claim(3, NOW)
+    assert buffer.put(id, "HOME", b"body") is None
+a, b, c = buffer.claim(3).entries
 tell("claimed")
 wait_for_word()
-tell(buffer.ack(a), buffer.retry(b, NOW, attempts=1), buffer.bury(letter(c)))
+tell(buffer.ack(a), buffer.retry(b, 0.0, attempts=1), bury(buffer, c))
 """
-    with process(tmp_path, zombie) as child, closing(open_buffer(tmp_path)) as heir:
+    clock = Clock()
+    heir = SqliteBuffer(tmp_path / "buffer.db", target=TARGET, wall=clock.wall)
+    with process(tmp_path, zombie) as child, closing(heir):
         assert line(child) == "claimed"
         child.send_signal(signal.SIGSTOP)
-        assert heir.claim(9, 1_700_000_059.0) == []
-        entries = heir.claim(9, 1_700_000_060.0)
+        clock.advance(59)
+        assert heir.claim(9).entries == []
+        clock.advance(1)
+        entries = heir.claim(9).entries
         child.send_signal(signal.SIGCONT)
         say(child)
         assert line(child) == "False False False"
@@ -373,13 +402,13 @@ tell(buffer.ack(a), buffer.retry(b, NOW, attempts=1), buffer.bury(letter(c)))
 
 
 def test_a_corrupt_file_is_set_aside_once(tmp_path: Path) -> None:
-    """Of many processes that start at once, one sets the file aside, and all use the new one."""
+    """When many processes start at once, one sets the file aside, and all use the new one."""
     (tmp_path / "buffer.db").write_text("No database")
     start = """
 tell("ready")
 wait_for_word()
 buffer = open_buffer()
-assert buffer.put(sys.argv[1], "HOME", b"body", NOW) is None
+assert buffer.put(sys.argv[1], "HOME", b"body") is None
 os._exit(0)
 """
     with (
@@ -410,15 +439,15 @@ def work(number):
     count = 0
     while not stop.is_set():
         id = f"{number}-{count}"
-        refusal = buffer.put(id, "HOME", b"body", NOW)
+        refusal = buffer.put(id, "HOME", b"body")
         if refusal:
             refused.append(refusal)
         else:
             tell("put", id)
             count += 1
         if count % 8 == 0:
-            for entry in buffer.claim(4, NOW):
-                assert buffer.retry(entry, NOW, attempts=1)
+            for entry in buffer.claim(4).entries:
+                assert buffer.retry(entry, 0.0, attempts=1)
 
 threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
 for thread in threads:
@@ -427,10 +456,11 @@ children = []
 for number in range(int(sys.argv[1])):
     child = os.fork()
     if not child:
-        assert buffer.put("x", "HOME", b"body", NOW) == "forked"
-        assert (buffer.claim(9, NOW), buffer.dead_letters(), buffer.close()) == ([], [], [])
+        assert buffer.put("x", "HOME", b"body") == "forked"
+        assert buffer.claim(9) == ([], None)
+        assert (list(buffer.dead_letters()), buffer.close()) == ([], [])
         own = open_buffer(wait_seconds=20)
-        assert own.put(f"child-{number}", "HOME", b"body", NOW) is None
+        assert own.put(f"child-{number}", "HOME", b"body") is None
         tell("put", f"child-{number}")
         if number % 2:
             own.close()
@@ -446,8 +476,8 @@ tell("refused", *(set(refused) - {"locked"}))
 """
 
 
-def test_a_fork_in_the_midst_of_it_hangs_nobody(tmp_path: Path) -> None:
-    """While four threads write, every forked child comes to its end, and nothing is lost."""
+def test_a_fork_while_threads_write_hangs_no_process(tmp_path: Path) -> None:
+    """While four threads write, every forked child ends, and nothing is lost."""
     lines = run(tmp_path, FORKS_OF_ONE, FORKS)
     assert lines[-2:] == ["codes 0", "refused"]
     puts = [each.split()[1] for each in lines[:-2]]
@@ -456,22 +486,22 @@ def test_a_fork_in_the_midst_of_it_hangs_nobody(tmp_path: Path) -> None:
 
 
 def test_a_child_loses_nothing_when_its_parent_closes(tmp_path: Path) -> None:
-    """A child's events are in the file though its parent has closed it, and all have ended."""
+    """A child's events are in the file although its parent has closed it, and all have ended."""
     script = """
 parent = open_buffer()
-assert parent.put("parent", "HOME", b"body", NOW) is None
+assert parent.put("parent", "HOME", b"body") is None
 read, write = os.pipe()
 child = os.fork()
 if not child:
     os.close(write)
     own = open_buffer()
-    assert own.put("before", "HOME", b"body", NOW) is None
+    assert own.put("before", "HOME", b"body") is None
     tell("ready")
     os.read(read, 1)
-    assert own.put("after", "HOME", b"body", NOW) is None
+    assert own.put("after", "HOME", b"body") is None
     os._exit(0)
 wait_for_word()
-assert parent.put("again", "HOME", b"body", NOW) is None
+assert parent.put("again", "HOME", b"body") is None
 parent.close()
 os.close(write)
 assert os.waitpid(child, 0)[1] == 0
@@ -484,7 +514,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_child_that_does_not_use_it_does_not_keep_it_in_use(tmp_path: Path) -> None:
-    """When the parent has closed it, a damaged file is set aside though a child lives on."""
+    """When the parent has closed it, a damaged file is set aside although a child still runs."""
     script = """
 parent = open_buffer()
 read, write = os.pipe()
@@ -511,22 +541,22 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_fork_that_python_does_not_see(tmp_path: Path) -> None:
-    """Where C code forks, the child notices by itself, and does not close what it inherits."""
+    """A child that C code forks notices that it is one, and does not close what it inherits."""
     script = """
 parent = open_buffer()
-assert parent.put("parent", "HOME", b"body", NOW) is None
+assert parent.put("parent", "HOME", b"body") is None
 child = ctypes.PyDLL(None).fork()
 if not child:
-    assert parent.put("x", "HOME", b"body", NOW) == "forked"
+    assert parent.put("x", "HOME", b"body") == "forked"
     assert parent.close() == []
     del parent
     gc.collect()
     own = open_buffer()
-    assert own.put("child", "HOME", b"body", NOW) is None
+    assert own.put("child", "HOME", b"body") is None
     own.close()
 else:
     assert os.waitpid(child, 0)[1] == 0
-    assert parent.put("again", "HOME", b"body", NOW) is None
+    assert parent.put("again", "HOME", b"body") is None
     assert parent.close() == []
 """
     assert run(tmp_path, script) == []
@@ -537,15 +567,15 @@ def test_a_grandchild_is_like_a_child(tmp_path: Path) -> None:
     """A child that forks again, and never used what it inherited, passes on no trouble."""
     script = """
 buffer = open_buffer()
-assert buffer.put("parent", "HOME", b"body", NOW) is None
+assert buffer.put("parent", "HOME", b"body") is None
 children = []
 for generation in range(3):
     child = os.fork()
     if child:
         break
-    assert buffer.put("x", "HOME", b"body", NOW) == "forked"
+    assert buffer.put("x", "HOME", b"body") == "forked"
     own = open_buffer()
-    assert own.put(f"child-{generation}", "HOME", b"body", NOW) is None
+    assert own.put(f"child-{generation}", "HOME", b"body") is None
     own.close()
 if child:
     assert os.waitpid(child, 0)[1] == 0
@@ -556,7 +586,7 @@ buffer.close()
 
 
 def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
-    """A thread that is stuck in a put holds a fork up only so long, and never the child."""
+    """A thread that is stuck in a put delays a fork for a limited time, and never the child."""
     script = """
 class Stuck:
     is_awaited, go_on = threading.Event(), threading.Event()
@@ -568,17 +598,17 @@ class Stuck:
 
 buffer = open_buffer(patience_seconds=0.1)
 stuck = Stuck()
-thread = threading.Thread(target=buffer.put, args=(stuck, "HOME", b"body", NOW))
+thread = threading.Thread(target=buffer.put, args=(stuck, "HOME", b"body"))
 thread.start()
 stuck.is_awaited.wait()
 child = os.fork()
 if not child:
-    assert buffer.put("x", "HOME", b"body", NOW) == "forked"
+    assert buffer.put("x", "HOME", b"body") == "forked"
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 stuck.go_on.set()
 thread.join()
-assert buffer.put("b", "HOME", b"body", NOW) is None
+assert buffer.put("b", "HOME", b"body") is None
 buffer.close()
 """
     assert run(tmp_path, script) == []

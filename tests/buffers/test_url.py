@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from amplitude_moloco.buffers.base import Buffer, open_buffer
+from amplitude_moloco.buffers.base import Buffer
 from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.buffers.url import open_buffer
 from amplitude_moloco.errors import ConfigurationError
 
 
 def holds(buffer: Buffer, size: int, most: int = 10) -> int:
-    """How many bodies of a size there is room for."""
-    return [buffer.put("id", "HOME", b"x" * size, 0) for _ in range(most)].count(None)
+    """How many bodies of this size there is room for."""
+    return [buffer.put("id", "HOME", b"x" * size) for _ in range(most)].count(None)
 
 
 @pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory://?"])
@@ -57,7 +61,7 @@ def test_the_options_are_its_bounds(query: str, small: int, large: int) -> None:
     ],
 )
 def test_another_url_is_refused(url: str) -> None:
-    """What names no buffer is refused with what does."""
+    """A URL that names no buffer is refused, and the message gives one that does."""
     with pytest.raises(ConfigurationError, match=r"^buffer: .*use 'memory://'"):
         open_buffer(url, target="t")
 
@@ -82,11 +86,44 @@ def test_another_url_is_refused(url: str) -> None:
     ],
 )
 def test_another_option_is_refused(query: str) -> None:
-    """An option that is unknown, or no whole number of at least 1, is refused."""
-    with pytest.raises(
-        ConfigurationError, match="the options are max_events, max_bytes; the numbers"
-    ):
+    """An option that is unknown, or not a whole number of at least 1, is refused."""
+    with pytest.raises(ConfigurationError, match="the options are max_events, max_bytes; numbers"):
         open_buffer(f"memory://?{query}", target="t")
+
+
+@pytest.mark.parametrize("url", ["sqlite://{path}", "sqlite:{path}", "SQLITE://{path}"])
+def test_a_file_is_a_buffer(url: str, tmp_path: Path) -> None:
+    """The scheme sqlite opens a durable buffer at its path, with the options as its settings."""
+    path = tmp_path / "a b.db"
+    options = "max_events=3&max_bytes=100&synchronous=full&wait_millis=1"
+    with closing(open_buffer(f"{url.format(path=path)}?{options}", target="t")) as buffer:
+        assert isinstance(buffer, SqliteBuffer)
+        assert path.exists()
+        assert holds(buffer, 40) == 2
+        assert holds(buffer, 10) == 1
+
+
+def test_a_path_may_be_quoted(tmp_path: Path) -> None:
+    """What is percent-encoded in the URL is decoded in the path."""
+    with closing(open_buffer(f"sqlite://{tmp_path}/a%20b%3F.db", target="t")):
+        assert (tmp_path / "a b?.db").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://host/path"])
+def test_a_file_needs_a_path(url: str) -> None:
+    """The scheme sqlite without a path, or with a host, is refused."""
+    with pytest.raises(ConfigurationError, match="use 'memory://' or 'sqlite:///"):
+        open_buffer(url, target="t")
+
+
+def test_another_option_of_a_file_is_refused(tmp_path: Path) -> None:
+    """An unknown option is refused with those that a file has."""
+    with pytest.raises(ConfigurationError) as refused:
+        open_buffer(f"sqlite://{tmp_path}/buffer.db?color=red", target="t")
+    assert str(refused.value) == (
+        "buffer: the option color=red can't be used; the options are max_events, max_bytes, "
+        "wait_millis, synchronous; numbers are whole and at least 1"
+    )
 
 
 def test_a_password_is_not_repeated() -> None:
@@ -98,13 +135,13 @@ def test_a_password_is_not_repeated() -> None:
 
 
 def test_memory_needs_no_sqlite() -> None:
-    """Where SQLite's file can't be shared, memory still works, and the error names what would."""
+    """Where SQLite's file can't be shared, memory still works, and the error says to use it."""
     script = """
 import sys
 sys.modules["fcntl"] = None  # as on Windows
-from amplitude_moloco.buffers.base import open_buffer
-from amplitude_moloco import ConfigurationError
-assert open_buffer("memory://", target="t").put("id", "HOME", b"", 0) is None
+from amplitude_moloco.buffers.url import open_buffer
+from amplitude_moloco.errors import ConfigurationError
+assert open_buffer("memory://", target="t").put("id", "HOME", b"") is None
 try:
     open_buffer("sqlite:moloco.db", target="t")
 except ConfigurationError as error:
@@ -113,5 +150,5 @@ except ConfigurationError as error:
     said = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert said.stdout.startswith("buffer: sqlite can't be used here")
+    assert said.stdout.startswith("buffer: 'sqlite:' can't be used here")
     assert "memory://" in said.stdout

@@ -1,0 +1,43 @@
+"""Buffers in a file, opened as often as a test needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.buffers import Clock
+from support.sqlite_buffers import TARGET, OpenBuffer
+
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "buffer.db"
+
+
+@pytest.fixture
+def open_buffer(path: Path, clock: Clock) -> Iterator[OpenBuffer]:
+    """Opens the file once more, as another process would. All are closed after the test."""
+    with ExitStack() as stack:
+
+        def open_one(**settings: Any) -> SqliteBuffer:
+            defaults = {"path": path, "target": TARGET, "wall": clock.wall}
+            buffer = SqliteBuffer(**{**defaults, **settings})
+            stack.callback(buffer.close)
+            return buffer
+
+        yield open_one
+
+
+@pytest.fixture
+def buffer(open_buffer: OpenBuffer) -> SqliteBuffer:
+    return open_buffer()

@@ -1,0 +1,184 @@
+"""Which files can be opened as a buffer, and what opening one says about the others."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.buffers import NOW, Clock
+from support.sqlite_buffers import TARGET, OpenBuffer, claim, put
+from support.sqlite_files import load_dump, locked, set_schema_version, shell
+
+from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.buffers.sqlite.file import SqliteFile
+from amplitude_moloco.errors import ConfigurationError
+
+NOBODY = 65534
+DUMPS = Path(__file__).parents[1] / "golden"
+"""What a release writes, as a script of SQL: one for each version of the schema."""
+
+
+@pytest.mark.parametrize("synchronous", ["OFF", "normal", "", "NORMAL; DROP TABLE events"])
+def test_synchronous_has_two_values(open_buffer: OpenBuffer, synchronous: str) -> None:
+    """Any value of synchronous but NORMAL and FULL is refused."""
+    with pytest.raises(ConfigurationError, match="use 'NORMAL' or 'FULL'"):
+        open_buffer(synchronous=synchronous)
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
+def test_synchronous_is_passed_to_sqlite(path: Path, synchronous: str, level: int) -> None:
+    """SQLite writes to the disk as synchronous says."""
+    with closing(SqliteFile(path, target=TARGET, synchronous=synchronous)) as file:
+        assert file.read("PRAGMA synchronous") == [(level,)]
+
+
+def test_another_targets_events_are_not_sent(path: Path, open_buffer: OpenBuffer) -> None:
+    """A file that holds events for one target is not opened for another, and both are named."""
+    put(open_buffer(), "a")
+    with pytest.raises(ConfigurationError) as caught:
+        open_buffer(target="https://mcm.test|OTHER")
+    assert str(caught.value) == (
+        f"buffer: {path} holds events for 'https://mcm.test|SHOP', not for "
+        f"'https://mcm.test|OTHER'; give each target a file of its own"
+    )
+    assert claim(open_buffer()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "CREATE TABLE users (name)",
+        "PRAGMA user_version = 1",
+        "PRAGMA application_id = 1",
+        "CREATE TABLE events (key); PRAGMA user_version = 1; PRAGMA application_id = 7",
+    ],
+)
+def test_another_applications_file_is_left_alone(
+    path: Path, open_buffer: OpenBuffer, statements: str
+) -> None:
+    """A SQLite file that is not a buffer is refused, and not changed."""
+    with shell(path) as db:
+        db.executescript(statements)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"buffer.db is another application's SQLite file"):
+        open_buffer()
+    assert path.read_bytes() == before
+
+
+def test_a_newer_releases_file_is_left_alone(path: Path, open_buffer: OpenBuffer) -> None:
+    """A schema that this release does not know is refused, and nothing is set aside."""
+    put(first := open_buffer(), "a")
+    first.close()
+    set_schema_version(path, 2)
+    with pytest.raises(ConfigurationError, match=r"buffer.db has version 2 .* this release uses 1"):
+        open_buffer()
+    set_schema_version(path, 1)
+    assert claim(open_buffer()) == ["a"]
+
+
+@pytest.mark.parametrize("dump", sorted(DUMPS.iterdir()), ids=lambda path: path.stem)
+def test_an_older_releases_file_is_drained(
+    path: Path, open_buffer: OpenBuffer, clock: Clock, dump: Path
+) -> None:
+    """A file of any release so far is opened with everything in it, and drains."""
+    load_dump(path, dump.read_text())
+    buffer = open_buffer()
+    assert buffer.state() == BufferState(3, 0, 1)
+    clock.advance(60)
+    entries = buffer.claim(9).entries
+    found = [(e.id, e.sync, e.body, e.accepted_at, e.attempts, e.strikes) for e in entries]
+    assert found == [
+        ("tried", "HOME", b"{}", NOW, 2, 1),
+        ("claimed", "HOME", b"{}", NOW, 0, 0),
+        ("new 가격", "SEARCH", bytes(range(256)), NOW, 0, 0),
+    ]
+    assert all(map(buffer.ack, entries))
+    (letter,) = buffer.dead_letters()
+    assert (letter.reason, letter.status, letter.message) == ("rejected", 400, "missing page_id")
+    assert (letter.id, letter.body, letter.buried_at) == ("dead", b"{}", NOW)
+    assert buffer.resend(letter)
+    assert claim(buffer) == ["dead"]
+    assert list(path.parent.glob("*.corrupt-*")) == []
+
+
+def test_a_file_that_vanished_while_in_use_is_not_created_again(
+    path: Path, buffer: SqliteBuffer, open_buffer: OpenBuffer
+) -> None:
+    """While other processes still have the old file open, no new one is started beside it."""
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="stop the other"):
+        open_buffer()
+
+
+def test_a_lock_that_stays_is_reported(path: Path, open_buffer: OpenBuffer) -> None:
+    """A file that another process keeps locked can't be opened."""
+    open_buffer().close()
+    with locked(path), pytest.raises(ConfigurationError, match="kept locked by another process"):
+        open_buffer(patience_seconds=0.02)
+
+
+def test_another_process_that_opens_it_for_ever_is_reported(
+    path: Path, open_buffer: OpenBuffer
+) -> None:
+    """A process that is stuck while it opens the file does not hold up the others for ever."""
+    with path.with_name("buffer.db-lock").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="kept locked by another process"):
+            open_buffer(patience_seconds=0.02)
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory of the user nobody, as whom the test continues."""
+    directory = Path(tempfile.mkdtemp())
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield directory
+        finally:
+            os.seteuid(0)
+    else:
+        yield directory
+    shutil.rmtree(directory)
+
+
+def test_a_directory_that_cannot_be_written_to_is_reported(
+    unprivileged: Path, open_buffer: OpenBuffer
+) -> None:
+    """If no file can be created, the message names the path and what it must be."""
+    unprivileged.chmod(0o500)
+    with pytest.raises(ConfigurationError) as caught:
+        open_buffer(path=unprivileged / "new" / "buffer.db")
+    assert str(caught.value).startswith(f"buffer: {unprivileged}/new/buffer.db can't be used: ")
+    assert str(caught.value).endswith("in a directory that it may write to")
+    unprivileged.chmod(0o700)
+
+
+def test_a_file_that_cannot_be_written_to_is_reported(
+    unprivileged: Path, open_buffer: OpenBuffer
+) -> None:
+    """A file that can only be read is refused, and not set aside."""
+    path = unprivileged / "buffer.db"
+    open_buffer(path=path).close()
+    path.chmod(0o400)
+    with pytest.raises(ConfigurationError, match="readonly database; it must be a file on a local"):
+        open_buffer(path=path)
+    assert {each.name for each in unprivileged.iterdir()} >= {"buffer.db", "buffer.db-lock"}
+
+
+def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path, open_buffer: OpenBuffer) -> None:
+    """A directory, or a path through a file, is refused."""
+    with pytest.raises(ConfigurationError, match="unable to open database file"):
+        open_buffer(path=tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=os.strerror(errno.ENOTDIR)):
+        open_buffer(path=tmp_path / "file" / "buffer.db")
