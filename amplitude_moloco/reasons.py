@@ -8,8 +8,11 @@ from enum import Enum
 class Reason(str, Enum):
     """A reason, counted and logged under its text."""
 
-    __str__ = str.__str__
-    __format__ = str.__format__
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
 
 class DropReason(Reason):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.buffers import Clock, MakeBuffer, RealClock, open_memory, open_sqlite
+from support.buffers import MakeBuffer, open_memory, open_sqlite
+from support.clock import Clock, RealClock
 from support.faulty_server import FaultyServer, StartServer
 from support.tls import Tls
 

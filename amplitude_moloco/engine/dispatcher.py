@@ -183,6 +183,8 @@ class Dispatcher:
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
+                if isinstance(decision, Stop):
+                    self._ledger.tell_posted()  # what was refused since close()
                 return decision
 
     def settle(self, work: Send, result: SendResult) -> None:
@@ -323,10 +325,13 @@ class Dispatcher:
         self._wake()
 
     def release(self) -> None:
-        """Return what is staged, and end all flushes. Called once the senders have stopped."""
+        """Return what is staged. Called once the senders have stopped."""
         while self._in_flight.staged:
             with suppress(Exception):  # then its lease ends
                 self._delivery.give_back(self._in_flight.staged.popleft())
+
+    def end_flushes(self) -> None:
+        """Resolve all flushes with the counters of now, whatever was tried."""
         with self._lock:
             flushes = self._flushes.take_all()
         for flush in flushes:

@@ -254,3 +254,4 @@ class Engine:
         if lost:
             logger.warning("%d events could not be sent in time, and are lost", len(lost))
         self._ledger.tell_posted()
+        self._dispatcher.end_flushes()

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.buffers import NOW, Clock, MakeBuffer
+from support.buffers import MakeBuffer
+from support.clock import NOW, Clock
 
 from amplitude_moloco.buffers.base import BufferState, Claim, Entry, Storage
 from amplitude_moloco.reasons import DeadLetterReason, DropReason

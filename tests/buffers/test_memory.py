@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.buffers import NOW, Clock
+from support.clock import NOW, Clock
 
 from amplitude_moloco.buffers.base import BufferState, Entry
 from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS, MemoryBuffer

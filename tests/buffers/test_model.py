@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.buffers import Clock
+from support.clock import Clock
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry, Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer

@@ -20,7 +20,7 @@ from amplitude_moloco.transports.base import SendResult
 
 QUICK = RetrySchedule(delays_seconds=(0.001,), then_seconds=0.001, jitter=0)
 QUICK_PROBES = BreakerPolicy(probe_delays_seconds=(0.001,), then_seconds=0.001)
-STATUSES = (200, 200, 200, 400, 429, 503)
+STATUSES = (200, 200, 200, 400, 503)
 
 
 def untidy_bench(buffer: Storage, *, is_concurrent: bool) -> Bench:

@@ -14,13 +14,13 @@ from amplitude_moloco.engine.rate import RateLimiter
 def limiter_at(rate: float | None) -> tuple[RateLimiter, Clock]:
     """A limiter and its clock."""
     clock = Clock()
-    return RateLimiter(rate, clock), clock
+    return RateLimiter(rate, clock.monotonic), clock
 
 
 def send(limiter: RateLimiter, clock: Clock, seconds: float, rate: float) -> None:
     """Make requests at an even rate for a while."""
     for _ in range(round(seconds * rate)):
-        clock.pass_seconds(1 / rate)
+        clock.advance(1 / rate)
         limiter.take()
 
 
@@ -36,7 +36,7 @@ def test_a_turn_that_has_not_come_is_not_taken() -> None:
     limiter, clock = limiter_at(4)
     assert limiter.take() == 0.0
     assert [limiter.take() for _ in range(3)] == [0.25] * 3
-    clock.pass_seconds(0.25)
+    clock.advance(0.25)
     assert [limiter.take() for _ in range(2)] == [0.0, 0.25]
 
 
@@ -45,10 +45,10 @@ def test_a_caller_that_arrives_late_does_not_slow_the_rate() -> None:
     limiter, clock = limiter_at(4)
     turns = 0
     for _ in range(1000):
-        clock.pass_seconds(0.07)
+        clock.advance(0.07)
         turns += limiter.take() == 0.0
     assert turns == pytest.approx(1000 * 0.07 * 4, abs=1)
-    clock.pass_seconds(10)
+    clock.advance(10)
     assert [limiter.take() for _ in range(2)] == [0.0, 0.25]
 
 
@@ -57,7 +57,7 @@ def test_a_fast_rate_is_kept_by_a_caller_that_polls_every_few_hundredths() -> No
     limiter, clock = limiter_at(400)
     turns = 0
     for _ in range(1000):
-        clock.pass_seconds(0.02)
+        clock.advance(0.02)
         while limiter.take() == 0.0:
             turns += 1
     assert turns == pytest.approx(1000 * 0.02 * 400, abs=2)
@@ -67,7 +67,7 @@ def test_a_rest_is_not_made_up_for() -> None:
     """After a pause the rate is the same: turns that were not used are gone."""
     limiter, clock = limiter_at(4)
     assert limiter.take() == 0.0
-    clock.pass_seconds(10)
+    clock.advance(10)
     assert [limiter.take() for _ in range(2)] == [0.0, 0.25]
 
 
@@ -76,11 +76,11 @@ def test_a_throttle_halves_the_rate_and_it_recovers_step_by_step() -> None:
     limiter, clock = limiter_at(100)
     limiter.throttled()
     assert limiter.rate == 50
-    clock.pass_seconds(1)
+    clock.advance(1)
     assert limiter.rate == pytest.approx(55)
-    clock.pass_seconds(8.9)
+    clock.advance(8.9)
     assert limiter.rate == pytest.approx(99.5)
-    clock.pass_seconds(1000)
+    clock.advance(1000)
     assert limiter.rate == 100
 
 
@@ -90,10 +90,10 @@ def test_the_throttles_of_one_moment_count_once() -> None:
     for _ in range(16):
         limiter.throttled()
     assert limiter.rate == 50
-    clock.pass_seconds(0.999)
+    clock.advance(0.999)
     limiter.throttled()
     assert limiter.rate == pytest.approx(54.995)
-    clock.pass_seconds(0.001)
+    clock.advance(0.001)
     limiter.throttled()
     assert limiter.rate == pytest.approx(27.5)
 
@@ -104,9 +104,9 @@ def test_without_a_maximum_the_measured_rate_is_halved_and_set_free_again() -> N
     send(limiter, clock, seconds=5, rate=200)
     limiter.throttled()
     assert limiter.rate == pytest.approx(100, rel=0.02)
-    clock.pass_seconds(29)
+    clock.advance(29)
     assert limiter.rate == pytest.approx(390, rel=0.02)
-    clock.pass_seconds(2)
+    clock.advance(2)
     assert limiter.rate is None
 
 
@@ -114,7 +114,7 @@ def test_the_rate_never_falls_below_one_in_two_seconds() -> None:
     """However often MCM throttles, something is still sent."""
     limiter, clock = limiter_at(4)
     for _ in range(10):
-        clock.pass_seconds(1)
+        clock.advance(1)
         limiter.throttled()
     assert limiter.rate == 0.5
 
@@ -122,7 +122,7 @@ def test_the_rate_never_falls_below_one_in_two_seconds() -> None:
 def test_a_throttle_does_not_raise_a_maximum_that_is_lower() -> None:
     """A maximum below the lowest rate of a throttle stays what it is."""
     limiter, clock = limiter_at(0.2)
-    clock.pass_seconds(1)
+    clock.advance(1)
     limiter.throttled()
     assert limiter.rate == 0.2
 
@@ -132,9 +132,9 @@ def test_after_an_outage_the_backlog_starts_gently() -> None:
     limiter, clock = limiter_at(None)
     limiter.ramp()
     assert limiter.rate == 10
-    clock.pass_seconds(2)
+    clock.advance(2)
     assert limiter.rate == 110
-    clock.pass_seconds(18)
+    clock.advance(18)
     assert limiter.rate is None
 
 
@@ -142,9 +142,9 @@ def test_a_ramp_ends_at_the_maximum_and_starts_no_faster_than_now() -> None:
     """A ramp never exceeds the maximum, and does not undo a throttle."""
     limiter, clock = limiter_at(60)
     limiter.ramp()
-    clock.pass_seconds(0.5)
+    clock.advance(0.5)
     assert limiter.rate == 35
-    clock.pass_seconds(1)
+    clock.advance(1)
     assert limiter.rate == 60
     slow, _ = limiter_at(4)
     slow.ramp()
@@ -163,11 +163,11 @@ def test_no_stretch_of_time_has_more_requests_than_allowed(
     But for the twentieth of a second, or the one turn, by which a late caller may be early next.
     """
     limiter, clock = limiter_at(rate)
-    turns = []
+    turns: list[float] = []
     for pause in pauses:
-        clock.pass_seconds(pause)
+        clock.advance(pause)
         while limiter.take() == 0.0 and len(turns) < 1000:
-            turns.append(clock())
+            turns.append(clock.monotonic())
     slack = max(1 / rate, 0.05) + 1e-6
     for first, began in enumerate(turns):
         for number, turn in enumerate(turns[first:]):

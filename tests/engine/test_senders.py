@@ -124,7 +124,8 @@ def test_a_loop_that_can_not_be_opened_loses_nothing() -> None:
 
 def test_what_a_broken_loop_had_on_its_way_is_tried_again() -> None:
     """Where a loop breaks, all it had on its way comes again later, over a new loop."""
-    gate, loops = Gate(), []
+    gate = Gate()
+    loops: list[Breaking] = []
 
     class Breaking(GateLoop):
         is_closed = False

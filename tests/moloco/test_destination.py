@@ -536,7 +536,7 @@ def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) 
     signals, finalizers = next(count), next(collected)
     assert min(signals, finalizers) > 0
     assert stats.accepted == 1 + rounds + signals + finalizers
-    assert_lawful(stats)
+    assert is_lawful(stats)
     assert len(transport.bodies) == stats.delivered > 0
 
 

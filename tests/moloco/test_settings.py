@@ -83,26 +83,3 @@ def test_another_hash_is_refused(setting: Any) -> None:
     assert refusal(settings.hash_of, setting) == (
         'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
     )
-
-
-def test_numbers_above_zero_are_accepted() -> None:
-    """A whole number above 0, or any number above 0, is returned unchanged."""
-    assert settings.whole_number("connections", 1) == 1
-    assert settings.number("timeout_seconds", 0.5) == 0.5
-    assert settings.number("timeout_seconds", 3) == 3
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "1", None], ids=repr)
-def test_other_whole_numbers_are_refused(value: Any) -> None:
-    """Anything but a whole number above 0 is refused with the setting's name."""
-    assert refusal(settings.whole_number, "connections", value) == (
-        f"connections: {value!r} can't be used; use a whole number above 0"
-    )
-
-
-@pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), True, "1", None], ids=repr)
-def test_other_numbers_are_refused(value: Any) -> None:
-    """Anything but a finite number above 0 is refused with the setting's name."""
-    assert refusal(settings.number, "timeout_seconds", value) == (
-        f"timeout_seconds: {value!r} can't be used; use a number above 0"
-    )

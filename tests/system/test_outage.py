@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 from support.engines import UnstartableThread, is_lawful
 
 from amplitude_moloco.buffers.base import Storage
@@ -26,25 +27,14 @@ from amplitude_moloco.transports.base import SendResult
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-START = 1_700_000_000.0
 
 
-class Time:
-    """The clocks of a world. The wall clock can be set wrong."""
-
-    def __init__(self) -> None:
-        self.now = START
-        self.is_off_by = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now + self.is_off_by
+class Time(Clock):
+    """The clocks of a world, in which waiting is what moves them."""
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         assert seconds is not None
-        self.now += seconds
+        self.advance(seconds)
 
 
 MakeBuffer = Callable[[Time], Storage]
@@ -60,6 +50,7 @@ class World:
         retry: RetrySchedule | None = None,
     ) -> None:
         self.time = Time()
+        self.start = self.time.monotonic()
         self.answer = answer
         self.requests: list[tuple[float, bytes]] = []
         self.facts: list[Fact] = []
@@ -78,9 +69,9 @@ class World:
         )
 
     def send(self, body: bytes) -> SendResult:
-        self.requests.append((self.time.now - START, body))
-        self.time.now += 0.01
-        answer = self.answer(self.time.now - START)
+        self.requests.append((self.elapsed, body))
+        self.time.advance(0.01)
+        answer = self.answer(self.elapsed)
         return SendResult(answer) if isinstance(answer, int) else answer
 
     def close(self) -> None: ...
@@ -91,10 +82,15 @@ class World:
 
     def pass_time(self, seconds: float, step: float = 1.0) -> None:
         """Send what is due, and skip to when more is; but look at least once a step."""
-        end = self.time.now + seconds
-        while self.time.now < end:
+        end = self.time.monotonic() + seconds
+        while self.time.monotonic() < end:
             wait_seconds = self.engine.work_here(end)
-            self.time.now += min(step, max(wait_seconds, 0.001))
+            self.time.advance(min(step, max(wait_seconds, 0.001)))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the world began."""
+        return self.time.monotonic() - self.start
 
     def told(self, kind: type[Fact]) -> list[Fact]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
@@ -244,7 +240,7 @@ def test_a_clock_that_is_set_costs_no_event_and_little_time(
     world = World(make_buffer, lambda at: 503 if at < 2 * HOUR else 200)
     world.put(*map(str, range(50)))
     world.pass_time(1.9 * HOUR, step=20)
-    world.time.is_off_by = step
+    world.time.set_wall(world.time.wall() + step)
     world.pass_time(HOUR)
     assert world.told(DeadLettered) == []
     assert len(world.told(Delivered)) == 50

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.buffers import Clock
+from support.clock import Clock
 from support.sqlite_buffers import TARGET, OpenBuffer
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer

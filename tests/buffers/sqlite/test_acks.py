@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from support.buffers import Clock
+from support.clock import Clock
 from support.sqlite_buffers import DAY, LONG, TARGET, OpenBuffer, claim_one, put
 from support.sqlite_files import locked
 

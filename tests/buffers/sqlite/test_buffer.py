@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.buffers import NOW, Clock
+from support.clock import NOW, Clock
 from support.sqlite_buffers import DAY, OpenBuffer, bury_entry, claim, claim_one, put
 
 from amplitude_moloco.buffers.base import BufferState, Entry

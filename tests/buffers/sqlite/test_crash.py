@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from support.buffers import Clock
+from support.clock import Clock
 from support.sqlite_buffers import TARGET
 from support.sqlite_files import is_sound
 

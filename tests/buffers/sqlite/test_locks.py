@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.buffers import Clock
+from support.clock import Clock
 from support.sqlite_buffers import (
     DAY,
     LONG,

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.buffers import NOW, Clock
+from support.clock import NOW, Clock
 from support.sqlite_buffers import TARGET, OpenBuffer, claim, put
 from support.sqlite_files import load_dump, locked, set_schema_version, shell
 
