@@ -1,54 +1,91 @@
-"""Moloco Commerce Media as a destination of the Amplitude Python SDK."""
+"""Moloco Commerce Media as a destination of the Amplitude Python SDK.
 
-from amplitude_moloco.buffers.base import DeadLetter
+The names below are the public interface. Everything else may change in any release.
+"""
+
+from amplitude_moloco.buffers.base import (
+    Buffer,
+    BufferState,
+    Claim,
+    DeadLetter,
+    DeadLetters,
+    Entry,
+)
+from amplitude_moloco.buffers.url import open_buffer
+from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem
-from amplitude_moloco.engine.breaker import BreakerSettings
+from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import (
-    Buried,
+    DeadLettered,
     Degraded,
     Delivered,
     Dropped,
     Fact,
+    Hook,
+    Invalid,
     Paused,
-    Rejected,
     Resumed,
     Retrying,
     ThrottledIdentifier,
+    Untold,
 )
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError, MolocoError
-from amplitude_moloco.moloco.converter import Conversion
 from amplitude_moloco.moloco.destination import MolocoDestination
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.identifiers import hash_identifier
 from amplitude_moloco.moloco.sync import Sync
-from amplitude_moloco.moloco.wire.event import ChannelType, EventType, PersonalizationMode
+from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
+from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
+from amplitude_moloco.transports.base import (
+    ConcurrentTransport,
+    Endpoint,
+    RequestLoop,
+    SendResult,
+    Transport,
+)
 
 __all__ = [
-    "BreakerSettings",
-    "Buried",
+    "BreakerPolicy",
+    "Buffer",
+    "BufferState",
     "ChannelType",
+    "Claim",
+    "ConcurrentTransport",
     "ConfigurationError",
     "Conversion",
     "DeadLetter",
+    "DeadLetterReason",
+    "DeadLettered",
+    "DeadLetters",
     "Degraded",
     "Delivered",
+    "DropReason",
     "Dropped",
+    "Endpoint",
+    "Entry",
     "EventType",
     "Fact",
+    "Hook",
+    "Invalid",
     "MolocoDestination",
     "MolocoError",
+    "PauseReason",
     "Paused",
     "PersonalizationMode",
     "Problem",
-    "Rejected",
+    "RequestLoop",
     "Resumed",
     "RetrySchedule",
     "Retrying",
+    "SendResult",
     "Stats",
     "Sync",
     "ThrottledIdentifier",
+    "Transport",
+    "Untold",
     "ecommerce_syncs",
     "hash_identifier",
+    "open_buffer",
 ]

@@ -1,5 +1,5 @@
-"""``python -m amplitude_moloco``: the command line, where its script is not on the path."""
+"""``python -m amplitude_moloco``: the command line, for when its script is not on the path."""
 
-from amplitude_moloco.cli.app import main
+from amplitude_moloco.cli import main
 
 main()

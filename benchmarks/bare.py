@@ -1,7 +1,7 @@
-"""The bare loops: the same prepared bytes, posted with a library alone, as fast as it can.
+"""The bare loops: the same prepared bytes, posted with one library alone, as fast as it can.
 
-Each function takes what is to be posted, and where, and returns the loop: a callable that posts so
-many times over connections that are kept alive, and returns when all is answered.
+Each function takes the body and its address, and returns the loop: a callable that posts the body
+a number of times over kept-alive connections, and returns when all requests are answered.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",
 }
-"""What the destination sends, too."""
+"""The same as the destination sends."""
 
 Loop = Callable[[int], None]
 
 
 class Post(NamedTuple):
-    """What is posted, and where."""
+    """A body, its address, and the number of connections."""
 
     url: str
     body: bytes
@@ -35,18 +35,18 @@ class Post(NamedTuple):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port."""
+        """The host and port of the URL."""
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or 80
 
     @property
     def path(self) -> str:
-        """What follows them."""
+        """The path of the URL."""
         return urlsplit(self.url).path
 
 
 def with_requests(post: Post) -> Loop:
-    """One session for all threads, and a connection for each."""
+    """Shares one session between all threads, with a connection each."""
     requests: Any = import_module("requests")
     session = requests.Session()
     session.mount(post.url, requests.adapters.HTTPAdapter(pool_maxsize=post.connections))
@@ -59,7 +59,7 @@ def with_requests(post: Post) -> Loop:
 
 
 def with_urllib3(post: Post) -> Loop:
-    """One pool for all threads, and a connection for each."""
+    """Shares one pool between all threads, with a connection each."""
     urllib3: Any = import_module("urllib3")
     pool = urllib3.HTTPConnectionPool(*post.address, maxsize=post.connections)
 
@@ -71,7 +71,7 @@ def with_urllib3(post: Post) -> Loop:
 
 
 def with_http_client(post: Post) -> Loop:
-    """A connection for each thread."""
+    """Gives each thread a connection."""
 
     def send(connection: http.client.HTTPConnection) -> int:
         connection.request("POST", post.path, body=post.body, headers=HEADERS)
@@ -84,7 +84,7 @@ def with_http_client(post: Post) -> Loop:
 
 
 def with_socket(post: Post) -> Loop:
-    """A connection for each thread, one call to write and one to read: less can't be done."""
+    """Gives each thread a connection, with one write and one read per request: the minimum."""
     host, port = post.address
     head = [f"POST {post.path} HTTP/1.1", f"Host: {host}:{port}"]
     head += [f"{name}: {value}" for name, value in HEADERS.items()]
@@ -100,7 +100,7 @@ def with_socket(post: Post) -> Loop:
 
 
 def with_aiohttp(post: Post) -> Loop:
-    """So many tasks in one thread."""
+    """Runs one task per connection in one thread."""
     aiohttp: Any = import_module("aiohttp")
     loop = asyncio.new_event_loop()
 
@@ -121,7 +121,7 @@ def with_aiohttp(post: Post) -> Loop:
 
 
 def with_pycurl(post: Post) -> Loop:
-    """A handle for each thread."""
+    """Gives each thread a handle."""
     pycurl: Any = import_module("pycurl")
 
     def send(handle: Any) -> int:
@@ -134,7 +134,7 @@ def with_pycurl(post: Post) -> Loop:
 
 
 def with_pycurl_multi(post: Post) -> Loop:
-    """All handles in one thread."""
+    """Drives all handles in one thread."""
     pycurl: Any = import_module("pycurl")
     handles = [_curl_handle(pycurl, post) for _ in range(post.connections)]
     multi = pycurl.CurlMulti()
@@ -173,7 +173,7 @@ def _curl_handle(pycurl: Any, post: Post) -> Any:
 
 
 def _in_threads(sends: list[Callable[[], int]]) -> Loop:
-    """A loop with a thread for each of these, which post once and return the status."""
+    """Returns a loop with one thread per function. Each call posts once and returns the status."""
 
     def send_all(send: Callable[[], int], count: int) -> None:
         for _ in range(count):
@@ -187,7 +187,7 @@ def _in_threads(sends: list[Callable[[], int]]) -> Loop:
 
 
 def _split(count: int, parts: int) -> list[int]:
-    """As many for one as for another, or one more."""
+    """Returns ``count`` split into parts that differ by at most one."""
     return [count // parts + (number < count % parts) for number in range(parts)]
 
 

@@ -1,4 +1,4 @@
-"""The contestants: whoever brings events to the server, with the library or without it."""
+"""The contestants: ways to bring events to the server, with the library or without it."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ class Contestant(Protocol):
     """Brings events to the server."""
 
     track_seconds: float
-    """What tracking them took of the calling thread's CPU time; 0 where nothing is tracked."""
+    """CPU time that the calling thread spent on tracking; 0 if nothing is tracked."""
 
     def run(self, count: int) -> None:
-        """Bring so many, and return when all are there."""
+        """Bring this many events, and return when all have arrived."""
         ...
 
 
 class NoSuchTransportError(Exception):
-    """The library, as it is installed, can't send in this way."""
+    """The installed library lacks this transport."""
 
 
 class Job(NamedTuple):
-    """What every contestant is told."""
+    """The input of every contestant."""
 
     url: str
     body: str
-    """For the bare loops. The others make it themselves, from what is tracked."""
+    """For the bare loops. The others create it from the tracked events."""
     connections: int
     directory: str
-    """Where files may be made."""
+    """A place for files."""
     rate: float | None
-    """How many events are tracked in a second; None for as many as can be."""
+    """Events tracked per second; None for as fast as possible."""
 
 
 class Entry(NamedTuple):
     """One line of the table."""
 
     modules: tuple[str, ...]
-    """What it imports; where one is missing, it is left out."""
+    """What it imports. If one is missing, the contestant is left out."""
     make: Callable[[Job], Contestant]
     bare: str | None
     """The bare loop of the same library."""
     tracks: bool = True
-    """Whether events go through the SDK, or are posted ready made."""
+    """Whether events go through the SDK, instead of being posted ready-made."""
 
 
 class _Bare:
@@ -69,13 +69,13 @@ def _plugin(transport: str, buffer: str) -> Callable[[Job], Contestant]:
     def make(job: Job) -> Contestant:
         pipeline, purchase = import_module("pipeline"), import_module("purchase")
         path = Path(job.directory) / f"{transport}.db"
-        # So much room that a backlog of any length is taken.
+        # Enough room for any backlog.
         room = "?max_events=10000000&max_bytes=10000000000"
         settings: dict[str, Any] = {
             "connections": job.connections,
             "buffer": f"memory://{room}" if buffer == "memory" else f"sqlite://{path}{room}",
         }
-        if transport != "requests":  # the default, which is what is measured
+        if transport != "requests":  # which is the default
             settings["transport"] = transport
         try:
             destination = purchase.destination(job.url, **settings)
@@ -100,7 +100,7 @@ def _bare_loop(name: str, module: str, make_loop: Callable[[bare.Post], bare.Loo
 
 SDK = "sdk alone"
 _REQUESTS, _CURL = "bare requests", "bare pycurl"
-# The bare loops import nothing of the SDK's, nor of the library's: what they cost is their own.
+# The bare loops import nothing from the SDK or the library, so their cost is their own.
 _LIBRARY = ("amplitude", "amplitude_moloco")
 _BARE = {
     _REQUESTS: ("requests", bare.with_requests),
@@ -122,5 +122,5 @@ CONTESTANTS = {
 
 
 def matching(words: list[str]) -> list[str]:
-    """The names that hold one of the words; all, if there are none."""
+    """Returns the names that contain one of the words, or all names if there are no words."""
     return [name for name in CONTESTANTS if not words or any(word in name for word in words)]

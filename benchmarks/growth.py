@@ -1,9 +1,9 @@
-"""Whether an event costs more where there are many: CPU time for each of many, and of a tenth.
+"""Whether an event costs more when many wait: CPU time per event, for many and for a tenth.
 
     python benchmarks/growth.py [--events 100000] [--rounds 3] [--only WORD ...]
 
-All events are tracked as fast as can be, so that nearly all of them wait at once. Every trial runs
-in a process of its own, the small and the large ones in turn.
+All events are tracked as fast as possible, so that nearly all of them wait at once. Each trial runs
+in its own process; small and large ones take turns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from server import Server
 
 
 def main() -> None:
-    """Hold all trials, and print a line for each contestant."""
+    """Run all trials, and print a line for each contestant."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=["plugin requests"])
     options = parser.parse_args()
     counts = (options.events // 10, options.events)
-    print("CPU us for an event" + "".join(f"{f'of {count:,}':>14}" for count in counts), end="")
+    print("CPU us per event   " + "".join(f"{f'of {count:,}':>14}" for count in counts), end="")
     print(f"{'ratio':>8}{'MB':>8}")
     body = trial.body()
     with Server() as server:
@@ -41,15 +41,15 @@ Pair = tuple[trial.Measurement, trial.Measurement]
 
 
 def pair(name: str, server: Server, counts: tuple[int, int], body: str) -> Pair:
-    """A small trial and a large one."""
+    """Run a small trial and a large one."""
     few, many = (
-        trial.hold(name, server, events=count, connections=16, body=body) for count in counts
+        trial.run(name, server, events=count, connections=16, body=body) for count in counts
     )
     return few, many
 
 
 def print_line(name: str, pairs: list[Pair]) -> None:
-    """The medians of all rounds."""
+    """Print the medians of all rounds."""
     few, many = (median(each.cpu_micros for each in side) for side in zip(*pairs, strict=True))
     ratio = median(many.cpu_micros / few.cpu_micros for few, many in pairs)
     size = median(many.memory_bytes for _, many in pairs)

@@ -1,10 +1,10 @@
-"""What a client takes that has nothing to do: CPU time, and how often it wakes up.
+"""What an idle client costs: CPU time, and how often it wakes up.
 
     python benchmarks/idle.py [--seconds 30]
 
-Four programs track one event, wait until it has arrived, and are idle: one without any client, one
-with the SDK alone, and one with a destination over either buffer. They run side by side, since
-neither keeps the machine busy.
+Four programs run side by side, since none of them keeps the machine busy: one without a client, one
+with the SDK alone, and one for each buffer with a destination. Each client tracks one event; when
+it has arrived, the program stays idle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KINDS = ("nothing", "sdk alone", "plugin memory", "plugin sqlite")
 
 
 def main() -> None:
-    """Start the programs, and print what each took."""
+    """Start the programs, and print what each cost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0)
     seconds: float = parser.parse_args().seconds
@@ -56,7 +56,7 @@ def _start(kind: str, seconds: float, url: str, file: str) -> subprocess.Popen[s
     return subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
 
 
-# -- in a program's own process --------------------------------------------------------------------
+# -- in the process of one program -----------------------------------------------------------------
 
 
 def _idle(kind: str, seconds: float, url: str, file: str) -> None:
@@ -80,7 +80,7 @@ def _track_one(kind: str, url: str, file: str) -> None:
 
 
 def _wakes() -> int:
-    """How often a thread of this process has waited for something."""
+    """Returns how often a thread of this process has given up the processor to wait."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 

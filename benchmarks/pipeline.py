@@ -1,4 +1,4 @@
-"""The whole way of an event: tracked with Amplitude's SDK, until Amplitude and Moloco have it."""
+"""The whole path of an event: tracked with Amplitude's SDK, received by Amplitude and by Moloco."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PATIENCE_SECONDS = 300.0
 
 
 class Pipeline:
-    """A client with the SDK's defaults, alone or with a destination beside Amplitude's own."""
+    """A client with the SDK's defaults, with or without a destination besides Amplitude's own."""
 
     def __init__(
         self, url: str, plugin: MolocoDestination | None = None, *, rate: float | None = None
     ) -> None:
-        """``rate``: how many events are tracked in a second; None for as many as can be."""
+        """``rate``: events tracked per second; None for as fast as possible."""
         self.track_seconds = 0.0
-        """What the last run took of the tracking thread's own CPU time, the purchases included."""
+        """CPU time of the tracking thread in the last run, including creating the purchases."""
         self._plugin = plugin
         self._rate = rate
         self._pause = threading.Event()
@@ -34,7 +34,7 @@ class Pipeline:
             self._client.add(plugin)
 
     def run(self, count: int) -> None:
-        """Track so many purchases, and wait until both sides have them."""
+        """Track this many purchases, and wait until both sides have received them."""
         self._uploads.start(count)
         started, clock_started = time.thread_time(), time.monotonic()
         for number in range(count):
@@ -53,7 +53,7 @@ class Pipeline:
 
 
 class _Countdown:
-    """Counts what Amplitude's SDK reports to have uploaded."""
+    """Counts the events that Amplitude's SDK reports as uploaded."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

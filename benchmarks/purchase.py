@@ -1,8 +1,8 @@
-"""What every benchmark sends: a purchase of two items, as Amplitude and as MCM have it.
+"""What every benchmark sends: a purchase of two items, in Amplitude's form and in MCM's.
 
     python benchmarks/purchase.py
 
-prints the body that MCM gets, for the loops that post it without the library.
+prints the body that MCM receives, for the loops that post it without the library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PLATFORM_ID = "SHOP"
 
 
 def purchase(number: int) -> BaseEvent:
-    """A purchase of two items."""
+    """Returns a purchase of two items."""
     return BaseEvent(
         "Order Completed",
         user_id=f"user-{number}",
@@ -37,7 +37,7 @@ def purchase(number: int) -> BaseEvent:
 
 
 def destination(url: str, **settings: Any) -> MolocoDestination:
-    """A destination with the syncs of the README."""
+    """Returns a destination with the README's syncs."""
     return MolocoDestination(
         "key",
         PLATFORM_ID,
@@ -67,7 +67,7 @@ def destination(url: str, **settings: Any) -> MolocoDestination:
 
 
 def body() -> bytes:
-    """The purchase as MCM gets it."""
+    """Returns the purchase as MCM receives it."""
     (conversion,) = destination("http://127.0.0.1:9").preview(purchase(1))
     return conversion.body
 

@@ -1,12 +1,12 @@
-"""A server for benchmarks, in a process of its own: Moloco's side and Amplitude's at once.
+"""A server for benchmarks, in its own process, which plays both Moloco and Amplitude.
 
     with Server() as server: ...
 
-Answers every POST, after a delay that can be set: Amplitude's uploads with 200, all others with the
-status that is set. It counts what it answered with 200, and keeps nothing.
+It answers every POST after a configurable delay: Amplitude's uploads with 200, all others with a
+configurable status. It counts the requests that it answered with 200, and keeps nothing.
 
-It must never be what is waited for. So there is one loop over epoll, nothing is decoded, and a
-request's head is looked up among those that came before: from one client they are all but alike.
+It must never be the bottleneck. So it runs one loop over epoll, decodes nothing, and looks a
+request's head up among the earlier ones, which are nearly identical for one client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 _MOST_HEADS = 1_000
 _UPLOADS = (b"POST /2/httpapi ", b"POST /batch ")
 _EVENT = b'"event_type"'
-"""What an upload of Amplitude's has as often as it has events."""
+"""Appears once per event in an upload to Amplitude."""
 
 
 def _answer(status: int, body: bytes) -> bytes:
@@ -43,10 +43,10 @@ _FAILED = _answer(503, b'{"code":14,"message":"down","details":[]}')
 
 
 class Counts(NamedTuple):
-    """What the server has done so far."""
+    """The server's counters since its start."""
 
     taken: int
-    """Requests that were answered with 200, without Amplitude's."""
+    """Requests answered with 200, without Amplitude's."""
     uploaded: int
     """Events in Amplitude's uploads."""
     cpu_seconds: float
@@ -58,10 +58,10 @@ class Server:
     def __enter__(self) -> Server:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
-            stdin=subprocess.PIPE,  # whose end tells it to go, however this process ends
+            stdin=subprocess.PIPE,  # it stops at its end, however this process ends
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a Ctrl-C is for this process alone
+            start_new_session=True,  # so that a Ctrl-C reaches this process only
         )
         assert self._process.stdout is not None  # noqa: S101  # for mypy: it is a pipe
         self.url = self._process.stdout.readline().strip()
@@ -77,18 +77,18 @@ class Server:
 
     @property
     def counts(self) -> Counts:
-        """What it has done since its start."""
+        """The server's counters since its start."""
         with urlopen(f"{self.url}/counts") as answer:  # noqa: S310  # its own server
             return Counts(*json.load(answer))
 
     @property
     def taken(self) -> int:
-        """How many requests were answered with 200, without Amplitude's."""
+        """Requests answered with 200, without Amplitude's."""
         return self.counts.taken
 
 
 class _Head(NamedTuple):
-    """What matters of a request's head."""
+    """The relevant part of a request's head."""
 
     body_bytes: int
     is_upload: bool
@@ -96,7 +96,7 @@ class _Head(NamedTuple):
 
 
 class _Loop:
-    """All connections, and what is set and counted."""
+    """All connections, settings and counters."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -110,7 +110,7 @@ class _Loop:
         self._taken = self._uploaded = 0
 
     def run(self) -> None:
-        """Answer, until stdin ends."""
+        """Answer requests until stdin ends."""
         accepts, ends = self._listener.fileno(), sys.stdin.fileno()
         self._epoll.register(ends, select.EPOLLIN)
         while True:
@@ -141,7 +141,7 @@ class _Loop:
         if not data:
             del self._connections[number]
             self._unread.pop(number, None)
-            connection.close()  # which ends its registration, too
+            connection.close()  # also removes it from epoll
             return
         if number in self._unread:
             data = self._unread.pop(number) + data
@@ -169,7 +169,7 @@ class _Loop:
         return head
 
     def _take(self, connection: socket.socket, head: _Head, data: bytes) -> None:
-        """Count and answer one request, which ``data`` begins with."""
+        """Count and answer the request at the start of ``data``."""
         if not head.is_post:
             self._send(connection, self._obey(data))
             return
@@ -188,15 +188,15 @@ class _Loop:
             self._send(connection, answer)
 
     def _obey(self, request: bytes) -> bytes:
-        """What the benchmark itself wants."""
+        """Execute a command of the benchmark, and return the answer."""
         _, name, *value = request.split(b" ")[1].decode().split("/")
         if name == "set":
             self._settings[value[0]] = int(value[1])
         return _answer(200, json.dumps([self._taken, self._uploaded, time.process_time()]).encode())
 
     def _send(self, connection: socket.socket, answer: bytes) -> None:
-        with suppress(OSError):  # whoever asked has gone
-            connection.send(answer)  # so short that it is never sent in part
+        with suppress(OSError):  # the client has gone
+            connection.send(answer)  # short enough to be sent in one piece
 
     def _seconds_to_next(self) -> float | None:
         if not self._delayed:

@@ -1,10 +1,9 @@
-"""What ``import amplitude_moloco`` adds to a program that has the SDK and requests already.
+"""What ``import amplitude_moloco`` adds to a program that already imports the SDK and requests.
 
     python benchmarks/start_up.py [--rounds 15] [--modules 10]
 
-Fresh interpreters, one that stops at ``import amplitude, requests`` and one that goes on, in turn.
-Each times its own imports. After the medians come the modules that took most, each without what it
-imports itself.
+Fresh interpreters run ``import amplitude, requests`` only, or also the library, in turn. Each times
+its own imports. After the medians, the slowest modules are listed, each without its own imports.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ print(time.perf_counter() - started)
 _MORE = "import amplitude_moloco"
 _ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # compiled once, as in an app
 _LINE = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
-"""Of Python's own report: the microseconds of one module, and its name."""
+"""A line of Python's report: a module's own microseconds, and its name."""
 
 
 def main() -> None:
@@ -35,14 +34,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--modules", type=int, default=10)
     options = parser.parse_args()
-    _start(_MORE)  # compiles what was never imported before
+    _start(_MORE)  # compiles the modules
     pairs = [(_start(), _start(_MORE)) for _ in range(options.rounds)]
     without = median(first for first, _ in pairs)
     added = median(second - first for first, second in pairs)
     print(f"import amplitude, requests {without * 1e3:6.1f} ms")
     print(f"import amplitude_moloco  + {added * 1e3:6.1f} ms (ratio {added / without:.2f})")
     if options.modules:
-        print("\nof which, in another run:")
+        print("\nslowest modules, in another run:")
         known = set(_modules())
         costs = {name: micros for name, micros in _modules(_MORE).items() if name not in known}
         for name in sorted(costs, key=costs.__getitem__, reverse=True)[: options.modules]:
@@ -50,13 +49,13 @@ def main() -> None:
 
 
 def _start(more: str = "") -> float:
-    """The seconds of all imports in a fresh interpreter."""
+    """Returns the seconds that all imports take in a fresh interpreter."""
     program = [sys.executable, "-c", _PROGRAM.format(more=more)]
     return float(_run(program).stdout)
 
 
 def _modules(more: str = "") -> dict[str, int]:
-    """What is imported, and the microseconds of each module."""
+    """Returns the microseconds of each imported module."""
     program = [sys.executable, "-X", "importtime", "-c", _PROGRAM.format(more=more)]
     return {name: int(micros) for micros, name in _LINE.findall(_run(program).stderr)}
 

@@ -1,4 +1,4 @@
-"""The table of what the contestants took, beside the bare loop of the same library and the SDK."""
+"""The table of results, next to the bare loop of the same library and the SDK alone."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Round = dict[str, Measurement]
 
 
 class Peers(NamedTuple):
-    """One contestant's measurement in one round, and what it is compared with."""
+    """One contestant's measurement in one round, and the measurements to compare it with."""
 
     own: Measurement
     bare: Measurement | None
-    """The bare loop's of the same library."""
+    """The bare loop of the same library."""
     sdk: Measurement | None
-    """Amplitude's SDK alone; for the bare loops, which have no part of it, None."""
+    """Amplitude's SDK alone; None for the bare loops, which don't use it."""
 
     def over_bare(self, value: Callable[[Measurement], float]) -> float | None:
-        """A ratio to the bare loop."""
+        """Returns the ratio to the bare loop."""
         return value(self.own) / value(self.bare) if self.bare else None
 
     def over_sdk(self, value: Callable[[Measurement], float]) -> float | None:
-        """A ratio to the SDK alone."""
+        """Returns the ratio to the SDK alone."""
         return value(self.own) / value(self.sdk) if self.sdk else None
 
     def less_sdk(self, value: Callable[[Measurement], float]) -> float | None:
-        """What is the library's own."""
+        """Returns the library's own part: the difference to the SDK alone."""
         return value(self.own) - value(self.sdk) if self.sdk else None
 
     def own_cpu_over_bare(self) -> float | None:
-        """The library's own CPU time, without the SDK's share, against the bare loop's."""
+        """Returns the ratio of the CPU time without the SDK's share to the bare loop's."""
         own = self.less_sdk(_cpu)
         return own / self.bare.cpu_micros if own is not None and self.bare else None
 
@@ -54,7 +54,7 @@ def _track(measured: Measurement) -> float:
 
 
 class Column(NamedTuple):
-    """Two lines of head, and what stands below."""
+    """A column with two header lines."""
 
     head: str
     unit: str
@@ -83,7 +83,7 @@ def _columns(ideal_rate: float | None) -> list[Column]:
 
 
 def _of_ideal(peers: Peers, ideal_rate: float) -> float | None:
-    """Of what can be had from so many connections. The SDK sends many events at a time."""
+    """Returns the share of the ideal rate. None for the SDK, which sends events in batches."""
     return None if peers.own is peers.sdk else peers.own.rate / ideal_rate
 
 
@@ -105,7 +105,7 @@ def _peers(name: str, results: Round) -> Peers:
 
 
 def _cell(column: Column, rounds: list[Peers]) -> str:
-    """The median of all rounds."""
+    """Returns the median of all rounds as text."""
     values = [value for peers in rounds if (value := column.value(peers)) is not None]
     return format(median(values), column.form) if values else ""
 

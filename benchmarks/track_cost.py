@@ -1,13 +1,12 @@
-"""What the destination adds to ``track()``, against what ``track()`` costs with Amplitude alone.
+"""What the destination adds to ``track()``, relative to the cost with Amplitude alone.
 
     python benchmarks/track_cost.py [--events 5000] [--rounds 5]
 
-Three clients track the same purchases of two items in one process, in turn: Amplitude alone, with
-an empty destination plugin beside it, and with a MolocoDestination, over one buffer and then over
-the other. The SDK copies every event for a second destination, whatever that does; so the
-destination's own work is the difference to the empty one. With SQLite it includes the commit: the
-event is in the file when ``track()`` returns. Nothing is uploaded meanwhile, by either side; no
-garbage is collected.
+Three clients track the same purchases of two items in one process, in turn: with Amplitude alone,
+with an empty destination plugin added, and with a MolocoDestination, first over one buffer and then
+over the other. The SDK copies every event for any second destination, so the destination's own work
+is the difference to the empty one. With SQLite it includes the commit: the event is in the file
+when ``track()`` returns. During the measurement nothing is uploaded and no garbage is collected.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from purchase import destination, purchase
 NOWHERE = "http://127.0.0.1:9/"
 NEVER = 10**9
 TURN = 100
-"""Events that one client tracks before the next one has its turn."""
+"""Events that one client tracks before the next client's turn."""
 
 
 class EmptyDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has no types
-    """Takes every event, and does nothing with it."""
+    """Ignores every event."""
 
     def execute(self, event: BaseEvent) -> None:
         """Do nothing."""
 
 
 def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
-    """A client that keeps everything, with a plugin beside Amplitude's own."""
+    """Returns a client that uploads nothing, with a plugin besides Amplitude's own."""
     config = Config(server_url=NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER)
     client = Amplitude("key", config)
     if plugin:
@@ -48,10 +47,9 @@ def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
 
 
 def measure(events: int, buffer: str) -> list[float]:
-    """The mean microseconds of one ``track()`` with each of the three.
+    """Returns the mean microseconds of one ``track()`` for each of the three clients.
 
-    They take turns after every few events, so that a machine whose speed drifts is as slow, or as
-    fast, for one as for the others.
+    They take turns of a few events, so that a drift in the machine's speed affects all alike.
     """
     moloco = partial(
         destination, NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER, buffer=buffer
@@ -60,7 +58,7 @@ def measure(events: int, buffer: str) -> list[float]:
     batches = [[purchase(number) for number in range(events)] for _ in clients]
     seconds = [0.0] * len(clients)
     gc.collect()
-    gc.disable()  # a collection goes through what all of them hold, in the turn of one by chance
+    gc.disable()  # a collection in one client's turn would walk the objects of all three
     for start in range(0, events, TURN):
         for index, (client, batch) in enumerate(zip(clients, batches, strict=True)):
             turn = batch[start : start + TURN]
@@ -91,11 +89,11 @@ def main() -> None:
             print_row(f"round {number + 1}", row)
         print_row("median", [statistics.median(column) for column in zip(*rows, strict=True)])
         print("Microseconds for one track(). own is all - empty, ratio is own / alone.", flush=True)
-    os._exit(0)  # what was tracked is for nobody
+    os._exit(0)  # discards the tracked events
 
 
 def print_row(name: str, row: list[float]) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     print(f"{name:8}", end="")
     for *micros, ratio in (row[:5], row[5:]):
         print("".join(f"{each:9.1f}" for each in micros) + f"{ratio:7.2f}", end="")

@@ -1,7 +1,7 @@
-"""A trial: one contestant brings so many events to the server, in a process of its own.
+"""A trial: one contestant brings a number of events to the server, in its own process.
 
-What is measured is the whole process, all threads, from after the imports and a warm-up until
-everything has arrived.
+The measurement covers the whole process, all threads. It begins after the imports and a warm-up,
+and ends when every event has arrived.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _LEFT_OUT, _MEASURED = "left out", "measured"
 
 
 class Measurement(NamedTuple):
-    """What one trial took."""
+    """The result of one trial."""
 
     import_seconds: float
     events: int
     seconds: float
     cpu_seconds: float
     track_seconds: float
-    """Of the CPU time, what the thread took that tracked."""
+    """CPU time of the tracking thread."""
     memory_bytes: float
-    """How far the peak rose above the one before."""
+    """Rise of the peak memory during the trial."""
 
     @property
     def rate(self) -> float:
@@ -66,15 +66,15 @@ class LeftOut(Exception):
 
 
 class Failed(Exception):
-    """The contestant's process failed; the text is its last word."""
+    """The contestant's process failed; the text is the end of its error output."""
 
 
 def body() -> str:
-    """What the bare loops post. Made apart, so that this process stays small."""
-    return _run([str(Path(__file__).with_name("purchase.py"))])
+    """Returns what the bare loops post, made in another process to keep this one small."""
+    return _python([str(Path(__file__).with_name("purchase.py"))])
 
 
-def hold(
+def run(
     name: str,
     server: Server,
     *,
@@ -83,17 +83,17 @@ def hold(
     body: str,
     rate: float | None = None,
 ) -> Measurement:
-    """Hold a trial, and see that the server got everything. Raises LeftOut and Failed."""
+    """Run a trial, and check that the server received everything. Raises LeftOut and Failed."""
     for module in CONTESTANTS[name].modules:
         if not find_spec(module):
             raise LeftOut(f"{module} is not installed")
     program = ["-c", _IMPORT, *CONTESTANTS[name].modules]
-    _run(program)  # compiles what was never imported before
-    import_seconds = float(_run(program))
+    _python(program)  # compiles the modules
+    import_seconds = float(_python(program))
     before = server.counts
     with tempfile.TemporaryDirectory() as directory:
         job = Job(server.url, body, connections, directory, rate)
-        kind, *values = json.loads(_run([__file__, name, str(events)], json.dumps(job)))
+        kind, *values = json.loads(_python([__file__, name, str(events)], json.dumps(job)))
     if kind == _LEFT_OUT:
         raise LeftOut(*values)
     after = server.counts
@@ -103,8 +103,8 @@ def hold(
     return Measurement(import_seconds, *values)
 
 
-def _run(arguments: list[str], text: str = "") -> str:
-    """What a Python program prints. Raises Failed with its last words."""
+def _python(arguments: list[str], text: str = "") -> str:
+    """Returns what a Python program prints. Raises Failed with the end of its error output."""
     process = subprocess.run(
         [sys.executable, *arguments],
         input=text,
@@ -119,7 +119,7 @@ def _run(arguments: list[str], text: str = "") -> str:
     return process.stdout
 
 
-# -- in the contestant's process -------------------------------------------------------------------
+# -- in the process of the contestant --------------------------------------------------------------
 
 
 def _main() -> None:
@@ -131,11 +131,11 @@ def _main() -> None:
     else:
         answer = [_MEASURED, *_measure(contestant, int(events))]
     print(json.dumps(answer), flush=True)
-    os._exit(0)  # whatever threads there are, they have nothing to do any more
+    os._exit(0)  # does not wait for threads, which have nothing left to do
 
 
 def _measure(contestant: Contestant, events: int) -> tuple[float, ...]:
-    """A Measurement, but for the import."""
+    """Returns the fields of a Measurement after the first."""
     contestant.run(_WARM_UP)
     memory = _peak_bytes()
     started, cpu_started = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
 """One order, tracked once: Amplitude gets it, and Moloco Commerce Media gets it as a PURCHASE.
 
-Runs on your machine alone. For the real thing, leave out the sandbox, `server_url` and `base_url`,
-and use your own keys.
+Needs no account: a local sandbox answers for both. In production, leave out the sandbox,
+`server_url` and `base_url`, and use your own keys.
 """
 
 import json
@@ -26,7 +26,7 @@ with Sandbox() as sandbox:
     destination = MolocoDestination(
         api_key="moloco-key",
         platform_id="MY_SHOP",
-        base_url=sandbox.url,  # for real: platform_name="my-shop"
+        base_url=sandbox.url,  # in production: platform_name="my-shop"
         channel_type="SITE",
         syncs=ecommerce_syncs(),
     )
@@ -34,7 +34,7 @@ with Sandbox() as sandbox:
 
     client.track(BaseEvent("Order Completed", user_id="shopper-1", event_properties=ORDER))
 
-    destination.flush().result(timeout=5)  # MCM has it
-    client.shutdown()  # Amplitude has it, too
+    destination.flush().result(timeout=5)  # now MCM has it
+    client.shutdown()  # now Amplitude has it, too
     print("Amplitude received", [event["event_type"] for event in sandbox.amplitude_events])
     print("MCM received", json.dumps(sandbox.moloco_events, indent=2))

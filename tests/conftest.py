@@ -1,4 +1,4 @@
-"""What several files of tests share: buffers, a server that fails as it is told, certificates."""
+"""Fixtures that several test files use: buffers, servers, certificates, the environment."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from support.faulty_server import FaultyServer, StartServer
 from support.tls import Tls
 
 from amplitude_moloco.buffers.base import Storage
+from amplitude_moloco.sandbox import Sandbox
 
 _SETTINGS_OF_REQUESTS = (
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC"
@@ -41,6 +42,13 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
             return buffer
 
         yield make_one
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A stand-in for MCM and Amplitude that accepts any key and platform."""
+    with Sandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

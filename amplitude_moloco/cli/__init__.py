@@ -1,1 +1,18 @@
-"""The command line. Needs the extra ``cli``; the only part of the library that prints."""
+"""The command line. Needs the extra ``cli``. The only part of the library that prints."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+_PACKAGES = ("rich", "starlette", "typer", "uvicorn")
+
+
+def main() -> None:
+    """Runs the console script ``amplitude-moloco``."""
+    if None in map(find_spec, _PACKAGES):
+        raise SystemExit(
+            'amplitude-moloco: the command line is an extra: pip install "amplitude-moloco[cli]"'
+        )
+    from amplitude_moloco.cli.app import app  # not before, since it needs these packages
+
+    app(prog_name="amplitude-moloco")

@@ -1,114 +1,86 @@
-"""A small shop that tracks every kind of event once, against a sandbox of its own."""
+"""``amplitude-moloco demo``: shows what the events of a small shop become."""
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import wait
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
-from amplitude import Amplitude, BaseEvent, Config
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
 
-from amplitude_moloco import (
-    EventType,
-    Fact,
-    MolocoDestination,
-    Problem,
-    Rejected,
-    Stats,
-    ecommerce_syncs,
-)
-from amplitude_moloco.sandbox import Sandbox
-
-_TIMEOUT_SECONDS = 10.0
-
-_SHOES = {"product_id": "shoes-1", "price": 59.9, "currency": "USD", "quantity": 1}
-_SOCKS = {"product_id": "socks-7", "price": 4.5, "currency": "USD", "quantity": 2}
-_TRACKED: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("Landed", {"referrer_page_id": "newsletter"}),
-    ("Home Viewed", {}),
-    ("Page Viewed", {"page_id": "summer-sale"}),
-    ("Products Searched", {"query": "shoes"}),
-    ("Product Viewed", _SHOES),
-    ("Product Added to Wishlist", _SOCKS),
-    ("Product Added", _SHOES),
-    ("Order Completed", {"products": [_SHOES, _SOCKS], "revenue": 68.9, "currency": "USD"}),
-    ("Products Searched", {"keyword": "socks"}),  # refused: no sync maps a keyword
-    ("Newsletter Read", {}),  # of no concern to MCM: no sync selects it
-)
+from amplitude_moloco import Stats
+from amplitude_moloco.cli.shop import Arrival, run
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """Where one tracked event has got to."""
+def demo() -> None:
+    """Track every kind of event once, and show what MCM and Amplitude received."""
+    # The invalid event is shown below, so the log need not report it.
+    logging.getLogger("amplitude_moloco").addHandler(logging.NullHandler())
+    os.environ["no_proxy"] = "*"  # a proxy could not reach this process
+    outcome = run()
+    console = Console(highlight=False)
+    console.print("\nThe events of a small shop, each tracked once through Amplitude's SDK:")
+    console.print(_arrivals_table(outcome.arrivals))
+    for arrival in outcome.arrivals:
+        for problem in arrival.problems:
+            console.print(f"[bold]{escape(arrival.event_name)}[/] was invalid, so it was not sent:")
+            console.print(Padding(escape(str(problem)), (0, 0, 1, 2)))
+    console.print("The destination's counters, [bold]destination.stats()[/]:")
+    console.print(_stats_table(outcome.stats))
+    if not outcome.is_as_expected:
+        raise SystemExit("amplitude-moloco: not every event arrived as expected")
 
-    event_name: str
-    user_event: dict[str, Any] | None
-    """What MCM received, if it did."""
-    problems: tuple[Problem, ...]
-    """Why it was not sent to MCM, if it was refused."""
-    in_amplitude: bool
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of all of them, in the order in which they were tracked."""
-
-    arrivals: tuple[Arrival, ...]
-    stats: Stats
-
-    @property
-    def is_as_expected(self) -> bool:
-        """Whether each type got to MCM once, one event was refused, and Amplitude got them all."""
-        types = Counter(a.user_event["event_type"] for a in self.arrivals if a.user_event)
-        return (
-            types == Counter(event_type.value for event_type in EventType)
-            and [bool(arrival.problems) for arrival in self.arrivals].count(True) == 1
-            and all(arrival.in_amplitude for arrival in self.arrivals)
+def _arrivals_table(arrivals: Iterable[Arrival]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("Tracked", max_width=17)
+    table.add_column("MCM received", no_wrap=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("with")
+    table.add_column("Amplitude", no_wrap=True)
+    for arrival in arrivals:
+        table.add_row(
+            escape(arrival.event_name),
+            *_moloco_cells(arrival),
+            "[green]yes[/]" if arrival.in_amplitude else "[red]no[/]",
         )
+    return table
 
 
-def run() -> Outcome:
-    """Track, deliver and look up what arrived. Takes a second, and needs no network."""
-    rejected: list[Rejected] = []
+def _moloco_cells(arrival: Arrival) -> tuple[str, str, str]:
+    if arrival.user_event:
+        event = arrival.user_event
+        return f"[green]{event['event_type']}[/]", event["id"][:8], escape(_details(event))
+    if arrival.problems:
+        return "[red]no: invalid[/]", "", "see below"
+    return "[dim]no[/]", "", "no sync selects it"
 
-    def keep_rejected(fact: Fact) -> None:
-        if isinstance(fact, Rejected):
-            rejected.append(fact)
 
-    with Sandbox() as sandbox:
-        client = Amplitude(
-            "demo-key", Config(server_url=sandbox.amplitude_url, flush_interval_millis=100)
-        )
-        destination = MolocoDestination(
-            api_key="demo-key",
-            platform_id="DEMO_SHOP",
-            base_url=sandbox.url,
-            syncs=ecommerce_syncs(),
-            channel_type="SITE",
-            hooks=[keep_rejected],
-        )
-        client.add(destination)
-        events = [
-            BaseEvent(name, user_id="shopper-1", device_id="browser-1", event_properties=properties)
-            for name, properties in _TRACKED
-        ]
-        for event in events:
-            client.track(event)
-        wait([destination.flush()], _TIMEOUT_SECONDS)
-        client.shutdown()  # Amplitude's own destination is flushed by it, too
+def _details(event: dict[str, Any]) -> str:
+    """Returns the fields that are particular to the event's type, one a line."""
+    lines = [
+        f"{field} {event[field]}"
+        for field in ("referrer_page_id", "page_id", "search_query")
+        if field in event
+    ]
+    lines += [f"{item['quantity']} x {item['id']}" for item in event.get("items", ())]
+    if revenue := event.get("revenue"):
+        lines.append(f"revenue {revenue['amount']} {revenue['currency']}")
+    return "\n".join(lines)
 
-    # Both sides know an event by the insert_id that the SDK gave it.
-    in_moloco = {event["id"]: event for event in sandbox.moloco_events}
-    in_amplitude = {event["insert_id"] for event in sandbox.amplitude_events}
-    problems = {fact.id: fact.problems for fact in rejected}
-    arrivals = tuple(
-        Arrival(
-            event_name=event.event_type,
-            user_event=in_moloco.get(event.insert_id),
-            problems=problems.get(event.insert_id, ()),
-            in_amplitude=event.insert_id in in_amplitude,
-        )
-        for event in events
-    )
-    return Outcome(arrivals, destination.stats())
+
+def _stats_table(stats: Stats) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column("counter")
+    table.add_column("events", justify="right")
+    for field in fields(stats):
+        count = getattr(stats, field.name)
+        # A count by reason is shown as its sum.
+        table.add_row(field.name, str(sum(count.values()) if isinstance(count, Mapping) else count))
+    return table

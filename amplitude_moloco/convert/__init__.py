@@ -1,1 +1,1 @@
-"""What partners share in converting an event."""
+"""What partners share when they convert an event: expressions, conversions and problems."""

@@ -5,7 +5,48 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from amplitude_moloco.reasons import Reason
+
 _INDEX = re.compile(r"\[\d+\]")
+
+
+class ProblemReason(Reason):
+    """What is wrong with a field of an event, or with the event as a whole."""
+
+    MISSING = "missing"
+    """A required field is absent."""
+    NO_IDENTIFIER = "no_identifier"
+    """None of the fields that identify a shopper has a usable value."""
+    HALF_MONEY = "half_money"
+    """An amount without a currency, or a currency without an amount."""
+    APP_OS = "app_os"
+    """The event comes from an app, but its operating system is not one that apps run on."""
+    WRONG_TYPE = "wrong_type"
+    """The value is of a kind that the field can't hold."""
+    UNKNOWN_VALUE = "unknown_value"
+    """The value is not one of those that the field allows."""
+    TOO_LONG = "too_long"
+    """The text has more characters than the field allows."""
+    TOO_BIG = "too_big"
+    """The event, or an object in it, exceeds the limits of size or depth."""
+    NOT_A_NUMBER = "not_a_number"
+    """The value is not a finite number, nor text that holds one."""
+    NOT_MILLISECONDS = "not_milliseconds"
+    """The time is a number, but can't be Unix time in milliseconds."""
+    IN_FUTURE = "in_future"
+    """The time is further ahead than clock skew explains."""
+    NOT_JSON = "not_json"
+    """An object holds a key or a value that JSON can't represent."""
+    NOT_UNICODE = "not_unicode"
+    """The text can't be encoded as UTF-8."""
+    MAPPING_FAILED = "mapping_failed"
+    """The mapping of a field raised an exception."""
+    FILTER_FAILED = "filter_failed"
+    """The filter of a sync raised an exception."""
+    UNREADABLE = "unreadable"
+    """A value of the event raised an exception when it was read."""
+    FAILED = "failed"
+    """Anything else raised an exception before the event was converted."""
 
 
 @dataclass(frozen=True)
@@ -13,18 +54,18 @@ class Problem:
     """One reason why an event can't be sent. Holds no value of the event, so it may be logged."""
 
     field: str
-    """The Moloco field of the mapping chart, with its place: ``items[1].price``."""
-    reason: str
-    """A fixed word for counting: ``missing``, ``wrong_type``, ``too_long`` and so on."""
+    """The field of the partner's event, with its place: ``items[1].price``."""
+    reason: Reason
+    """What is wrong."""
     found: str
-    """What kind of thing was found."""
+    """The kind of value that was found, never the value."""
     fix: str
-    """What would do."""
+    """What to use instead."""
 
     def __str__(self) -> str:
         return f"{self.field}: found {self.found}; {self.fix}"
 
     @property
     def code(self) -> str:
-        """What the problem is counted under: ``items.price wrong_type``."""
+        """The key under which the problem is counted: ``items.price wrong_type``."""
         return f"{_INDEX.sub('', self.field)} {self.reason}"

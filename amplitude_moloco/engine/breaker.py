@@ -1,4 +1,4 @@
-"""When MCM is down, stop calling it: the circuit breaker of Moloco's failure protocol."""
+"""The circuit breaker: while the server fails, nothing is sent but one probe at a time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amplitude_moloco.engine.retry import is_positive
+from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class BreakerSettings:
+class BreakerPolicy:
     """When the circuit opens, and when it is probed.
 
-    Moloco asks to stop after more than five consecutive failures, and to probe at a fixed interval
-    such as 15 minutes. The first probes come sooner here, since most outages are short.
+    The first probes come early, since most outages are short; later ones at a fixed interval.
     """
 
     failures: int = 5
-    """So many in a row are borne; one more opens the circuit."""
+    """Failures in a row that leave the circuit closed. One more opens it."""
     probe_delays_seconds: tuple[float, ...] = (5, 10, 20, 40, 80)
     then_seconds: float = 900
 
@@ -33,17 +32,17 @@ class BreakerSettings:
 
 
 class CircuitBreaker:
-    """Closed while MCM works. Open, nothing is sent but one probe at a time, until one succeeds.
+    """Closed while the server works. Open, it allows one probe at a time, until one succeeds.
 
-    Safe to use from any thread; never waits. ``monotonic`` is the clock, in seconds.
+    Safe from any thread, and never waits. ``monotonic`` is the clock, in seconds.
     """
 
     def __init__(
         self,
-        settings: BreakerSettings | None = None,
+        policy: BreakerPolicy | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings or BreakerSettings()
+        self._policy = policy or BreakerPolicy()
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._failures = 0
@@ -59,11 +58,11 @@ class CircuitBreaker:
 
     @property
     def is_passing(self) -> bool:
-        """Whether the last answer was a success: then a failure is the event's own."""
+        """Whether the last answer was a success. If so, a failure is due to the event itself."""
         return self._is_passing
 
     def delay_seconds(self) -> float | None:
-        """How long to wait before something may be sent.
+        """Returns how long to wait before anything may be sent.
 
         0 if the circuit is closed or a probe is due; None while a probe is on its way.
         """
@@ -75,7 +74,7 @@ class CircuitBreaker:
             return max(0.0, self._probe_at - self._monotonic())
 
     def begin_probe(self) -> bool:
-        """Take the one probe that is due. False if none is."""
+        """Take the probe that is due. Returns False if none is."""
         with self._lock:
             if not self._is_open or self._is_probing or self._monotonic() < self._probe_at:
                 return False
@@ -83,7 +82,7 @@ class CircuitBreaker:
             return True
 
     def succeeded(self) -> bool:
-        """MCM works. True if this has closed the circuit."""
+        """Record that the server works. Returns True if this has closed the circuit."""
         with self._lock:
             was_open = self._is_open
             self._failures = 0
@@ -92,15 +91,15 @@ class CircuitBreaker:
             return was_open
 
     def failed(self, *, is_probe: bool = False, at_once: bool = False) -> bool:
-        """MCM or the network failed; ``at_once`` opens the circuit without counting.
+        """Record that the server or the network failed. Returns True if this opened the circuit.
 
-        True if this has opened the circuit.
+        ``at_once`` opens it without counting.
         """
         with self._lock:
             self._failures += 1
             self._is_passing = False
             if not self._is_open:
-                if self._failures <= self._settings.failures and not at_once:
+                if self._failures <= self._policy.failures and not at_once:
                     return False
                 self._is_open = True
                 self._probes = 0
@@ -113,6 +112,6 @@ class CircuitBreaker:
             return False
 
     def _schedule_probe(self) -> None:
-        delays = self._settings.probe_delays_seconds
-        delay = delays[self._probes] if self._probes < len(delays) else self._settings.then_seconds
+        delays = self._policy.probe_delays_seconds
+        delay = delays[self._probes] if self._probes < len(delays) else self._policy.then_seconds
         self._probe_at = self._monotonic() + delay

@@ -1,243 +1,165 @@
-"""One entry's last step: send it, read the answer as Moloco's failure protocol wants it, settle it.
-
-==================================  =============  ================================================
-answer                              verdict        what follows
-==================================  =============  ================================================
-2xx                                 DELIVERED      it leaves the buffer
-no answer, 1xx, 408, 5xx            RETRY          again after 5, 10, 20, 40, 80 s, then every 15
-                                                   minutes; more than five in a row open the circuit
-429                                 THROTTLED      again later; the pace of everything is halved
-401, 403, 404, 3xx                  MISCONFIGURED  it stays; the circuit opens at once
-400, 413, other 4xx                 REJECTED       it becomes a dead letter
-==================================  =============  ================================================
-
-The threads that do so are the dispatcher's. Nothing here knows what is in a body.
-"""
+"""What the result of a request does to its entry, to the circuit and to the rate."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import Counter
+import random
 from collections.abc import Callable
-from functools import partial
-from typing import cast
 
-from amplitude_moloco.buffers.base import Buffer, DeadLetter, Entry
+from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.facts import (
-    Buried,
+    DeadLettered,
     Delivered,
-    Fact,
-    Hooks,
     Paused,
     Resumed,
     Retrying,
     ThrottledIdentifier,
 )
 from amplitude_moloco.engine.ledger import Ledger
-from amplitude_moloco.engine.rate import Pacer
+from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.throttled import ThrottledIdentifiers
 from amplitude_moloco.engine.verdict import Classify, Verdict
-from amplitude_moloco.transports.base import ConcurrentTransport, SendResult, Transport
-
-logger = logging.getLogger("amplitude_moloco")
-
-_THROTTLES_TO_NAME = 3
-_MAX_IDENTIFIERS = 1_000
-_TROUBLE_SECONDS = 1.0
-
-
-Taken = tuple[Entry, bool]
-"""A claimed entry, and whether it is a probe."""
+from amplitude_moloco.reasons import DeadLetterReason, PauseReason
+from amplitude_moloco.transports.base import SendResult
 
 
 class Delivery:
-    """One entry at a time, or many over a transport that can. Safe to use from any thread.
+    """Settles claimed entries by the results of their requests. Safe from any thread.
 
     Args:
-        identify: Tells a body's identifier, unreadably; asked only when MCM throttles.
-        wall: Unix time in seconds.
+        classify: Reads a result as the partner's failure protocol wants it.
+        identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
+            throttles.
+        chance: Returns a random number from 0 to 1.
     """
 
     def __init__(
         self,
-        buffer: Buffer,
-        transport: Transport,
+        buffer: Storage,
         *,
         classify: Classify,
         breaker: CircuitBreaker,
-        pacer: Pacer,
+        rate: RateLimiter,
         retry: RetrySchedule,
         ledger: Ledger,
-        hooks: Hooks,
         identify: Callable[[bytes], str] | None = None,
-        wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._buffer = buffer
-        self._transport = transport
         self._classify = classify
         self._breaker = breaker
-        self._pacer = pacer
+        self._rate = rate
         self._retry = retry
         self._ledger = ledger
-        self._hooks = hooks
         self._identify = identify
-        self._wall = wall
-        self._throttles: Counter[str] = Counter()
+        self._chance = chance
+        self._throttled = ThrottledIdentifiers()
 
-    @property
-    def is_concurrent(self) -> bool:
-        """Whether one thread can have many entries on their way."""
-        return isinstance(self._transport, ConcurrentTransport)
+    def settle(self, entry: Entry, result: SendResult, *, is_probe: bool = False) -> float | None:
+        """Acknowledge, return or bury a claimed entry, as the result of its request demands.
 
-    def deliver(self, entry: Entry, *, is_probe: bool = False) -> float | None:
-        """Send a claimed entry, and take it out of the buffer or give it back.
-
-        Returns in how many seconds it comes due again; None if it was the end of it.
+        Returns the seconds until it is due again; None if it is not. Raises what the buffer
+        raises: then the claim ends with its lease.
         """
         try:
-            result = self._transport.send(entry.body)
-        except Exception as error:  # whatever it is, the event must not be lost by it
-            logger.exception("The transport raised")
-            result = SendResult(message=type(error).__name__)
-        return self._settle(entry, result, is_probe=is_probe)
-
-    def deliver_each(
-        self,
-        entry: Entry,
-        take: Callable[[], Taken | float],
-        settled: Callable[[Entry, bool, float | None], object],
-        *,
-        is_probe: bool = False,
-    ) -> None:
-        """Deliver this and what ``take`` gives, many at a time, until all of it is settled.
-
-        Only where ``is_concurrent``. ``take`` may tell in how many seconds to ask again instead.
-        ``settled`` is called for each entry with whether it was a probe, and what ``deliver``
-        returns for one. What the two raise is logged.
-        """
-        first: Taken | None = (entry, is_probe)
-        on_their_way: dict[int, Taken] = {entry.key: (entry, is_probe)}
-
-        def take_request() -> tuple[bytes, Callable[[SendResult], None]] | float:
-            nonlocal first
-            taken, first = first, None
-            if taken is None:
-                try:
-                    more = take()
-                except Exception:
-                    logger.exception("A sender failed, and goes on")
-                    return _TROUBLE_SECONDS
-                if isinstance(more, float):
-                    return more
-                taken = on_their_way[more[0].key] = more
-            return taken[0].body, partial(answered, *taken)
-
-        def answered(entry: Entry, is_probe: bool, result: SendResult) -> None:
-            on_their_way.pop(entry.key, None)  # it may be there twice, if its lease has ended
-            again: float | None = 0.0
-            try:
-                try:
-                    again = self._settle(entry, result, is_probe=is_probe)
-                finally:
-                    settled(entry, is_probe, again)
-            except Exception:  # one event's trouble must not become that of the others
-                logger.exception("A sender failed, and goes on")
-
-        try:
-            cast(ConcurrentTransport, self._transport).send_each(take_request)
-        except Exception as error:
-            logger.exception("The transport raised")
-            for left in list(on_their_way.values()):
-                answered(*left, SendResult(message=type(error).__name__))
+            return self._settle(entry, result, is_probe)
+        except Exception:
+            self._let_go()
+            raise
 
     def give_back(self, entry: Entry) -> None:
-        """Let go of a claimed entry that was not sent. It is due at once, as if never claimed."""
-        self._buffer.retry(entry, self._wall(), attempts=entry.attempts, strikes=entry.strikes)
+        """Return a claimed entry that was not sent. It is due at once, as if never claimed."""
+        try:
+            self._buffer.retry(entry, 0.0, attempts=entry.attempts, strikes=entry.strikes)
+        finally:
+            self._let_go()
 
-    def _settle(self, entry: Entry, result: SendResult, *, is_probe: bool) -> float | None:
+    def _settle(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
         verdict = self._classify(result)
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)
         if verdict is Verdict.DELIVERED:
-            if self._buffer.ack(entry):
-                status = result.status or 0
-                self._tell(Delivered(entry.sync, entry.id, entry.attempts + 1, status))
+            self._acknowledge(entry, result)
             return None
         if verdict is Verdict.REJECTED:
-            self._bury(entry, "rejected", result)
+            self._bury(entry, DeadLetterReason.REJECTED, result)
             return None
         if verdict is Verdict.MISCONFIGURED:
-            # Not this event's fault: it keeps its place. That it was tried is remembered.
-            return self._reschedule(entry, 0.0, result, attempts=max(1, entry.attempts))
+            # Not this event's fault: it keeps its place, and is remembered as tried.
+            attempts = max(1, entry.attempts)
+            return self._reschedule(entry, 0.0, result, attempts, entry.strikes)
         if verdict is Verdict.THROTTLED:
-            self._watch_identifier(entry, others_pass)
+            self._name_throttled(entry, others_pass)
             return self._try_again(entry, result, entry.strikes)
         return self._try_again(entry, result, entry.strikes + others_pass)
 
     def _learn(self, verdict: Verdict, result: SendResult, is_probe: bool) -> None:
-        """What an answer says about MCM, whatever becomes of the event."""
+        """Update circuit and rate: what an answer says about the server."""
         if verdict in (Verdict.RETRY, Verdict.MISCONFIGURED):
             is_misconfigured = verdict is Verdict.MISCONFIGURED
             if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured):
-                reason = "misconfigured" if is_misconfigured else "outage"
-                self._hooks.tell(Paused(reason, result.status, result.message))
+                reason = PauseReason.MISCONFIGURED if is_misconfigured else PauseReason.OUTAGE
+                self._ledger.record(Paused(reason, result.status, result.message))
             return
         if verdict is Verdict.THROTTLED:
-            self._pacer.throttled()
+            self._rate.throttled()
             if not is_probe:
                 return
         if self._breaker.succeeded():
-            self._pacer.ramp()
-            self._hooks.tell(Resumed())
+            self._rate.ramp()
+            self._ledger.record(Resumed())
+
+    def _acknowledge(self, entry: Entry, result: SendResult) -> None:
+        if self._buffer.ack(entry):
+            status = result.status or 0
+            self._ledger.record(Delivered(entry.sync, entry.id, entry.attempts + 1, status))
+        else:
+            self._let_go()
 
     def _try_again(self, entry: Entry, result: SendResult, strikes: int) -> float | None:
-        given_up = self._retry.gives_up(strikes, self._wall() - entry.accepted_at)
+        given_up = self._retry.gives_up(strikes, entry.age_seconds)
         if given_up:
             self._bury(entry, given_up, result)
             return None
         attempts = entry.attempts + 1
-        delay_seconds = self._retry.delay_seconds(attempts, result.retry_after_seconds)
-        return self._reschedule(entry, delay_seconds, result, attempts=attempts, strikes=strikes)
+        delay_seconds = self._retry.delay_seconds(
+            attempts, result.retry_after_seconds, self._chance()
+        )
+        return self._reschedule(entry, delay_seconds, result, attempts, strikes)
 
     def _reschedule(
-        self,
-        entry: Entry,
-        delay_seconds: float,
-        result: SendResult,
-        *,
-        attempts: int,
-        strikes: int | None = None,
+        self, entry: Entry, delay_seconds: float, result: SendResult, attempts: int, strikes: int
     ) -> float:
-        due = self._wall() + delay_seconds
-        strikes = entry.strikes if strikes is None else strikes
-        if self._buffer.retry(entry, due, attempts=attempts, strikes=strikes):
-            self._tell(Retrying(entry.sync, entry.id, attempts, delay_seconds, result.reason))
+        is_ours = self._buffer.retry(entry, delay_seconds, attempts=attempts, strikes=strikes)
+        self._let_go()
+        if is_ours:
+            self._ledger.record(
+                Retrying(entry.sync, entry.id, attempts, delay_seconds, result.reason)
+            )
         return delay_seconds
 
-    def _bury(self, entry: Entry, reason: str, result: SendResult) -> None:
+    def _bury(self, entry: Entry, reason: DeadLetterReason, result: SendResult) -> None:
         entry = entry._replace(attempts=entry.attempts + 1)
-        letter = DeadLetter(entry, reason, result.status, result.message, self._wall())
-        if self._buffer.bury(letter):
-            self._tell(
-                Buried(entry.sync, entry.id, entry.attempts, reason, result.status, result.message)
+        status, message = result.status, result.message
+        if self._buffer.bury(entry, reason, status=status, message=message):
+            self._ledger.record(
+                DeadLettered(entry.sync, entry.id, entry.attempts, reason, status, message)
             )
+        else:
+            self._let_go()
 
-    def _watch_identifier(self, entry: Entry, others_pass: bool) -> None:
+    def _let_go(self) -> None:
+        """This process holds the entry no longer, but its durable buffer or another process."""
+        if self._buffer.is_durable:
+            self._ledger.hand_on()
+
+    def _name_throttled(self, entry: Entry, others_pass: bool) -> None:
         """Name an identifier that is throttled while others pass, once.
 
-        One that many shoppers share is the usual cause, says Moloco.
+        The usual cause is one that many shoppers share.
         """
-        if self._identify is None or not others_pass:
-            return
-        identifier = self._identify(entry.body)
-        if identifier not in self._throttles and len(self._throttles) >= _MAX_IDENTIFIERS:
-            return
-        self._throttles[identifier] += 1
-        if self._throttles[identifier] == _THROTTLES_TO_NAME:
-            self._hooks.tell(ThrottledIdentifier(identifier))
-
-    def _tell(self, fact: Fact) -> None:
-        self._ledger.settled(fact)
-        self._hooks.tell(fact)
+        if self._identify is not None and others_pass:
+            identifier = self._identify(entry.body)
+            if self._throttled.count(identifier):
+                self._ledger.record(ThrottledIdentifier(identifier))

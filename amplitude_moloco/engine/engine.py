@@ -1,78 +1,256 @@
-"""What belongs to one process: a buffer, a transport, and the threads between them."""
+"""The engine of one process: a buffer, a transport, and the senders between them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from amplitude_moloco.buffers.base import Buffer
-from amplitude_moloco.engine.breaker import BreakerSettings, CircuitBreaker
+from amplitude_moloco.buffers.base import BufferFactory, BufferState, DeadLetter, Storage
+from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
+from amplitude_moloco.engine.checks import number, whole_number
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.dispatcher import Dispatcher
-from amplitude_moloco.engine.facts import Hook, Hooks
-from amplitude_moloco.engine.ledger import Ledger
-from amplitude_moloco.engine.rate import Pacer
+from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
+from amplitude_moloco.engine.ledger import Ledger, Stats
+from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.senders import Senders, senders_for
 from amplitude_moloco.engine.verdict import Classify
+from amplitude_moloco.engine.wakeups import Wakeups
+from amplitude_moloco.host.fork import Origin
+from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import Transport, TransportFactory
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 0.1
+"""Grace for senders to return unsent entries after close() times out."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The parts of one process. A forked child gets an engine of its own, and leaves this alone."""
+class Partner:
+    """What an engine needs to know of the partner whose server it calls."""
 
-    pid: int
-    buffer: Buffer
-    transport: Transport
-    ledger: Ledger
-    dispatcher: Dispatcher
-
-    def close(self, timeout_seconds: float) -> None:
-        """Send what can be sent in time, then end the threads and the connections."""
-        self.dispatcher.close(timeout_seconds)
-        self.transport.close()
+    server: str
+    """The server's name in log lines and thread names."""
+    access: str
+    """What may be wrong if the server refuses all events: the key, for example."""
+    classify: Classify
+    """Reads the result of a request as the partner's failure protocol wants it."""
+    identify: Callable[[bytes], str] | None = None
+    """Returns a one-way fingerprint of the identifier in a body; None: it is never named."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine is built, in every process anew. Building it starts no thread."""
+    """How to build an engine.
 
+    Raises:
+        ConfigurationError: A number is none, or not above 0.
+    """
+
+    partner: Partner
+    open_buffer: BufferFactory
     open_transport: TransportFactory
-    classify: Classify
-    identify: Callable[[bytes], str]
-    hooks: tuple[Hook, ...]
-    retry: RetrySchedule
-    breaker: BreakerSettings
-    max_requests_per_second: float | None
-    connections: int
-    flush_queue_size: int
-    flush_interval_seconds: float
+    hooks: tuple[Hook, ...] = ()
+    retry: RetrySchedule = field(default_factory=RetrySchedule)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    max_requests_per_second: float | None = None
+    connections: int = 16
+    flush_queue_size: int = 16
+    flush_interval_millis: int = 200
 
-    def build(self, buffer: Buffer) -> Engine:
-        transport = self.open_transport()
-        ledger, hooks = Ledger(), Hooks(self.hooks)
-        breaker, pacer = CircuitBreaker(self.breaker), Pacer(self.max_requests_per_second)
+    def __post_init__(self) -> None:
+        whole_number("connections", self.connections)
+        whole_number("flush_queue_size", self.flush_queue_size)
+        number("flush_interval_millis", self.flush_interval_millis)
+
+
+def build_engine(settings: EngineSettings, runtime: Runtime | None = None) -> Engine:
+    """Build an engine for this process. Starts no thread, and needs no client of the SDK.
+
+    Raises ConfigurationError where the buffer or the transport can't be opened.
+    """
+    return Engine(settings, settings.open_buffer(), settings.open_transport(), runtime or Runtime())
+
+
+class Engine:
+    """Delivers what is put into it. Safe from any thread.
+
+    A forked child builds an engine of its own, and never touches its parent's.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, buffer: Storage, transport: Transport, runtime: Runtime
+    ) -> None:
+        self.origin = Origin()
+        self._buffer = buffer
+        self._transport = transport
+        self._monotonic = runtime.monotonic
+        self._wakeups = Wakeups(runtime)
+        self._ledger = Ledger(
+            (LogHook(settings.partner.server, settings.partner.access), *settings.hooks)
+        )
+        self._is_closed = threading.Event()
+        breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
+        rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
         delivery = Delivery(
             buffer,
-            transport,
-            classify=self.classify,
+            classify=settings.partner.classify,
             breaker=breaker,
-            pacer=pacer,
-            retry=self.retry,
-            ledger=ledger,
-            hooks=hooks,
-            identify=self.identify,
+            rate=rate,
+            retry=settings.retry,
+            ledger=self._ledger,
+            identify=settings.partner.identify,
         )
-        dispatcher = Dispatcher(
+        self._dispatcher = Dispatcher(
             buffer,
             delivery,
             breaker=breaker,
-            pacer=pacer,
-            ledger=ledger,
-            hooks=hooks,
-            connections=self.connections,
-            flush_queue_size=self.flush_queue_size,
-            flush_interval_seconds=self.flush_interval_seconds,
+            rate=rate,
+            ledger=self._ledger,
+            connections=settings.connections,
+            flush_queue_size=settings.flush_queue_size,
+            flush_interval_seconds=settings.flush_interval_millis / 1000,
+            wake=self._wakeups.wake,
+            runtime=runtime,
         )
-        return Engine(os.getpid(), buffer, transport, ledger, dispatcher)
+        self._senders: Senders = senders_for(
+            transport,
+            self._dispatcher,
+            self._wakeups,
+            connections=settings.connections,
+            name=f"{settings.partner.server}-sender",
+            runtime=runtime,
+        )
+
+    def start(self) -> None:
+        """Resume what a durable buffer holds from earlier. Never raises."""
+        try:
+            has_backlog = self._buffer.is_durable and self._buffer.state().waiting > 0
+        except Exception:  # the first event finds out
+            return
+        if has_backlog:
+            self._dispatcher.claim_within(0.0)
+            self._start_first_sender()
+
+    def put(self, id: str, sync: str, body: bytes) -> None:
+        """Store one event, to be sent soon. Never raises, waits or calls a hook."""
+        self._dispatcher.put(id, sync, body)
+        self._start_first_sender()
+
+    def invalid(self, fact: Invalid) -> None:
+        """Count an event that can't be sent. As careful as ``put``."""
+        self._ledger.accept()
+        self.post(fact)
+
+    def post(self, fact: Fact) -> None:
+        """Have a sender tell a fact to the hooks. As careful as ``put``."""
+        self._ledger.post(fact)
+        self._dispatcher.claim_within(0.0)
+        self._start_first_sender()
+
+    def flush(self) -> Future[Stats]:
+        """Send at once what waits for its first attempt. Never raises.
+
+        The future is done when everything stored before this call has been delivered, buried or
+        tried once. Its result is the counters at that time, its exception the buffer's.
+        """
+        future = self._dispatcher.flush()
+        if not future.done():
+            self._start_first_sender()
+        return future
+
+    def stats(self) -> Stats:
+        """Returns the counters of this process."""
+        return self._ledger.stats()
+
+    def buffer_state(self) -> BufferState:
+        """Returns what the buffer holds, from all processes that share it."""
+        return self._buffer.state()
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Returns the dead letters, oldest first."""
+        return list(self._buffer.dead_letters())
+
+    def resend(self, ids: Iterable[str] | None = None) -> int:
+        """Send dead letters again: those with these ids, or all. Returns how many there were."""
+        wanted = None if ids is None else frozenset(ids)
+        resent = 0
+        for letter in self._buffer.dead_letters():
+            if wanted is None or letter.id in wanted:
+                resent += self._resend(letter)
+        self.flush()
+        return resent
+
+    def work_here(self, ends_at: float) -> float:
+        """Send in the calling thread what can be sent now, but begin nothing after ``ends_at``.
+
+        For where no thread can be started, and none runs. The time is the monotonic clock's.
+        Returns the seconds until there may be more to send; infinity if nothing waits.
+        """
+        return self._senders.work_here(ends_at)
+
+    def _resend(self, letter: DeadLetter) -> bool:
+        self._ledger.accept()  # first: a sender may deliver it before resend() returns
+        is_resent = False
+        try:
+            is_resent = self._buffer.resend(letter)
+        finally:
+            if not is_resent:
+                self._ledger.retract()
+            elif self._buffer.is_durable:
+                self._ledger.hand_on()
+        return is_resent
+
+    def _start_first_sender(self) -> None:
+        if not self._senders.threads:  # read without a lock: at worst there are two
+            self._senders.threads.start_one()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self, timeout_seconds: float) -> None:
+        """Send what can be sent in time, then end the threads and the connections.
+
+        With a durable buffer it waits only for what is on its way: the rest is safe where it is.
+        An event whose next attempt comes later than the timeout is not waited for either. A second
+        call waits for the first one.
+        """
+        ends_at = self._monotonic() + timeout_seconds
+        if not self._dispatcher.begin_closing():
+            self._is_closed.wait(timeout_seconds)
+            return
+        try:
+            self._drain(ends_at)
+        finally:
+            self._stop(ends_at)
+            self._transport.close()
+            self._is_closed.set()
+
+    def _drain(self, ends_at: float) -> None:
+        threads = self._senders.threads
+        while (remaining := ends_at - self._monotonic()) > 0:
+            if not self._dispatcher.can_send_within(remaining):
+                return
+            wait_seconds = _DRAIN_POLL_SECONDS
+            if not threads and not threads.start_one():
+                wait_seconds = min(wait_seconds, self.work_here(ends_at))
+            self._dispatcher.wait_for_settled(min(remaining, wait_seconds))
+
+    def _stop(self, ends_at: float) -> None:
+        self._dispatcher.stop()
+        self._wakeups.close()
+        self._senders.threads.join(max(ends_at - self._monotonic(), _GRACE_SECONDS))
+        self._dispatcher.release()
+        lost = self._buffer.close()
+        for entry in lost:
+            self._ledger.record(Dropped(entry.sync, entry.id, DropReason.SHUTDOWN, entry.body))
+        if lost:
+            logger.warning("%d events could not be sent in time, and are lost", len(lost))
+        self._ledger.tell_posted()

@@ -1,18 +1,18 @@
-"""What this process has claimed of its buffer: staged for a sender, or on its way."""
+"""What this process has claimed: staged to be sent, or on its way."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 
 from amplitude_moloco.buffers.base import Entry
 
 AHEAD_SECONDS = 10.0
-"""At a slow pace no more is claimed than goes in this time, so that no lease ends meanwhile."""
+"""At a slow rate no more is claimed than goes in this time, so that no claim outlasts its lease."""
 
 
-class Claims:
-    """Entries from their claim until they are settled. Whoever calls holds a lock.
+class InFlight:
+    """Entries from their claim until they are settled. The caller holds a lock.
 
     Args:
         most: How many may be on their way at a time.
@@ -22,42 +22,44 @@ class Claims:
         self.staged: deque[Entry] = deque()
         """Claimed, and not yet taken by a sender."""
         self._most = most
-        self._on_their_way: set[int] = (
-            set()
-        )  # keys: taken by a sender, and not yet settled and told
-        self._untried: set[int] = set()  # keys: of all of them, those that were never sent before
+        self._sent: set[Hashable] = set()
+        self._settling: set[Hashable] = set()
 
     def __bool__(self) -> bool:
-        return bool(self.staged or self._on_their_way)
+        return bool(self.staged or self._sent)
 
     @property
     def is_full(self) -> bool:
         """Whether as many are on their way as may be."""
-        return len(self._on_their_way) >= self._most
+        return len(self._sent) >= self._most
 
     def limit(self, rate: float | None) -> int:
-        """How many more may be claimed, at so many requests a second; None: as fast as can be."""
+        """Returns how many more may be claimed, at a rate in requests a second (None: no limit)."""
         if rate is None:
             return self._most
-        claimed = len(self.staged) + len(self._on_their_way)
+        claimed = len(self.staged) + len(self._sent)
         return min(self._most, max(1, int(rate * AHEAD_SECONDS)) - claimed)
 
-    def stage(self, entries: Sequence[Entry]) -> None:
-        """They were claimed just now."""
+    def stage(self, entries: Iterable[Entry]) -> None:
+        """Add what was claimed just now."""
         self.staged.extend(entries)
-        self._untried.update(entry.key for entry in entries if not entry.attempts)
 
     def take(self) -> Entry:
-        """Take the next one that is staged, to send it."""
+        """Take the next staged entry, to send it."""
         entry = self.staged.popleft()
-        self._on_their_way.add(entry.key)
+        self._sent.add(entry.key)
         return entry
 
-    def settled(self, entry: Entry) -> None:
-        """One that was taken is not on its way any more."""
-        self._on_their_way.discard(entry.key)
-        self._untried.discard(entry.key)
+    def begin_settling(self, entry: Entry) -> None:
+        """Its outcome is known, and about to reach the buffer and the counters."""
+        self._settling.add(entry.key)
 
-    def oldest_untried(self) -> int | None:
-        """The lowest key of those that were never sent before."""
-        return min(self._untried, default=None)
+    def end_settling(self, entry: Entry) -> None:
+        """The buffer and the counters know its outcome."""
+        self._settling.discard(entry.key)
+        self._sent.discard(entry.key)
+
+    @property
+    def settling(self) -> frozenset[Hashable]:
+        """The entries whose outcome the buffer may know already, and the counters do not yet."""
+        return frozenset(self._settling)

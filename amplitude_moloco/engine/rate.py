@@ -1,4 +1,4 @@
-"""How fast MCM is called: as fast as it can take it, found by halving and growing (AIMD)."""
+"""How fast the server is called: as fast as it allows, found by halving and growing (AIMD)."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import threading
 import time
 from collections.abc import Callable
 
-from amplitude_moloco.engine.retry import is_positive
+from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
 
 _MIN_RATE = 0.5
 _MIN_MAX_RATE = 0.1
-"""Slower, and what waits for its moment would be taken for lost by other processes."""
+"""At a slower rate, claimed events would outlast their lease while they wait."""
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
 _LATE_SECONDS = 0.05
-# After a throttle: half the rate, then a twentieth of the old one more every second, until twice
-# the old one has been borne.
+# After a throttle: half the rate, then a twentieth of the old one more every second, until the
+# server has accepted twice the old one.
 _RECOVERY_PER_SECOND = 0.05
 _RECOVERED_AT = 2.0
-# After an outage: a gentle start, whatever the backlog is.
+# After an outage: a gentle start, however large the backlog.
 _RAMP_START = 10.0
 _RAMP_PER_SECOND = 50.0
 _RAMP_END = 1000.0
 
 
-class Pacer:
-    """Gives every request its moment. Without a maximum and a throttle, that is at once.
+class RateLimiter:
+    """Gives every request its turn. Without a maximum and a throttle, that is at once.
 
-    Safe to use from any thread; never waits itself. ``monotonic`` is the clock, in seconds.
+    Safe from any thread, and never waits. ``monotonic`` is the clock, in seconds.
+
+    Raises:
+        ConfigurationError: The maximum is no number of at least 0.1.
     """
 
     def __init__(
@@ -39,7 +42,8 @@ class Pacer:
             not is_positive(max_requests_per_second) or max_requests_per_second < _MIN_MAX_RATE
         ):
             raise ConfigurationError(
-                f"max_requests_per_second: use a number from {_MIN_MAX_RATE} on, or None"
+                f"max_requests_per_second: found {max_requests_per_second!r}; use a number of at "
+                f"least {_MIN_MAX_RATE}, or None"
             )
         self._max_rate = max_requests_per_second
         self._monotonic = monotonic
@@ -53,33 +57,28 @@ class Pacer:
 
     @property
     def rate(self) -> float | None:
-        """Requests per second now; None if they are not limited."""
+        """Requests per second now; None if unlimited."""
         with self._lock:
             self._grow()
             return self._rate
 
-    def reserve(self, *, only_now: bool = False) -> float:
-        """Take the next moment for a request. Returns in how many seconds it is.
-
-        ``only_now``: take it only if it has come, that is if 0.0 is returned.
-        """
+    def take(self) -> float:
+        """Take the next turn if it has come. Returns 0.0 if so, else the seconds until it comes."""
         with self._lock:
             now = self._monotonic()
             self._grow()
             if self._rate is not None:
-                moment = max(now, self._next_at)
-                if only_now and moment > now:
-                    return moment - now
+                if self._next_at > now:
+                    return self._next_at - now
                 interval = 1 / self._rate
-                if only_now and now - self._next_at < max(interval, _LATE_SECONDS):
-                    # Who looks now and then comes a little late, and does not put off the others.
-                    moment = self._next_at
-                self._next_at = moment + interval
+                # A caller that waits arrives slightly late; do not delay the others for it.
+                is_slightly_late = now - self._next_at < max(interval, _LATE_SECONDS)
+                self._next_at = (self._next_at if is_slightly_late else now) + interval
             self._measure(now)
-            return 0.0 if self._rate is None else max(0.0, moment - now)
+            return 0.0
 
     def throttled(self) -> None:
-        """MCM says that it is too fast: halve the rate, once for all that were on their way."""
+        """Halve the rate, once for all the requests that were on their way."""
         with self._lock:
             now = self._monotonic()
             if self._cut_at is not None and now - self._cut_at < _MIN_SECONDS_BETWEEN_CUTS:
@@ -94,7 +93,7 @@ class Pacer:
             )
 
     def ramp(self) -> None:
-        """MCM works again after an outage: start gently."""
+        """Start gently, now that an outage is over."""
         with self._lock:
             self._grow()
             start = _RAMP_START if self._rate is None else min(_RAMP_START, self._rate)
@@ -114,7 +113,7 @@ class Pacer:
             self._rate, self._growth = self._max_rate, 0.0
 
     def _measure(self, now: float) -> None:
-        """Count requests by the second, so that there is a rate to halve."""
+        """Count requests per second, so that there is a rate to halve."""
         if now - self._window_at >= 1:
             self._measured = self._window_requests / (now - self._window_at)
             self._window_at, self._window_requests = now, 0

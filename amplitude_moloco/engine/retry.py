@@ -1,57 +1,55 @@
-"""When an event that MCM could not take is sent again."""
+"""When an event whose attempt failed is sent again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import inf
-from random import random
+from dataclasses import dataclass
 
+from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.reasons import DeadLetterReason
 
 _MAX_ASKED_SECONDS = 3600.0
 
 
-def is_positive(value: object) -> bool:
-    """Whether this is a finite number above 0: a time that one can wait, a rate, a count."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < inf
-
-
 @dataclass(frozen=True)
 class RetrySchedule:
-    """Moloco's schedule: after 5, 10, 20, 40 and 80 seconds, then every 15 minutes. Pure.
+    """After 5, 10, 20, 40 and 80 seconds, then every 15 minutes. Pure.
 
-    The jitter only lengthens a delay: Moloco asks for at least five seconds.
+    Jitter only lengthens a delay: five seconds are the least that the server is given.
     """
 
     delays_seconds: tuple[float, ...] = (5, 10, 20, 40, 80)
     then_seconds: float = 900
     max_attempts: int = 10
-    """So many failures while other events pass, and the event is given up as ``exhausted``."""
+    """An event that fails this often, while other events pass, is given up as ``exhausted``."""
     max_age_seconds: float | None = 7 * 24 * 3600
-    """At this age, an event that fails is given up as ``expired``; None: never."""
+    """An event that fails at this age is given up as ``expired``. None: never."""
     jitter: float = 0.1
-    """The longest addition to a delay, as a part of it."""
-    random: Callable[[], float] = field(default=random, repr=False, compare=False)
+    """The longest addition to a delay, as a fraction of it."""
 
     def __post_init__(self) -> None:
         if not all(map(is_positive, (*self.delays_seconds, self.then_seconds))):
             raise ConfigurationError("retry: every delay must be a number of seconds above 0")
         if self.max_age_seconds is not None and not is_positive(self.max_age_seconds):
-            raise ConfigurationError("retry: max_age_seconds must be above 0, or None for ever")
+            raise ConfigurationError("retry: max_age_seconds must be above 0, or None for no limit")
         if not is_positive(self.max_attempts) or not (self.jitter == 0 or is_positive(self.jitter)):
             raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
 
     @property
     def longest_delay_seconds(self) -> float:
-        """No delay is longer."""
+        """The upper bound of all delays."""
         longest = max(*self.delays_seconds, self.then_seconds, _MAX_ASKED_SECONDS)
         return longest * (1 + self.jitter)
 
-    def delay_seconds(self, attempts: int, asked_seconds: float = 0.0) -> float:
-        """How long to wait after ``attempts`` failed ones.
+    def delay_seconds(
+        self, attempts: int, asked_seconds: float = 0.0, chance: float = 0.0
+    ) -> float:
+        """Returns the delay after ``attempts`` failed ones.
 
-        ``asked_seconds`` is what MCM's Retry-After says. Beyond an hour it is not believed.
+        Args:
+            attempts: At least 1.
+            asked_seconds: The server's ``Retry-After``. More than an hour counts as an hour.
+            chance: A random number from 0 to 1, which picks the jitter.
         """
         position = attempts - 1
         delay = (
@@ -60,16 +58,15 @@ class RetrySchedule:
             else self.then_seconds
         )
         asked = min(asked_seconds, _MAX_ASKED_SECONDS)
-        return max(delay, asked) * (1 + self.jitter * self.random())
+        return max(delay, asked) * (1 + self.jitter * chance)
 
-    def gives_up(self, strikes: int, age_seconds: float) -> str | None:
-        """Why an event is not tried again, ``exhausted`` or ``expired``; None if it is.
+    def gives_up(self, strikes: int, age_seconds: float) -> DeadLetterReason | None:
+        """Returns why an event is not sent again; None if it is.
 
-        ``strikes`` are the failures while other events passed. An outage is nobody's strike: it
-        costs time, and no event.
+        ``strikes`` are failures while other events passed: an outage costs time, and no event.
         """
         if strikes >= self.max_attempts:
-            return "exhausted"
+            return DeadLetterReason.EXHAUSTED
         if self.max_age_seconds is not None and age_seconds >= self.max_age_seconds:
-            return "expired"
+            return DeadLetterReason.EXPIRED
         return None

@@ -13,13 +13,13 @@ class Verdict(Enum):
 
     DELIVERED = auto()
     RETRY = auto()
-    """Moloco's side or the network failed: again later."""
+    """The server or the network failed: again later."""
     THROTTLED = auto()
-    """Too fast: again later."""
+    """Too fast: again later, and everything slower."""
     MISCONFIGURED = auto()
-    """The key, the platform or the address is wrong: every event would fare the same."""
+    """The credentials or the address are wrong: no event would fare better."""
     REJECTED = auto()
-    """MCM will never take this event."""
+    """The server will never accept this event."""
 
 
 Classify = Callable[[SendResult], Verdict]

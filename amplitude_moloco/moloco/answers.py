@@ -1,4 +1,20 @@
-"""MCM's answers, read as Moloco's failure protocol wants them."""
+"""What each of MCM's answers means, by Moloco's failure protocol.
+
+=========================  =============  =========================================================
+answer                     verdict        what follows
+=========================  =============  =========================================================
+2xx                        DELIVERED      The event leaves the buffer.
+no answer, 1xx, 408, 5xx   RETRY          Sent again after 5, 10, 20, 40 and 80 seconds, then every
+                                          15 minutes. More than five failures in a row open the
+                                          circuit.
+429                        THROTTLED      Sent again later. The rate of all requests is halved.
+401, 403, 404, 3xx         MISCONFIGURED  The event stays in the buffer. The circuit opens at once.
+400, 413, other 4xx        REJECTED       The event becomes a dead letter.
+=========================  =============  =========================================================
+
+A retry comes later if ``Retry-After`` asks for it. What follows is done by ``engine/delivery.py``;
+the numbers are the defaults of ``engine/retry.py``, ``engine/breaker.py`` and ``engine/rate.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +25,7 @@ from amplitude_moloco.transports.base import SendResult
 
 
 def classify(result: SendResult) -> Verdict:
-    """Read an answer as Moloco's failure protocol wants it."""
+    """Return what a result means for its event."""
     status = result.status
     if status is None or status < 200 or status == 408 or status >= 500:
         return Verdict.RETRY
@@ -17,14 +33,14 @@ def classify(result: SendResult) -> Verdict:
         return Verdict.DELIVERED
     if status == 429:
         return Verdict.THROTTLED
-    # A redirect is not followed: it would carry the key to another host.
+    # Redirects are not followed: that would send the key to another host.
     if status < 400 or status in (401, 403, 404):
         return Verdict.MISCONFIGURED
     return Verdict.REJECTED
 
 
 def error_message(body: bytes) -> str:
-    """The ``message`` of MCM's error, or the body itself where it has none."""
+    """Return the ``message`` of an error of MCM's, or the whole text if there is none."""
     text = body.decode(errors="replace")
     try:
         message = json.loads(text)["message"]

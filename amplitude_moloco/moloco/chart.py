@@ -1,8 +1,8 @@
-"""The mapping chart: which property of an Amplitude event goes to which Moloco field.
+"""The mapping chart: which part of an Amplitude event fills which Moloco field.
 
-The fields and their defaults are those of the chart on Amplitude's page of its Moloco
-destination, and what MCM's API has beyond it; the tables are at the end. A mapping of the user's
-replaces a default: what it finds is used, and where it finds nothing the field is absent.
+The fields and their defaults are those on Amplitude's page of its Moloco destination, plus those
+that only MCM's API has. A user's mapping replaces a field's default. If it finds nothing, the field
+is absent; the default is not used.
 """
 
 from __future__ import annotations
@@ -13,162 +13,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from amplitude_moloco.convert.expression import compile_expression
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.wire.event import ChannelType, EventType
+from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 
-Source = str | Callable[[Any], Any]
+FieldSource = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
 Attributes = Mapping[str, Any]
 _Fields = dict[str, Any]
 
-_CHANNEL_OF_PLATFORM = {
-    "ios": "APP",
-    "ipados": "APP",
-    "android": "APP",
-    "web": "SITE",
-    **{name.lower(): name for name in ChannelType.__members__},
-}
-
-
-class EventMapping:
-    """The chart for one sync, compiled. Pure, and safe to use from any thread."""
-
-    def __init__(
-        self,
-        event_type: EventType,
-        mapping: Mapping[str, Source] | None,
-        *,
-        channel_type: ChannelType | None = None,
-        include_user_properties: bool | Collection[str] = True,
-    ) -> None:
-        """Raises ConfigurationError for a mapping that can't work."""
-        mapping = {} if mapping is None else mapping
-        if not isinstance(mapping, Mapping):
-            raise ConfigurationError(
-                f"mapping: found {type(mapping).__name__}; use a dict of Moloco fields and "
-                f"expressions or callables"
-            )
-        self._sources = [(field, *_source(field, source)) for field, source in mapping.items()]
-        self._attributes = [pair for pair in _ATTRIBUTES if pair[0] not in mapping]
-        self._properties = [field for field in _PROPERTIES if field not in mapping]
-        self._property_names = frozenset(self._properties)
-        is_purchase = event_type is EventType.PURCHASE
-        self._derives_amount = is_purchase and "revenue_amount" not in mapping
-        self._derives_currency = "revenue_currency" not in mapping
-        self._channel_type = channel_type.value if channel_type else None
-        self._include_user_properties = include_user_properties
-        self.from_properties = self._property_names.union(
-            field
-            for field, source in mapping.items()
-            if not isinstance(source, str) or "event_properties" in source
-        )
-        """The fields that come, or may come, from the event's properties."""
-
-    def apply(self, event: Any) -> tuple[_Fields, list[Problem]]:
-        """The fields for ``event``, as raw values, and a problem for each that can't be had."""
-        attributes = vars(event)
-        properties = attributes.get("event_properties")
-        fields: _Fields = {}
-        problems: list[Problem] = []
-        for field, search, wants_event in self._sources:
-            try:
-                fields[field] = search(event if wants_event else attributes)
-            except Exception as error:  # a callable may raise anything, and so may an expression
-                problems.append(_failed(field, error))
-        get = attributes.get
-        for field, name in self._attributes:
-            value = get(name)
-            if value is not None and (type(value) is not str or value.strip()):
-                fields[field] = value
-        if properties and not self._property_names.isdisjoint(properties):
-            for field in self._properties:
-                value = properties.get(field)
-                if value is not None and (type(value) is not str or value.strip()):
-                    fields[field] = value
-        if self._derives_amount and "revenue_amount" not in fields:
-            fields["revenue_amount"] = _derived_amount(attributes, properties or _NOTHING)
-        if self._derives_currency and fields.get("revenue_amount") is not None:
-            fields.setdefault("revenue_currency", _derived_currency(attributes, properties))
-        self._finish(fields, attributes)
-        return fields, problems
-
-    def _finish(self, fields: _Fields, attributes: Attributes) -> None:
-        platform = fields.get("platform")
-        channel = self._channel_type
-        if isinstance(platform, str):
-            channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
-        if channel:
-            fields["platform"] = channel
-        if fields.get("custom_id") in (-1, "-1"):  # Amplitude's word for outside of any session
-            del fields["custom_id"]
-        if fields.get("ip_address") == "$remote":  # Amplitude's word for the caller's address
-            del fields["ip_address"]
-        include = self._include_user_properties
-        if include:
-            user_properties = attributes.get("user_properties")
-            if include is not True and isinstance(user_properties, Mapping):
-                user_properties = {k: v for k, v in user_properties.items() if k in include}
-            fields["user_properties"] = user_properties
-
-
-def _source(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
-    """What finds a field's value, and whether it wants the event or the event's attributes."""
-    place = f"mapping.{field}"
-    if field not in MOLOCO_FIELDS:
-        close = get_close_matches(str(field), MOLOCO_FIELDS, n=1)
-        raise ConfigurationError(
-            f"{place}: {field!r} is not a Moloco field"
-            + (f"; did you mean {close[0]!r}?" if close else ".")
-            + f" The fields are {', '.join(MOLOCO_FIELDS)}."
-        )
-    if isinstance(source, str):
-        return compile_expression(source, place), False
-    if callable(source):
-        return source, True
-    raise ConfigurationError(
-        f"{place}: found {type(source).__name__}; use a JMESPath expression, such as "
-        f"event_properties.{field}, or a callable. Constant text is an expression in single "
-        f"quotes: \"'text'\"."
-    )
-
-
-def _failed(field: str, error: Exception) -> Problem:
-    return Problem(
-        field,
-        "mapping_failed",
-        f"a mapping that raised {type(error).__name__}",
-        "make it work for every event that the sync selects, also where a property is missing",
-    )
-
-
-def _derived_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
-    """What Amplitude derives a purchase's revenue from; elsewhere a price is none."""
-    amount = _product(event.get("price"), event.get("quantity"))
-    if amount is None:
-        amount = properties.get("$revenue")
-    if amount is None:
-        amount = _product(properties.get("$price"), properties.get("$quantity"))
-    return amount
-
-
-def _derived_currency(event: Attributes, properties: Mapping[str, Any] | None) -> Any:
-    return event.get("currency") or (properties or _NOTHING).get("$currency")
-
-
-def _product(price: Any, quantity: Any) -> float | None:
-    """In decimals, since 3 times 10.1 is not 30.299999999999997. One, if there is no quantity."""
-    if price is None:
-        return None
-    try:
-        return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
-    except DecimalException:  # not numbers
-        return None
-
-
-_NOTHING: Mapping[str, Any] = {}
-# Field, and an attribute that it has by default; of several attributes the last one that is there.
-_ATTRIBUTES = (
+# Each field, and the event's attribute that fills it by default. The last attribute present wins.
+_DEFAULT_ATTRIBUTES = (
     ("platform", "platform"),
     ("event_id", "insert_id"),
     ("event_id", "event_id"),
@@ -187,8 +42,8 @@ _ATTRIBUTES = (
     ("advertising_id", "adid"),
     ("advertising_id", "idfa"),
 )
-# Fields that have the event property of the same name by default, before any attribute.
-_PROPERTIES = (
+# Fields that the event property of the same name fills by default. It wins over an attribute.
+_DEFAULT_PROPERTIES = (
     "shipping_charge_amount",
     "shipping_charge_currency",
     "revenue_amount",
@@ -202,5 +57,154 @@ _PROPERTIES = (
     "personalization_mode",
     "advertising_id",
 )
-MOLOCO_FIELDS = tuple(dict.fromkeys((*(field for field, _ in _ATTRIBUTES), *_PROPERTIES)))
-"""The names that a mapping may have."""
+MOLOCO_FIELDS = tuple(
+    dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
+)
+"""The fields that a mapping may name."""
+_CHANNEL_OF_PLATFORM = {
+    "ios": "APP",
+    "ipados": "APP",
+    "android": "APP",
+    "web": "SITE",
+    **{name.lower(): name for name in ChannelType.__members__},
+}
+_NO_PROPERTIES: Mapping[str, Any] = {}
+
+
+class Chart:
+    """The chart of one sync, compiled. Pure, and safe to use from any thread.
+
+    Raises:
+        ConfigurationError: The mapping names an unknown field, or a source that can't work.
+    """
+
+    def __init__(
+        self,
+        event_type: EventType,
+        mapping: Mapping[str, FieldSource] | None,
+        *,
+        channel_type: ChannelType | None = None,
+        include_user_properties: bool | Collection[str] = True,
+    ) -> None:
+        mapping = {} if mapping is None else mapping
+        if not isinstance(mapping, Mapping):
+            raise ConfigurationError(
+                f"mapping: found {type(mapping).__name__}; use a dict from Moloco fields to "
+                f"JMESPath expressions or callables"
+            )
+        self._sources = [(field, *_compile(field, source)) for field, source in mapping.items()]
+        self._attributes = [pair for pair in _DEFAULT_ATTRIBUTES if pair[0] not in mapping]
+        self._properties = [field for field in _DEFAULT_PROPERTIES if field not in mapping]
+        self._property_names = frozenset(self._properties)
+        is_purchase = event_type is EventType.PURCHASE
+        self._derives_amount = is_purchase and "revenue_amount" not in mapping
+        self._derives_currency = "revenue_currency" not in mapping
+        self._channel_type = channel_type.value if channel_type else None
+        self._include_user_properties = include_user_properties
+        self.fields_from_properties = self._property_names.union(
+            field
+            for field, source in mapping.items()
+            if not isinstance(source, str) or "event_properties" in source
+        )
+        """The fields that event properties fill, or may fill."""
+
+    def apply(self, event: Any) -> tuple[_Fields, list[Problem]]:
+        """Returns the event's fields as raw values, and a problem for each mapping that raised."""
+        attributes = vars(event)
+        properties = attributes.get("event_properties")
+        fields: _Fields = {}
+        problems: list[Problem] = []
+        for field, search, takes_event in self._sources:
+            try:
+                fields[field] = search(event if takes_event else attributes)
+            except Exception as error:  # callables may raise anything, and so may expressions
+                problems.append(_mapping_failed(field, error))
+        get = attributes.get
+        for field, name in self._attributes:
+            value = get(name)
+            if value is not None and (type(value) is not str or value.strip()):
+                fields[field] = value
+        if properties and not self._property_names.isdisjoint(properties):
+            for field in self._properties:
+                value = properties.get(field)
+                if value is not None and (type(value) is not str or value.strip()):
+                    fields[field] = value
+        if self._derives_amount and "revenue_amount" not in fields:
+            fields["revenue_amount"] = _derive_amount(attributes, properties or _NO_PROPERTIES)
+        if self._derives_currency and fields.get("revenue_amount") is not None:
+            fields.setdefault("revenue_currency", _derive_currency(attributes, properties))
+        self._finish(fields, attributes)
+        return fields, problems
+
+    def _finish(self, fields: _Fields, attributes: Attributes) -> None:
+        """Sets the channel and the user properties, and removes Amplitude's placeholders."""
+        platform = fields.get("platform")
+        channel = self._channel_type
+        if isinstance(platform, str):
+            channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
+        if channel:
+            fields["platform"] = channel
+        if fields.get("custom_id") in (-1, "-1"):  # Amplitude's placeholder for no session
+            del fields["custom_id"]
+        if fields.get("ip_address") == "$remote":  # Amplitude's placeholder for the caller's
+            del fields["ip_address"]
+        include = self._include_user_properties
+        if include:
+            user_properties = attributes.get("user_properties")
+            if include is not True and isinstance(user_properties, Mapping):
+                user_properties = {k: v for k, v in user_properties.items() if k in include}
+            fields["user_properties"] = user_properties
+
+
+def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
+    """Returns a function for a field's value, and whether it takes the event or its attributes."""
+    place = f"mapping.{field}"
+    if field not in MOLOCO_FIELDS:
+        close = get_close_matches(str(field), MOLOCO_FIELDS, n=1)
+        hint = f"; did you mean {close[0]!r}? Use" if close else "; use"
+        raise ConfigurationError(
+            f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
+        )
+    if isinstance(source, str):
+        return compile_expression(source, place), False
+    if callable(source):
+        return source, True
+    raise ConfigurationError(
+        f"{place}: found {type(source).__name__}; use a JMESPath expression, such as "
+        f"event_properties.{field}, or a callable. Constant text is an expression in single "
+        f"quotes: \"'text'\"."
+    )
+
+
+def _mapping_failed(field: str, error: Exception) -> Problem:
+    return Problem(
+        field,
+        ProblemReason.MAPPING_FAILED,
+        f"a mapping that raised {type(error).__name__}",
+        "use a mapping that works for every event that the sync selects, even when a property is "
+        "missing",
+    )
+
+
+def _derive_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
+    """Returns a purchase's revenue as Amplitude derives it from prices and quantities."""
+    amount = _multiply(event.get("price"), event.get("quantity"))
+    if amount is None:
+        amount = properties.get("$revenue")
+    if amount is None:
+        amount = _multiply(properties.get("$price"), properties.get("$quantity"))
+    return amount
+
+
+def _derive_currency(event: Attributes, properties: Mapping[str, Any] | None) -> Any:
+    return event.get("currency") or (properties or _NO_PROPERTIES).get("$currency")
+
+
+def _multiply(price: Any, quantity: Any) -> float | None:
+    """Returns price x quantity (1 by default) in decimals: as floats, 3 x 10.1 is not 30.3."""
+    if price is None:
+        return None
+    try:
+        return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
+    except DecimalException:  # not numbers
+        return None

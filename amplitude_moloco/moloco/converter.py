@@ -1,49 +1,44 @@
-"""The road from an Amplitude event to MCM's bytes: syncs, mapping chart, wire format. Pure."""
+"""From an Amplitude event to MCM's bytes: the syncs select, the chart maps, the wire builds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from amplitude_moloco.convert.problem import Problem
-from amplitude_moloco.moloco.chart import EventMapping
+from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
 from amplitude_moloco.moloco.wire import values
-from amplitude_moloco.moloco.wire.event import ChannelType
-from amplitude_moloco.moloco.wire.values import MAX_SIZE, Unusable
+from amplitude_moloco.moloco.wire.identifiers import (
+    IdentifierReader,
+    hashed_identifier,
+    identifier,
+)
+from amplitude_moloco.moloco.wire.problems import InvalidValue
+from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, ChannelType
+from amplitude_moloco.reasons import Reason
 
-_MappedSync = tuple[Sync, EventMapping]
-_MAX_NAMES = 1_000  # an app that makes names up must not fill the memory
+_ChartedSync = tuple[Sync, Chart]
+_MAX_CACHED_NAMES = 1_000  # bounds the memory if an app generates names
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
-# Reasons that come of something that is not there.
-_FOR_WANT = frozenset({"missing", "no_identifier", "mapping_failed", "half_money", "app_os"})
-_EMPTIED = (
+_CAUSED_BY_MISSING_VALUE: frozenset[Reason] = frozenset(
+    {
+        ProblemReason.MISSING,
+        ProblemReason.NO_IDENTIFIER,
+        ProblemReason.MAPPING_FAILED,
+        ProblemReason.HALF_MONEY,
+        ProblemReason.APP_OS,
+    }
+)
+_EMPTIED_HINT = (
     ". The event has no event_properties at all: Amplitude's SDK silently empties them when one "
     "value is a datetime, a Decimal, a tuple, a set, bytes, a list in a list or None in a list, or "
-    "one key is no text; turn such values into text or numbers before the event is made"
+    "when one key is not text; use text or numbers in place of such values"
 )
-
-
-class Conversion(NamedTuple):
-    """What one sync made of one event: a body to send, or the reasons why there is none."""
-
-    sync: str
-    """The sync's name."""
-    id: str | None
-    """MCM's id of the event, the same whenever the same event is converted."""
-    payload: dict[str, Any]
-    """MCM's object; sound only if there is no problem."""
-    body: bytes
-    """The request's bytes; empty if there is a problem."""
-    problems: tuple[Problem, ...]
-
-    def __str__(self) -> str:
-        if self.problems:
-            return f"{self.sync} can't be sent:" + "".join(f"\n- {each}" for each in self.problems)
-        return f"{self.sync} is sent as {self.body.decode()}"
 
 
 class Converter:
@@ -58,17 +53,16 @@ class Converter:
         include_user_properties: bool | Collection[str] = True,
         hash_identifier: Callable[[str], str] | None = None,
     ) -> None:
+        self.syncs = tuple(syncs)
         self._default_currency = default_currency
-        self._identifier: Callable[[object], str | None] = (
-            partial(values.hashed_identifier, hash_identifier)
-            if hash_identifier
-            else values.identifier
+        self._read_identifier: IdentifierReader = (
+            partial(hashed_identifier, hash_identifier) if hash_identifier else identifier
         )
-        self._by_name: dict[str, tuple[_MappedSync, ...]] = {}
-        self._mapped_syncs: list[_MappedSync] = [
+        self._candidates_by_name: dict[str, tuple[_ChartedSync, ...]] = {}
+        self._charted_syncs: list[_ChartedSync] = [
             (
                 sync,
-                EventMapping(
+                Chart(
                     sync.event_type,
                     sync.mapping,
                     channel_type=sync.channel_type or channel_type,
@@ -79,83 +73,92 @@ class Converter:
         ]
 
     def convert(self, event: Any, now_millis: int) -> list[Conversion]:
-        """One conversion for each sync that selects ``event``. Changes nothing, never raises."""
+        """Returns a conversion for each sync that selects ``event``, in the order of the syncs.
+
+        ``now_millis`` is the current Unix time in milliseconds. Does not change the event, and
+        never raises.
+        """
         conversions: list[Conversion] = []
-        for sync, mapping in self._concerned(event.event_type):
+        for sync, chart in self._candidates(event.event_type):
             try:
                 if not sync.selects(event):
                     continue
-            except Exception as error:  # the user's callable, or an expression of the wrong type
-                conversions.append(_unfiltered(sync, error))
+            except Exception as error:  # from the user's callable, or from an expression
+                conversions.append(_filter_failed(sync, error))
                 continue
             try:
-                conversion = self._convert(event, sync, mapping, len(conversions), now_millis)
-            except Exception as error:  # an object that raises when it is looked at
+                conversion = self._convert(event, sync, chart, len(conversions), now_millis)
+            except Exception as error:  # from an object in the event that raises when it is read
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
         return conversions
 
-    def _concerned(self, name: object) -> tuple[_MappedSync, ...]:
-        """The syncs that may select events of this name; nearly always looked up."""
+    def _candidates(self, name: object) -> tuple[_ChartedSync, ...]:
+        """Returns the syncs that may select events of this name, from a cache."""
         if type(name) is not str:
             if not isinstance(name, str):
                 return ()
             name = str.__str__(name)
-        concerned = self._by_name.get(name)
-        if concerned is None:
-            concerned = tuple(pair for pair in self._mapped_syncs if pair[0].concerns(name))
-            if len(self._by_name) < _MAX_NAMES:
-                self._by_name[name] = concerned
-        return concerned
+        candidates = self._candidates_by_name.get(name)
+        if candidates is None:
+            candidates = tuple(pair for pair in self._charted_syncs if pair[0].matches_name(name))
+            if len(self._candidates_by_name) < _MAX_CACHED_NAMES:
+                self._candidates_by_name[name] = candidates
+        return candidates
 
     def _convert(
-        self, event: Any, sync: Sync, mapping: EventMapping, earlier: int, now_millis: int
+        self, event: Any, sync: Sync, chart: Chart, earlier: int, now_millis: int
     ) -> Conversion:
-        fields, failed = mapping.apply(event)
+        """Converts for one sync. ``earlier`` is the number of conversions before this one."""
+        fields, failed = chart.apply(event)
         if earlier:
-            # MCM would take the same id for a duplicate, also when the type is another.
+            # MCM takes a second event with the same id for a duplicate, even of another type.
             fields["event_id"] = _with_suffix(fields.get("event_id"), f"-{earlier + 1}")
         payload, problems = wire.build(
             sync.event_type,
             fields,
             now_millis=now_millis,
             default_currency=self._default_currency,
-            identifier=self._identifier,
+            read_identifier=self._read_identifier,
         )
         if not (problems or failed):
             body = wire.encode(payload)
             if len(body) <= MAX_SIZE:
                 return Conversion(sync.name, payload["id"], payload, body, ())
             problems.append(_too_big(body))
-        # A field whose mapping failed is told once, not as missing too.
-        known = {problem.field for problem in failed}
-        problems = failed + [problem for problem in problems if problem.field not in known]
+        # A field whose mapping failed has one problem, and is not reported as missing too.
+        failed_fields = {problem.field for problem in failed}
+        problems = failed + [each for each in problems if each.field not in failed_fields]
         if not vars(event).get("event_properties"):
-            problems = [_explain_emptied(problem, mapping) for problem in problems]
+            problems = [_with_emptied_hint(problem, chart) for problem in problems]
         return Conversion(sync.name, payload.get("id"), payload, b"", tuple(problems))
 
 
-def _explain_emptied(problem: Problem, mapping: EventMapping) -> Problem:
-    fields = _IDENTIFIERS if problem.reason == "no_identifier" else {problem.field}
-    if problem.reason in _FOR_WANT and fields & mapping.from_properties:
-        return replace(problem, fix=problem.fix + _EMPTIED)
-    return problem
+def _with_emptied_hint(problem: Problem, chart: Chart) -> Problem:
+    """Returns the problem with a hint if missing event properties may have caused it."""
+    if problem.reason not in _CAUSED_BY_MISSING_VALUE:
+        return problem
+    is_about_identifiers = problem.reason == ProblemReason.NO_IDENTIFIER
+    fields = _IDENTIFIERS if is_about_identifiers else {problem.field}
+    if not fields & chart.fields_from_properties:
+        return problem
+    return replace(problem, fix=problem.fix + _EMPTIED_HINT)
 
 
 def _with_suffix(event_id: object, suffix: str) -> object:
     try:
         text = values.text(event_id)
-    except Unusable:
-        return event_id  # the problem is about what it is
+    except InvalidValue:
+        return event_id  # reported when the event is built
     return None if text is None else text + suffix
 
 
-def _unfiltered(sync: Sync, error: Exception) -> Conversion:
+def _filter_failed(sync: Sync, error: Exception) -> Conversion:
     problem = Problem(
         "where",
-        "filter_failed",
+        ProblemReason.FILTER_FAILED,
         f"a filter that raised {type(error).__name__}",
-        "make events and where work for every event, also where a property is missing, as in "
+        "use events and where that work for every event, even when a property is missing, as in "
         "event_properties.tags && contains(event_properties.tags, 'sale')",
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
@@ -164,7 +167,7 @@ def _unfiltered(sync: Sync, error: Exception) -> Conversion:
 def _unreadable(sync: Sync, error: Exception) -> Conversion:
     problem = Problem(
         "event",
-        "unreadable",
+        ProblemReason.UNREADABLE,
         f"a value that raised {type(error).__name__} when it was read",
         "use plain dicts, lists, text and numbers",
     )
@@ -172,4 +175,5 @@ def _unreadable(sync: Sync, error: Exception) -> Conversion:
 
 
 def _too_big(body: bytes) -> Problem:
-    return Problem("event", "too_big", f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes")
+    found, fix = f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes"
+    return Problem("event", ProblemReason.TOO_BIG, found, fix)

@@ -1,11 +1,11 @@
-"""Ready syncs for the event names and properties that most shops use."""
+"""Predefined syncs for the event names and properties that most shops use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from amplitude_moloco.moloco.chart import Source
+from amplitude_moloco.moloco.chart import FieldSource
 from amplitude_moloco.moloco.sync import Sync
 
 _REFERRER = "event_properties.[referrer_page_id, referrer, referring_url][?@] | [0]"
@@ -15,10 +15,12 @@ _PAGE = (
 )
 _LIST = "event_properties.[page_id, list_id, category][?@] | [0]"
 _QUERY = "event_properties.[query, search_query, search_term][?@] | [0]"
+# A referrer shows MCM how a shopper found an item, so it is sent whenever there is one.
+_FROM_REFERRER: dict[str, FieldSource] = {"referrer_page_id": _REFERRER}
 
 
 def ecommerce_syncs() -> list[Sync]:
-    """One sync for each of MCM's event types, for the standard e-commerce events.
+    """Returns syncs for the standard e-commerce events, covering each of MCM's event types.
 
     ======================================================  ================  ===================
     Amplitude event                                         MCM event type    from the properties
@@ -34,47 +36,60 @@ def ecommerce_syncs() -> list[Sync]:
     Order Completed                                         PURCHASE          products, total …
     ======================================================  ================  ===================
 
-    Products are a list ``products`` or, without one, the properties themselves: ``product_id`` (or
-    ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``. The
-    list is a new one at each call: add to it, and leave out what you do not need.
+    Products are the list ``products`` or, without one, the properties themselves: ``product_id``
+    (or ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``.
+    Each call returns a new list: add syncs of your own, and remove those that you do not need.
     """
-    # A referrer helps MCM to tell how a shopper found an item, so it goes along where there is one.
-    came_from: dict[str, Source] = {"referrer_page_id": _REFERRER}
-    products: dict[str, Source] = {"items": _items, **came_from}
+    return [*_page_syncs(), *_item_syncs(), _search_sync(), _purchase_sync()]
+
+
+def _page_syncs() -> list[Sync]:
     return [
         Sync("HOME", events=["Home", "Home Viewed", "Home Page Viewed"]),
-        Sync("LAND", events=["Landed", "Landing Page Viewed"], mapping=came_from),
+        Sync("LAND", events=["Landed", "Landing Page Viewed"], mapping=_FROM_REFERRER),
         Sync(
             "PAGE_VIEW",
             events=["Page Viewed", "[Amplitude] Page Viewed"],
-            mapping={"page_id": _PAGE, **came_from},
+            mapping={"page_id": _PAGE, **_FROM_REFERRER},
         ),
         Sync(
             "PAGE_VIEW",
             name="PAGE_VIEW of a list",
             events=["Product List Viewed"],
-            mapping={"page_id": _LIST, **came_from},
-        ),
-        Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping=products),
-        Sync("ADD_TO_CART", events=["Product Added", "Product Added to Cart"], mapping=products),
-        Sync("ADD_TO_WISHLIST", events=["Product Added to Wishlist"], mapping=products),
-        Sync(
-            "SEARCH",
-            events=["Products Searched"],
-            mapping={"search_query": _QUERY, **came_from},
-        ),
-        Sync(
-            "PURCHASE",
-            events=["Order Completed"],
-            mapping={
-                "items": _items,
-                "revenue_amount": _revenue,
-                "revenue_currency": _currency,
-                "shipping_charge_amount": "event_properties.shipping",
-                "shipping_charge_currency": _shipping_currency,
-            },
+            mapping={"page_id": _LIST, **_FROM_REFERRER},
         ),
     ]
+
+
+def _item_syncs() -> list[Sync]:
+    mapping: dict[str, FieldSource] = {"items": _items, **_FROM_REFERRER}
+    return [
+        Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping=mapping),
+        Sync("ADD_TO_CART", events=["Product Added", "Product Added to Cart"], mapping=mapping),
+        Sync("ADD_TO_WISHLIST", events=["Product Added to Wishlist"], mapping=mapping),
+    ]
+
+
+def _search_sync() -> Sync:
+    return Sync(
+        "SEARCH",
+        events=["Products Searched"],
+        mapping={"search_query": _QUERY, **_FROM_REFERRER},
+    )
+
+
+def _purchase_sync() -> Sync:
+    return Sync(
+        "PURCHASE",
+        events=["Order Completed"],
+        mapping={
+            "items": _items,
+            "revenue_amount": _revenue,
+            "revenue_currency": _currency,
+            "shipping_charge_amount": "event_properties.shipping",
+            "shipping_charge_currency": _shipping_currency,
+        },
+    )
 
 
 def _items(event: Any) -> Any:
@@ -83,7 +98,7 @@ def _items(event: Any) -> Any:
     if products is None:
         products = [properties] if _product_id(properties) is not None else []
     if not isinstance(products, list):
-        return products  # what is wrong with it is told like for any items
+        return products  # the wire's check of items reports it
     return [_item(product, _currency(event)) for product in products]
 
 
@@ -104,7 +119,7 @@ def _product_id(product: Mapping[str, Any]) -> Any:
 
 
 def _revenue(event: Any) -> Any:
-    """MCM wants what the items cost together: revenue, before what has shipping and tax in it."""
+    """Returns what the items cost together: properties that may include shipping and tax last."""
     amount = _first(event.event_properties or {}, "revenue", "subtotal", "total", "value")
     return event.revenue if amount is None else amount
 

@@ -1,7 +1,8 @@
-"""MCM's address and the headers of a request, checked before anything is sent."""
+"""MCM's address and request headers, checked before anything is sent."""
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
@@ -10,22 +11,31 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import error_message
 from amplitude_moloco.transports.base import Endpoint
 
-# 63 characters are the most that a label may have; "-evt" is added to the one of a platform.
+# A label has at most 63 characters, and a platform's gets "-evt" appended.
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _PLATFORM_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
 
+API_KEY_VARIABLE = "MOLOCO_API_KEY"
+
+
 def endpoint(
-    *, api_key: str, platform_id: str, platform_name: str | None, base_url: str | None
+    *, api_key: str | None, platform_id: str, platform_name: str | None, base_url: str | None
 ) -> Endpoint:
-    """MCM's endpoint for a platform. Raises ConfigurationError for whatever can't work."""
-    # What is wrong with a key is told without the key.
+    """Return MCM's endpoint for a platform. Raises ConfigurationError for a value that can't work.
+
+    Without an ``api_key``, the environment's ``MOLOCO_API_KEY`` is used. ``base_url`` overrides the
+    host that ``platform_name`` stands for.
+    """
+    if api_key is None:
+        api_key = os.environ.get(API_KEY_VARIABLE, "")
+    # These messages must not quote the key.
     if not isinstance(api_key, str) or not _VISIBLE.fullmatch(api_key):
         raise ConfigurationError(
             "api_key: empty, or with blanks, line ends or other characters that no key has; use "
-            "the REST API key from your Moloco account, or set MOLOCO_API_KEY"
+            f"the REST API key of your Moloco account, or set {API_KEY_VARIABLE}"
         )
     if not isinstance(platform_id, str) or not platform_id.strip():
         raise ConfigurationError("platform_id: empty; use the id that Moloco gave you")
@@ -65,7 +75,7 @@ def _base_url(base_url: str) -> str:
         parts = urlsplit(base_url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ConfigurationError(f"base_url: no URL; {advice}") from None
+        raise ConfigurationError(f"base_url: not a URL; {advice}") from None
     if not _VISIBLE.fullmatch(base_url) or parts.scheme not in ("https", "http"):
         raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
     if not host or not _is_host(host):
@@ -74,8 +84,8 @@ def _base_url(base_url: str) -> str:
         raise ConfigurationError(f"base_url: holds a user, a query or a fragment; {advice}")
     if parts.scheme == "http" and not _is_loopback(host):
         raise ConfigurationError(
-            f"base_url: plain http to {host} would send the key and your shoppers' data for "
-            f"everybody to read; use https (http is for a loopback host only)"
+            f"base_url: plain http to {host} would send the key and your shoppers' data "
+            f"unencrypted; use https (http is allowed for a loopback host only)"
         )
     return base_url.rstrip("/")
 

@@ -1,19 +1,39 @@
-"""Checks of a destination's settings: each gives what is used, or says what to do instead."""
+"""Checks of a destination's settings.
+
+Each returns the value to use, or raises ConfigurationError saying what to use instead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from amplitude_moloco.engine.retry import is_positive
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.identifiers import hash_identifier
-from amplitude_moloco.moloco.sync import Sync
-from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
+from amplitude_moloco.moloco.sync import Sync, read_channel_type
+from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
+
+
+def converter_of(
+    syncs: Iterable[Sync],
+    channel_type: ChannelType | str | None,
+    default_currency: str | None,
+    include_user_properties: bool | Collection[str],
+    hash_identifiers: bool | Mapping[str, str] | None,
+) -> Converter:
+    """Returns the converter that these settings describe."""
+    return Converter(
+        syncs_of(syncs),
+        channel_type=read_channel_type(channel_type, "channel_type"),
+        default_currency=currency_of(default_currency),
+        include_user_properties=names_of(include_user_properties),
+        hash_identifier=hash_of(hash_identifiers),
+    )
 
 
 def syncs_of(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
-    """At least one, and all of them syncs."""
+    """Returns the syncs as a tuple. There must be at least one."""
     checked = tuple(syncs)
     if not checked or not all(isinstance(sync, Sync) for sync in checked):
         raise ConfigurationError(
@@ -24,17 +44,17 @@ def syncs_of(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
 
 
 def currency_of(currency: str | None) -> str | None:
-    """One of MCM's currencies, or none."""
+    """Returns one of MCM's currencies, or None."""
     if currency is None or currency in CURRENCIES:
         return currency
     raise ConfigurationError(
-        f"default_currency: {currency!r} is none of MCM's; use one of "
+        f"default_currency: {currency!r} is not one of MCM's currencies; use one of "
         f"{', '.join(sorted(CURRENCIES))}"
     )
 
 
 def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
-    """All user properties, none of them, or those with these names."""
+    """Returns True for all user properties, False for none, or the names of those to send."""
     if isinstance(names, bool):
         return names
     is_list = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
@@ -46,7 +66,7 @@ def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:
-    """What hashes an identifier; None where they are sent as they are."""
+    """Returns the function that hashes an identifier; None to send identifiers unhashed."""
     if setting is None or setting is False:
         return None
     if setting is True:
@@ -58,17 +78,3 @@ def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | 
     raise ConfigurationError(
         'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
     )
-
-
-def whole_number(name: str, value: int) -> int:
-    """A whole number above 0."""
-    if isinstance(value, int) and is_positive(value):
-        return value
-    raise ConfigurationError(f"{name}: {value!r} can't be used; use a whole number above 0")
-
-
-def number(name: str, value: float) -> float:
-    """A number above 0."""
-    if is_positive(value):
-        return value
-    raise ConfigurationError(f"{name}: {value!r} can't be used; use a number above 0")

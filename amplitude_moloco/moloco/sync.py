@@ -5,44 +5,58 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from amplitude_moloco.convert.expression import compile_expression, is_true
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.chart import EventMapping, Source
-from amplitude_moloco.moloco.wire.event import ChannelType, EventType
+from amplitude_moloco.moloco.chart import Chart, FieldSource
+from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 
 Predicate = Callable[[Any], Any]
-"""Gets the event, and is true for those that are meant."""
+"""Gets the event, and returns something true for the events that are meant."""
 
-# How Amplitude's page of its Moloco destination spells two of the eight.
+# Two of the eight names are misspelled on Amplitude's page of its Moloco destination.
 _MISSPELLED = {"PURHCASE": EventType.PURCHASE, "ITEM_SEARCH_VIEW": EventType.ITEM_PAGE_VIEW}
-# They describe users and groups, and nothing that a shopper did.
+# They describe users and groups, not what a shopper did.
 _NEVER_SENT = frozenset({"$identify", "$groupidentify"})
 _Choice = TypeVar("_Choice", EventType, ChannelType)
 
 
 class Sync:
-    """One of Amplitude's syncs: the events with these names become MCM events of this type.
+    """One of Amplitude's syncs: events with these names become MCM events of this type.
+
+    Only ``enabled`` may be changed after construction; changing anything else raises
+    AttributeError.
 
     Args:
         event_type: One of MCM's eight, as :class:`EventType` or as text in any case.
-        events: Names of Amplitude events; ``*`` stands for anything. Or one callable that gets
-            the event and is true for those that are meant.
+        events: Names of Amplitude events; ``*`` stands for any text. Or one callable that gets
+            the event and returns something true for the events to send.
         name: What facts, previews and problems call this sync; by default the event type.
-        where: A JMESPath expression over the event, or a callable that gets it: only events for
+        where: A JMESPath expression over the event, or a callable that gets it. Only events for
             which it is true are sent.
-        mapping: Moloco field → JMESPath expression or callable; see ``mapping.py``.
-        channel_type: For events whose platform does not tell it; before the destination's.
+        mapping: Moloco fields, each with a JMESPath expression or a callable; see ``chart.py``.
+        channel_type: The channel of events whose platform does not determine it. It takes
+            precedence over the destination's.
         enabled: Amplitude's toggle. May be changed at any time, from any thread.
 
-    Callables run in the app's thread, inside ``track()``, under a lock of Amplitude's SDK: they
-    should be quick, and must not track.
+    Callables run in the app's thread, inside ``track()``, while a lock of Amplitude's SDK is held.
+    They must be quick, and must not track events.
 
     Raises:
-        ConfigurationError: An unknown event type or Moloco field, an expression that does not
-            compile, no event names.
+        ConfigurationError: An unknown event type, channel type or Moloco field, an expression that
+            does not compile, or no event names.
     """
+
+    event_type: EventType
+    name: str
+    channel_type: ChannelType | None
+    enabled: bool
+    _matches_name: Callable[[str], bool]
+    _matches_event: Predicate
+    _passes_filter: Predicate
+    _mapping: dict[str, FieldSource]
 
     def __init__(
         self,
@@ -51,34 +65,54 @@ class Sync:
         *,
         name: str | None = None,
         where: str | Predicate | None = None,
-        mapping: Mapping[str, Source] | None = None,
+        mapping: Mapping[str, FieldSource] | None = None,
         channel_type: ChannelType | str | None = None,
         enabled: bool = True,
     ) -> None:
-        self.event_type = _event_type(event_type)
-        self.name = name or self.event_type.value
-        self.channel_type = read_channel_type(channel_type, "channel_type")
-        self.enabled = enabled
-        self._has_name, self._is_meant = _names(events)
-        self._is_wanted = _filter(where)
-        EventMapping(self.event_type, mapping)  # tells at once what can't work
-        self.mapping = dict(mapping or {})
+        kind = _event_type(event_type)
+        channel = read_channel_type(channel_type, "channel_type")
+        matches_name, matches_event = _event_matchers(events)
+        passes_filter = _filter(where)
+        Chart(kind, mapping)  # checks the mapping; a Converter compiles it with its own settings
+        vars(self).update(  # past __setattr__, which refuses
+            event_type=kind,
+            name=name or kind.value,
+            channel_type=channel,
+            enabled=enabled,
+            _matches_name=matches_name,
+            _matches_event=matches_event,
+            _passes_filter=passes_filter,
+            _mapping=dict(mapping or {}),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "enabled":
+            raise AttributeError(f"{name}: a sync can't be changed, except enabled; use a new Sync")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name}: a sync can't be changed, except enabled; use a new Sync")
 
     def __repr__(self) -> str:
         return f"Sync({self.event_type.value!r}, name={self.name!r}, enabled={self.enabled})"
 
-    def concerns(self, name: str) -> bool:
-        """Whether events of this name may be selected at all. Always the same for a name."""
-        return name not in _NEVER_SENT and self._has_name(name)
+    @property
+    def mapping(self) -> Mapping[str, FieldSource]:
+        """The mapping, read-only."""
+        return MappingProxyType(self._mapping)
+
+    def matches_name(self, name: str) -> bool:
+        """Whether events of this name may be selected. The same name gives the same answer."""
+        return name not in _NEVER_SENT and self._matches_name(name)
 
     def selects(self, event: Any) -> bool:
-        """Whether an event that this sync concerns is to be sent. Raises what a callable raises."""
-        return bool(self.enabled and self._is_meant(event) and self._is_wanted(event))
+        """Whether to send an event whose name matches. Raises what the user's callables raise."""
+        return bool(self.enabled and self._matches_event(event) and self._passes_filter(event))
 
 
 def read_channel_type(value: ChannelType | str | None, place: str) -> ChannelType | None:
-    """A channel type as text in any case. Raises ConfigurationError, naming ``place``."""
-    return None if value is None else _choice(ChannelType, value, place)
+    """Returns the channel type for text in any case. Raises ConfigurationError naming ``place``."""
+    return None if value is None else _choice(ChannelType, value, place, "channel types")
 
 
 def _event_type(value: EventType | str) -> EventType:
@@ -91,20 +125,23 @@ def _event_type(value: EventType | str) -> EventType:
             stacklevel=3,
         )
         return right
-    return _choice(EventType, value, "event_type")
+    return _choice(EventType, value, "event_type", "event types")
 
 
-def _choice(choices: type[_Choice], value: object, place: str) -> _Choice:
+def _choice(choices: type[_Choice], value: object, place: str, kinds: str) -> _Choice:
     name = value.strip().upper() if isinstance(value, str) else str(value)
     if name in choices.__members__:
         return choices[name]
     raise ConfigurationError(
-        f"{place}: {value!r} is none of MCM's; use one of {', '.join(choices.__members__)}"
+        f"{place}: {value!r} is not one of MCM's {kinds}; use one of "
+        f"{', '.join(choices.__members__)}"
     )
 
 
-def _names(events: str | Iterable[str] | Predicate) -> tuple[Callable[[str], bool], Predicate]:
-    """What tells by an event's name, and what tells by the event, whether it is meant."""
+def _event_matchers(
+    events: str | Iterable[str] | Predicate,
+) -> tuple[Callable[[str], bool], Predicate]:
+    """Returns a check of an event's name and a check of the event. One of them is always true."""
     if callable(events):
         return _always, events
     names = [events] if isinstance(events, str) or not isinstance(events, Iterable) else [*events]

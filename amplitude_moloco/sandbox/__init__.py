@@ -1,4 +1,4 @@
-"""A local stand-in for MCM and for Amplitude's HTTP API, for trying things out and for tests.
+"""A local stand-in for MCM and for Amplitude's HTTP API, for tests and experiments.
 
 ::
 
@@ -6,8 +6,8 @@
         client = Amplitude("any-key", Config(server_url=sandbox.amplitude_url))
         client.add(MolocoDestination(..., base_url=sandbox.url))
 
-It checks a user event as MCM's published contract says, on its own: it shares no code with the
-destination, so that it is a second opinion and not an echo. Needs the extra ``sandbox``.
+It checks user events against MCM's published contract and shares no code with the destination, so
+that it can find the destination's mistakes. Needs the extra ``sandbox``.
 """
 
 from __future__ import annotations

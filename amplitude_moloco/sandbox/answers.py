@@ -1,4 +1,4 @@
-"""What each of the two APIs answers to a request. Pure: no HTTP, no clock, no record."""
+"""The answers of both APIs to a request. Pure: no HTTP, no clock, no record."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.faults import Fault
 from amplitude_moloco.sandbox.rules import objection
 
-_ON_DEMAND = "a fault was asked for"
+_ON_DEMAND = "a fault was requested"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP status and the JSON object that goes with it."""
+    """An HTTP status and a JSON object."""
 
     status: int
     body: dict[str, Any]
     message: str | None = None
-    """Why the request is refused; None if it is accepted."""
+    """Why the request is refused. None if it is accepted."""
     retry_after: int | None = None
-    """Seconds for the header ``Retry-After``; None leaves it out."""
+    """Seconds for the header ``Retry-After``. None leaves it out."""
 
 
 def moloco(
@@ -35,7 +35,7 @@ def moloco(
     known_platform_id: str | None,
     now_millis: int,
 ) -> Answer:
-    """MCM's answer to a user event; a known value of None stands for any."""
+    """Returns MCM's answer to a user event. A known value of None accepts any."""
     api_key = headers.get("x-api-key")
     if not api_key or known_api_key not in (None, api_key):
         return moloco_refusal(401, "missing or invalid x-api-key")
@@ -53,20 +53,20 @@ def moloco(
 
 
 def moloco_refusal(status: int, message: str, *, retry_after: int | None = None) -> Answer:
-    """An error in the form that MCM gives it."""
+    """Returns an error in MCM's form."""
     body = {"code": status, "message": message, "details": []}
     return Answer(status, body, message, retry_after)
 
 
 def moloco_fault(fault: Fault) -> Answer:
-    """MCM's answer while a fault is asked for."""
+    """Returns MCM's answer to a request that gets a fault."""
     throttled = fault.status == 429
     message = "request denied by throttler, try again later" if throttled else _ON_DEMAND
     return moloco_refusal(fault.status, message, retry_after=fault.retry_after)
 
 
 def amplitude(raw: bytes, *, known_api_key: str | None, now_millis: int) -> tuple[Answer, bytes]:
-    """Amplitude's answer to a batch of events, and the batch without its API key, to be kept."""
+    """Returns Amplitude's answer to a batch of events, and the batch without its API key."""
     try:
         batch = parse(raw)
     except ValueError:
@@ -81,7 +81,7 @@ def amplitude(raw: bytes, *, known_api_key: str | None, now_millis: int) -> tupl
             refusal = amplitude_refusal(400, "Request missing required field", missing_field=field)
             return refusal, kept
     if known_api_key not in (None, api_key):
-        # Amplitude echoes the key behind the colon; a key is shown nowhere here.
+        # Amplitude echoes the key after the colon. The sandbox never shows one.
         return amplitude_refusal(400, "Invalid API key: (not shown)"), kept
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         return amplitude_refusal(400, "events must be a list of objects"), kept
@@ -97,10 +97,10 @@ def amplitude(raw: bytes, *, known_api_key: str | None, now_millis: int) -> tupl
 def amplitude_refusal(
     status: int, error: str, *, retry_after: int | None = None, **more: str
 ) -> Answer:
-    """An error in the form that Amplitude gives it."""
+    """Returns an error in Amplitude's form."""
     return Answer(status, {"code": status, "error": error, **more}, error, retry_after)
 
 
 def amplitude_fault(fault: Fault) -> Answer:
-    """Amplitude's answer while a fault is asked for."""
+    """Returns Amplitude's answer to a request that gets a fault."""
     return amplitude_refusal(fault.status, _ON_DEMAND, retry_after=fault.retry_after)

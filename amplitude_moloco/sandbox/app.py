@@ -1,4 +1,4 @@
-"""The sandbox's HTTP side: routes, bodies in, answers out."""
+"""The sandbox's ASGI application: routes, request bodies, answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_BATCH_BYTES = 20 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """What the endpoints insist on; None stands for anything."""
+    """What requests must carry, and how long answers are delayed. None accepts any value."""
 
     api_key: str | None
     platform_id: str | None
@@ -34,17 +34,17 @@ class Settings:
 
 
 class Endpoints:
-    """One method for each route. Runs in the server's event loop and nowhere else."""
+    """The routes, one method each. They run in the server's event loop only."""
 
     def __init__(self, settings: Settings, record: Record, faults: Faults) -> None:
         self._settings = settings
         self._record = record
         self._faults = faults
         self.stopping = asyncio.Event()
-        """Set when the server stops: what is held back is let go."""
+        """Set when the server stops. Delayed answers are then sent at once."""
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Returns the ASGI application."""
         user_events = "/rmp/event/v1/platforms/{platform_id}/userevents"
         routes = [
             Route(user_events, self.post_user_event, methods=["POST"]),
@@ -54,13 +54,13 @@ class Endpoints:
             Route("/events", self.delete_events, methods=["DELETE"]),
             Route("/faults", self.post_fault, methods=["POST"]),
         ]
-        app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _nobody_there})
-        # A client that adds a slash to MCM's path is wrong there, so it is wrong here.
+        app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _disconnected})
+        # MCM does not redirect a path with an extra slash, so the sandbox must not either.
         app.router.redirect_slashes = False
         return app
 
     async def post_user_event(self, request: Request) -> Response:
-        """MCM's one operation."""
+        """Handles MCM's one operation."""
         platform_id = request.path_params["platform_id"]
         raw = await _body(request, MAX_USER_EVENT_BYTES)
         now_seconds = time.time()
@@ -80,7 +80,7 @@ class Endpoints:
         return await self._respond("moloco", platform_id, raw, answer, now_seconds)
 
     async def post_batch(self, request: Request) -> Response:
-        """Amplitude's two upload operations, which are alike."""
+        """Handles Amplitude's two upload operations, which are alike."""
         raw = await _body(request, MAX_BATCH_BYTES)
         now_seconds = time.time()
         if raw is None:
@@ -96,16 +96,16 @@ class Endpoints:
         return await self._respond("amplitude", None, kept, answer, now_seconds)
 
     async def get_events(self, request: Request) -> Response:
-        """Everything that is kept."""
+        """Shows everything in the record."""
         return _json(200, self._record.as_json())
 
     async def delete_events(self, request: Request) -> Response:
-        """Forget everything that is kept."""
+        """Clears the record."""
         self._record.clear()
         return _json(200, "{}")
 
     async def post_fault(self, request: Request) -> Response:
-        """Ask for a fault: the fields of :class:`Fault` as a JSON object."""
+        """Adds a fault, given as a JSON object with the fields of :class:`Fault`."""
         raw = await _body(request, MAX_USER_EVENT_BYTES)
         try:
             self._faults.add(Fault(**parse(raw or b"")))
@@ -127,7 +127,7 @@ class Endpoints:
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes | None:
-    """The request's body, or None if it is larger than the limit."""
+    """Returns the request's body, or None if it is larger than the limit."""
     chunks = []
     size = 0
     async for chunk in request.stream():
@@ -143,6 +143,6 @@ def _json(status: int, text: str, *, retry_after: int | None = None) -> Response
     return Response(text, status, headers, media_type="application/json")
 
 
-async def _nobody_there(request: Request, exc: Exception) -> Response:
-    """Of a client that left before its body was complete; nothing of it is kept."""
+async def _disconnected(request: Request, exc: Exception) -> Response:
+    """Answers a client that disconnected before its body was complete. Nothing is recorded."""
     return Response(status_code=400)

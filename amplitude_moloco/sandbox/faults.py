@@ -1,4 +1,4 @@
-"""Faults on demand: what the sandbox is told to answer instead of what it would."""
+"""Faults on demand: errors that the sandbox answers regardless of the request."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _STATUSES = range(400, 600)
 class Fault:
     """An HTTP status for the next ``times`` requests to ``target``.
 
-    Raises ValueError for what can't be answered.
+    Raises ValueError for a value that can't be answered.
     """
 
     status: int
     times: int = 1
     retry_after: int | None = None
-    """Seconds for the header ``Retry-After``; None leaves it out."""
+    """Seconds for the header ``Retry-After``. None leaves it out."""
     target: Target = "moloco"
 
     def __post_init__(self) -> None:
@@ -39,22 +39,19 @@ class Fault:
 
 
 class Faults:
-    """The faults that are still to be answered, in the order they were asked for.
-
-    Safe to use from any thread.
-    """
+    """A queue of faults for each API. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._pending: dict[Target, deque[Fault]] = {name: deque() for name in get_args(Target)}
         self._lock = Lock()
 
     def add(self, fault: Fault) -> None:
-        """Answer this one after those that are pending."""
+        """Appends a fault to the queue of its target."""
         with self._lock:
             self._pending[fault.target].append(fault)
 
     def take(self, target: Target) -> Fault | None:
-        """The fault that the next request gets, or None."""
+        """Returns the fault for the next request to ``target``, or None."""
         with self._lock:
             pending = self._pending[target]
             if not pending:

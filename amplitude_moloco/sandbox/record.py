@@ -1,4 +1,4 @@
-"""What the sandbox received, bounded."""
+"""The requests that the sandbox received, up to a limit."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any, Literal
 from amplitude_moloco.sandbox.document import parse
 
 Target = Literal["moloco", "amplitude"]
-"""Whose API a request is meant for."""
+"""The API that a request is sent to."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """One request and what it was answered. Never holds an API key."""
+    """One request and its answer. Never holds an API key."""
 
     target: Target
     platform_id: str | None
-    """From the URL of a request to MCM; None for one to Amplitude."""
+    """From the URL of a request to MCM. None for a request to Amplitude."""
     status: int
-    """The HTTP status that it was answered."""
+    """The HTTP status of the answer."""
     message: str | None
-    """Why it was refused; None if it was accepted."""
+    """Why it was refused. None if it was accepted."""
     raw: bytes
-    """The body as it came; empty if it was too large. Amplitude's bodies carry the API key: they
-    are encoded anew without it, and empty if they are no JSON object."""
+    """The body as received; empty if it was too large. Amplitude's bodies carry the API key: they
+    are encoded again without it, and are empty if they are not a JSON object."""
     arrived_at_seconds: float
-    """When its body was complete, in Unix time."""
+    """When the body was complete, in Unix time."""
 
     @property
     def accepted(self) -> bool:
-        """Whether the answer was a 2xx."""
+        """True if the answer was a 2xx."""
         return 200 <= self.status < 300
 
     @property
     def body(self) -> Any:
-        """The body's JSON, parsed anew on each call; None if it is not JSON."""
-        # Kept as bytes, which take a tenth of the memory of parsed objects and don't slow down the
-        # garbage collector: a hundred thousand requests stay cheap to keep.
+        """The body's JSON, parsed on each access. None if it is not JSON."""
+        # Bytes take a tenth of the memory of parsed objects and cost the garbage collector nothing,
+        # so that a hundred thousand requests can be kept.
         try:
             return parse(self.raw)
         except ValueError:
@@ -48,7 +48,7 @@ class ReceivedRequest:
 
 
 class Record:
-    """The last ``limit`` requests, oldest first. Safe to use from any thread."""
+    """Keeps the last ``limit`` requests. Safe to use from any thread."""
 
     def __init__(self, limit: int) -> None:
         self._requests: deque[ReceivedRequest] = deque(maxlen=limit)
@@ -56,39 +56,39 @@ class Record:
         self._lock = Lock()
 
     def add(self, request: ReceivedRequest) -> None:
-        """Keep a request; the oldest one makes room for it."""
+        """Appends a request, and discards the oldest one if the record is full."""
         with self._lock:
             self._forgotten += len(self._requests) == self._requests.maxlen
             self._requests.append(request)
 
     def clear(self) -> None:
-        """Forget everything, and that anything was let go."""
+        """Discards all requests, and resets the count of forgotten ones."""
         with self._lock:
             self._requests.clear()
             self._forgotten = 0
 
     @property
     def forgotten(self) -> int:
-        """How many requests were let go to make room, since the start or the last clear."""
+        """The number of requests discarded to make room since the last ``clear()``."""
         return self._forgotten
 
     def requests(self) -> list[ReceivedRequest]:
-        """All that is kept."""
+        """Returns all requests, oldest first."""
         with self._lock:
             return list(self._requests)
 
     def moloco_events(self) -> list[dict[str, Any]]:
-        """The user events that MCM accepted."""
+        """Returns the user events that MCM accepted, oldest first."""
         return [request.body for request in self._accepted("moloco")]
 
     def amplitude_events(self) -> list[dict[str, Any]]:
-        """The events that Amplitude accepted, out of their batches."""
+        """Returns the events that Amplitude accepted, oldest first."""
         return [
             event for request in self._accepted("amplitude") for event in request.body["events"]
         ]
 
     def as_json(self) -> str:
-        """All of it as the text of a JSON object, MCM's bodies to the letter."""
+        """Returns the record as a JSON object, with the exact text of MCM's bodies."""
         moloco = ",".join(
             f'{{"status":{request.status},"message":{json.dumps(request.message)},'
             f'"platform_id":{json.dumps(request.platform_id)},"body":{_body_text(request)}}}'
@@ -105,6 +105,6 @@ class Record:
 
 
 def _body_text(request: ReceivedRequest) -> str:
-    """The body's JSON; what is not JSON becomes a text, so that a reader sees it all the same."""
+    """Returns the body's JSON. A body that is not JSON becomes a JSON string."""
     text = request.raw.decode(errors="replace")
     return text if request.accepted or request.body is not None else json.dumps(text)

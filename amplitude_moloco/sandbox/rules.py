@@ -1,12 +1,11 @@
-"""MCM's checks of a user event, as its published contract states them. Pure.
+"""MCM's checks of a user event, according to its published contract. Pure.
 
-Written from the contract and kept apart from the code that makes the events: where the two
-disagree, one of them is wrong, and a test sees it.
+Written from the contract, independently of the code that makes the events: where the two disagree,
+one of them is wrong, and a test fails.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -49,13 +48,13 @@ _NO_ADVERTISING_ID = "00000000-0000-0000-0000-000000000000"
 _LANGUAGE = re.compile(r"[A-Za-z]{2}")
 
 _INT64_TEXT = re.compile(r"[0-9]{1,19}")
-# A count of seconds stays below this until the year 2286.
+# A timestamp in seconds stays below this until the year 2286.
 _FIRST_MILLIS = 10**10
-# Clocks of two machines are never quite the same.
+# The clocks of two machines always differ a little.
 _FUTURE_ALLOWANCE_MILLIS = 5_000
 
 _INT32 = range(-(2**31), 2**31)
-# A tuple, since what is looked up in it may be of any type, unhashable ones included.
+# A tuple and not a set, since values of unhashable types are looked up in it.
 _CURRENCIES = (
     *("AED", "AUD", "BRL", "CAD", "CHF", "CNY", "DKK", "EUR", "GBP", "HKD", "IDR", "INR", "JPY"),
     *("KRW", "MYR", "PHP", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "USD", "VES", "VND"),
@@ -63,9 +62,9 @@ _CURRENCIES = (
 
 
 def objection(event: object, *, now_millis: int) -> str | None:
-    """The message with which MCM refuses the event, or None if it accepts it.
+    """Returns MCM's message of refusal, or None if it accepts the event.
 
-    ``event`` is parsed JSON of any kind. Fields that the contract does not name are tolerated.
+    ``event`` is any parsed JSON. Fields that the contract does not name are ignored.
     """
     if not isinstance(event, dict):
         return "the body must be a JSON object"
@@ -73,7 +72,7 @@ def objection(event: object, *, now_millis: int) -> str | None:
 
 
 def _objections(event: dict[str, Any], now_millis: int) -> Iterator[str]:
-    # Only the first one is asked for, so each check may rely on those before it.
+    # The caller takes the first objection only, so each check may rely on those before it.
     yield from _blanks(event)
     yield from _enums(event)
     yield from _timestamp(event.get("timestamp"), now_millis)
@@ -92,7 +91,7 @@ def _objections(event: dict[str, Any], now_millis: int) -> Iterator[str]:
 
 
 def _blanks(value: object, place: str = "") -> Iterator[str]:
-    """Nulls and empty texts, wherever they are."""
+    """Objects to nulls and empty strings at any depth."""
     if value is None:
         yield f"{place} must not be null"
     elif value == "":
@@ -177,7 +176,7 @@ def _item(item: object, place: str) -> Iterator[str]:
             yield "invalid item: either id or item_group_id must be set"
         yield from _texts(item, f"{place}.", (), _ITEM_TEXTS)
         quantity = item.get("quantity", 1)
-        if type(quantity) is not int or quantity not in _INT32:  # a bool is an int, too
+        if type(quantity) is not int or quantity not in _INT32:  # isinstance would accept a bool
             yield f"{place}.quantity must be an int32"
         for field in ("price", "price_seller"):
             if field in item:
@@ -191,9 +190,5 @@ def _money(money: object, place: str) -> Iterator[str]:
         yield f"{place} must be an object with currency and amount"
     elif money["currency"] not in _CURRENCIES:
         yield f"{place}.currency must be one of the currencies that MCM knows"
-    elif not _is_number(money["amount"]):
+    elif type(money["amount"]) not in (int, float):  # isinstance would accept a bool
         yield f"{place}.amount must be a number"
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))

@@ -1,4 +1,4 @@
-"""The sandbox as a server: started, asked, told to fail, stopped."""
+"""The sandbox: a server in a thread, with its record and its faults."""
 
 from __future__ import annotations
 
@@ -23,22 +23,20 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Sandbox:
-    """A stand-in for MCM and for Amplitude's HTTP API, in a daemon thread of its own.
+    """A stand-in for MCM and for Amplitude's HTTP API, in a daemon thread.
 
-    ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections; the end of
-    the block stops it. Entered again, it listens on the same port again, with the same record.
-    All methods may be called from any thread. It prints nothing and needs no network.
+    ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections. The end of the
+    block stops it. Entered again, it listens on the same port and keeps its record. All methods may
+    be called from any thread. It prints nothing and needs no network.
 
-    ``host``
-        Where to listen; only this machine can reach the default.
-    ``port``
-        0 takes a free one.
-    ``api_key``, ``platform_id``, ``amplitude_api_key``
-        What requests must carry; None accepts whatever is not empty.
-    ``delay_seconds``
-        How long each answer of the two APIs is held back.
-    ``max_requests``
-        How many requests are kept; the oldest make room for new ones.
+    Args:
+        host: The address to listen on. Only this machine can reach the default.
+        port: The port to listen on. 0 picks a free one.
+        api_key: The only ``x-api-key`` that MCM accepts. None accepts any that is not empty.
+        platform_id: The only platform that MCM accepts. None accepts any.
+        amplitude_api_key: The only key that Amplitude accepts. None accepts any that is not empty.
+        delay_seconds: How long each answer of both APIs is delayed.
+        max_requests: How many requests are kept. When full, the oldest is discarded.
     """
 
     def __init__(
@@ -60,11 +58,14 @@ class Sandbox:
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
-        """Start it. Raises OSError if the address can't be had, RuntimeError if it runs already."""
+        """Starts the server.
+
+        Raises OSError if it can't listen on the address, RuntimeError if it is already running.
+        """
         if self._server is not None:
-            raise RuntimeError("this sandbox runs already")
-        # Bound here and not in the thread, so that a port in use is this caller's error. From now
-        # on the system accepts connections: there is nothing more to wait for.
+            raise RuntimeError("this sandbox is already running")
+        # Bound in the caller's thread, so that a port in use is an error of this call. From now on
+        # the system accepts connections: there is nothing to wait for.
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         self._server = _Server(Endpoints(self._settings, self._record, self._faults), listener)
@@ -77,14 +78,14 @@ class Sandbox:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop it within a few tenths of a second, hanging up on whoever is connected."""
+        """Stops the server within a few tenths of a second, and closes all connections."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     @property
     def url(self) -> str:
-        """``MolocoDestination(base_url=…)``. Raises RuntimeError before the port is known."""
+        """The value for ``MolocoDestination(base_url=…)``. Raises RuntimeError before the start."""
         if self._port == 0:
             raise RuntimeError(
                 "the sandbox has no port yet: `with Sandbox() as sandbox:` starts it"
@@ -94,12 +95,12 @@ class Sandbox:
 
     @property
     def amplitude_url(self) -> str:
-        """``Config(server_url=…)``. Raises RuntimeError before the port is known."""
+        """The value for ``Config(server_url=…)``. Raises RuntimeError before the start."""
         return f"{self.url}/2/httpapi"
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """What came in for either API, oldest first, refused requests included."""
+        """All requests to both APIs, refused ones included, oldest first."""
         return self._record.requests()
 
     @property
@@ -114,11 +115,11 @@ class Sandbox:
 
     @property
     def forgotten(self) -> int:
-        """How many requests were let go to make room for newer ones."""
+        """The number of requests discarded to make room for newer ones."""
         return self._record.forgotten
 
     def clear(self) -> None:
-        """Forget what came in. Faults that are asked for stay."""
+        """Discards all requests. Pending faults stay."""
         self._record.clear()
 
     def fail_next(
@@ -129,10 +130,10 @@ class Sandbox:
         *,
         target: Target = "moloco",
     ) -> None:
-        """Answer the next ``times`` requests to ``target`` with this HTTP status, 400 to 599.
+        """Answers the next ``times`` requests to ``target`` with this HTTP status, 400 to 599.
 
-        ``retry_after`` adds the header of that name, in seconds. Faults queue up. Raises
-        ValueError for what can't be answered.
+        ``retry_after`` adds the header ``Retry-After``, in seconds. Faults queue up. Raises
+        ValueError for a value that can't be answered.
         """
         self._faults.add(Fault(status, times, retry_after, target))
 
@@ -147,7 +148,7 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 ws="none",
                 log_config=None,
-                # uvicorn has no other switch for it than this one, which mutes its logger.
+                # uvicorn offers no other way to mute its access log.
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -162,24 +163,24 @@ class _Server(uvicorn.Server):
         )
 
     def start(self) -> None:
-        """Begin to serve; the listener is closed in the end."""
+        """Serves until ``stop()``, which closes the listener."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Return once everything is closed and the thread has ended."""
+        """Returns when all connections are closed and the thread has ended."""
         self.should_exit = True
         self._thread.join()
-        self._listener.close()  # uvicorn does not, if it was told to end before it had begun
+        self._listener.close()  # uvicorn does not if it is stopped before it has started
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """The last step of uvicorn, which waits politely for clients to leave, made brisk."""
+        """Overrides uvicorn's last step, which would wait for clients to disconnect."""
         self._endpoints.stopping.set()
         hanging_up = asyncio.create_task(self._hang_up())
         await super().shutdown(sockets)
         hanging_up.cancel()
 
     async def _hang_up(self) -> None:
-        # More than once, since a connection that was just being accepted shows up a little later.
+        # Repeated, since a connection that is being accepted appears in the list a little later.
         while True:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
@@ -193,7 +194,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         message = f"the sandbox can't listen on {host}, port {port}: {error.strerror}"
         raise OSError(error.errno, message) from error
-    # Connections inherit it. asyncio sets it just for sockets that name their protocol, which this
-    # one doesn't; without it, each answer waits 40 ms for the client's delayed acknowledgement.
+    # Connections inherit the option, which asyncio sets only for sockets that name their protocol.
+    # Without it, each answer waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -1,12 +1,10 @@
-"""How a request gets to MCM, and what its answer means."""
+"""The seam between the engine and the network: what is sent, where, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
-
-from amplitude_moloco.errors import ConfigurationError
 
 __all__ = [
     "ConcurrentTransport",
@@ -15,7 +13,6 @@ __all__ = [
     "SendResult",
     "Transport",
     "TransportFactory",
-    "transport_named",
 ]
 
 
@@ -28,7 +25,7 @@ class Endpoint:
     secret: str = field(repr=False)
     """The credential in the headers. It is removed from everything that an answer quotes."""
     read_error: Callable[[bytes], str] = field(repr=False)
-    """Returns the message in the body of an error, which may be anything."""
+    """Returns the message in the body of an error. It must accept any bytes, and never raise."""
 
     @property
     def is_plain(self) -> bool:
@@ -38,80 +35,63 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class SendResult:
-    """What came of one request: a status, or a fault of the network."""
+    """The result of one request: a status, or a network fault."""
 
     status: int | None = None
+    """The HTTP status; None without a complete answer."""
     message: str = ""
-    """The message of MCM's error, or the kind of the network's fault. Never the key."""
+    """The server's error message, or the kind of the network fault. Never the secret."""
     retry_after_seconds: float = 0.0
+    """The wait that the server asks for; 0 for none."""
 
     @property
     def reason(self) -> str:
-        """For facts: the status, or the kind of the network's fault."""
+        """The status, or the kind of the network fault, for facts and logs."""
         return str(self.status or self.message)
 
 
 class Transport(Protocol):
-    """Sends one body at a time, from several threads at once."""
+    """Sends one body at a time. Safe to use from several threads at once."""
 
     def send(self, body: bytes) -> SendResult:
-        """Send one event. A fault of the network is a result, not an exception."""
+        """Send one body. Returns a network fault as a result; it never raises one."""
         ...
 
     def close(self) -> None:
-        """Close the connections. A request that is on its way may fail."""
+        """Close the idle connections. Requests in flight may fail."""
         ...
 
 
 class RequestLoop(Protocol):
-    """Many requests on their way at once. For one thread."""
+    """Many requests in flight at once. For one thread. Not usable after ``close()``."""
 
     def start(self, tag: object, body: bytes) -> None:
-        """Begin to send one event. The tag is handed back with its result."""
+        """Start sending one body. ``poll`` returns the tag with its result."""
         ...
 
     def poll(self, timeout_seconds: float) -> list[tuple[object, SendResult]]:
-        """Move all requests on, and return the results that have come since the last call.
+        """Advance all requests, and return the results since the last call.
 
-        Waits at most ``timeout_seconds`` for the first of them, or a little longer. A request
-        fails by timeout only if ``poll`` is called while its time runs.
+        Waits at most ``timeout_seconds`` for the first result. It may return an empty list
+        earlier, so that the caller can start more requests. ``poll(0)`` does not wait.
+
+        Requests advance only inside this method. An answer that nobody reads before its deadline
+        counts as a timeout, so a caller that handles results slowly calls ``poll(0)`` in between.
         """
         ...
 
     def close(self) -> None:
-        """End the requests that are on their way, and release the connections."""
+        """Drop the requests in flight, and close the connections. May be called twice."""
         ...
 
 
 @runtime_checkable
 class ConcurrentTransport(Transport, Protocol):
-    """Can have many requests on their way in one thread, which costs far less than many threads."""
+    """Can keep many requests in flight in one thread, which costs far less than many threads."""
 
-    def open_loop(self) -> RequestLoop: ...
+    def open_loop(self) -> RequestLoop:
+        """Open a loop with connections of its own. The caller closes it."""
+        ...
 
 
 TransportFactory = Callable[[], Transport]
-
-
-def transport_named(name: str) -> Callable[..., Transport]:
-    """What opens the transport that a setting names: ``requests`` or ``curl``.
-
-    It takes an endpoint, and ``connections``, ``timeout_seconds`` and ``ca_bundle``. Raises
-    ConfigurationError for another name, and for a transport whose library is not installed.
-    """
-    # They need the names above; and pycurl is optional.
-    if name == "requests":
-        from amplitude_moloco.transports.requests import RequestsTransport
-
-        return RequestsTransport
-    if name == "curl":
-        try:
-            from amplitude_moloco.transports.curl import CurlTransport
-        except ImportError as error:
-            raise ConfigurationError(
-                f"transport: 'curl' needs pycurl ({error}); pip install 'amplitude-moloco[curl]'"
-            ) from None
-        return CurlTransport
-    raise ConfigurationError(
-        f"transport: {name!r} is none; use 'requests', 'curl', or a callable that opens one"
-    )

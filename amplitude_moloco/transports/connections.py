@@ -1,8 +1,8 @@
-"""Connections that keep a deadline, and know whether they were used before.
+"""Connections with a deadline, which know whether they were used before.
 
-A timeout of requests is one for each wait: a server that sends a byte now and then holds a thread
-for ever. Here one deadline holds for the whole answer. What is overridden is what http.client and
-urllib3 leave open for it: the class of a response, and the classes of a pool's connections.
+The timeouts of requests limit each wait on its own, so a server that sends a byte now and then
+blocks a thread forever. Here one deadline covers the whole answer. This overrides only what
+http.client and urllib3 offer for it: the class of a response, and a pool's classes of connections.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class _Exchange(threading.local):
-    """What this thread's request is allowed, and what is known of it."""
+    """The request that this thread is sending."""
 
     deadline = 0.0
-    """When the answer must be complete, in seconds of the monotonic clock."""
+    """When the answer must be complete, in seconds of ``time.monotonic``."""
     is_on_used_connection = False
-    """Whether it went over a connection that an earlier one was kept alive on."""
+    """Whether it went over a connection that an earlier request had kept alive."""
 
 
 exchange = _Exchange()
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket no longer than the deadline of the exchange allows."""
+    """Reads from a socket until the deadline of the exchange."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        # Never 0, which would mean not to wait at all, and is another error.
+        # Never 0: that makes the socket non-blocking, whose error is another one.
         self._sock.settimeout(max(0.001, exchange.deadline - time.monotonic()))
         return self._raw.readinto(buffer)
 
@@ -55,7 +55,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _DeadlineResponse(HTTPResponse):
-    """A response that is read through a deadline, and whose early answers end the connection."""
+    """A response read within the deadline. An early answer (1xx) ends the connection."""
 
     def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -63,12 +63,12 @@ class _DeadlineResponse(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        if self.status < 200:  # the real answer may follow, and must not be taken for another's
+        if self.status < 200:  # the final answer may follow: no other request must read it
             self.will_close = True
 
 
 class _Connection(HTTPConnection):
-    """Tells the exchange whether it was used before."""
+    """Records in the exchange whether it was used before."""
 
     response_class = _DeadlineResponse
     _requests = 0
@@ -79,7 +79,7 @@ class _Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange.is_on_used_connection = self.sock is not None and self._requests > 0
-        super().request(*args, **kwargs)  # connects first, where it is not connected
+        super().request(*args, **kwargs)  # connects first if necessary
         self._requests += 1
 
 
@@ -96,10 +96,10 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """The adapter of requests, over these connections, directly and through a proxy.
+    """An adapter of requests over these connections, directly and through a proxy.
 
-    For one URL, with the same certificates and proxies each time. What follows of them the adapter
-    works out anew for every request, which takes a fifth of its time; here it is remembered.
+    For one URL, with the same certificates and proxies each time. HTTPAdapter derives the pool and
+    the path from them for every request, which takes a fifth of its time. This one does so once.
     """
 
     _pool: Any = None
@@ -107,14 +107,14 @@ class DeadlineAdapter(HTTPAdapter):
     _url: str | None = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = self._pool  # once, since another thread may close
+        pool = self._pool  # read once, since another thread may close the adapter
         if pool is None:
             pool = self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return pool
 
     def cert_verify(self, conn: Any, *args: Any, **kwargs: Any) -> None:
         if conn is not self._verified:
-            # requests types neither this method nor what it takes.
+            # requests types neither this method nor its arguments.
             super().cert_verify(conn, *args, **kwargs)  # type: ignore[no-untyped-call]
             self._verified = conn
 
@@ -124,11 +124,12 @@ class DeadlineAdapter(HTTPAdapter):
         return self._url
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses now. To drop them would leave that to chance.
+        """Close the idle connections.
 
-        What faults leave behind refers to its pool in circles, so the garbage collector decides.
+        Dropping them is not enough: after a fault, reference cycles keep them open until the
+        garbage collector runs.
         """
-        idle = getattr(self._pool, "pool", None)  # none before the first one, and after close()
+        idle = getattr(self._pool, "pool", None)  # None before the first request and after close()
         with suppress(Empty):
             while idle:
                 connection = idle.get(block=False)
@@ -152,6 +153,6 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 def use_own_connections(manager: PoolManager) -> None:
-    """Have a manager of urllib3's make these connections; one of another kind keeps its own."""
-    if type(manager) in (PoolManager, ProxyManager):  # one for SOCKS has connections of its own
+    """Make a manager of urllib3 use these connections. A subclass keeps its own, as for SOCKS."""
+    if type(manager) in (PoolManager, ProxyManager):
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
 from amplitude_moloco.transports.base import Endpoint, SendResult
 from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
-from amplitude_moloco.transports.environment import environment
+from amplitude_moloco.transports.network import read_network_settings
 
 _CHUNK_BYTES = 1024
 
@@ -19,15 +19,16 @@ _CHUNK_BYTES = 1024
 class RequestsTransport:
     """Posts to one endpoint through requests.
 
-    Redirects are not followed, since the adapter that is called here follows none. Proxies and a
-    CA bundle come from the environment, as they do for all of requests; TLS verification is
-    always on. A ``.netrc`` is not read: the key alone opens MCM.
+    It follows no redirects, since it calls the adapter directly, keeps no cookies and reads no
+    ``.netrc``. Proxies and a CA bundle come from the environment, as requests reads it. TLS
+    verification is always on.
 
     Args:
-        endpoint: Where to post, and the key.
-        connections: How many threads may send at a time, each on a connection that is kept alive.
-        timeout_seconds: For connecting, and from the start to the end of the answer.
-        ca_bundle: Path of the certificates to trust instead of the usual ones.
+        endpoint: Where to post, and the credential.
+        connections: How many connections are kept alive. More threads may send at a time.
+        timeout_seconds: From the start of a request, connecting included, to the end of the
+            answer.
+        ca_bundle: Path of the certificates to trust instead of the default ones.
 
     Raises:
         ConfigurationError: The certificates can't be read.
@@ -41,43 +42,43 @@ class RequestsTransport:
         timeout_seconds: float = 10.0,
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
-        surroundings = environment(endpoint, ca_bundle)
+        network = read_network_settings(endpoint, ca_bundle)
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
         self._adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
         self._session.mount(endpoint.url, self._adapter)
-        # What never changes from request to request is worked out once.
+        # What is the same in every request is prepared once.
         self._prepared = requests.Request("POST", endpoint.url, headers=endpoint.headers).prepare()
-        self._verify = surroundings.certificates
-        self._proxies = surroundings.proxies
+        self._ca_bundle = network.ca_bundle
+        self._proxies = network.proxies
 
     def send(self, body: bytes) -> SendResult:
         exchange.deadline = time.monotonic() + self._timeout_seconds
         try:
             with self._post(body) as response:
-                answer = self._read(response)  # to its end, so that the connection can be kept
+                answer = self._read(response)  # to its end, so that the connection is kept alive
         except (requests.RequestException, HTTPError, OSError) as fault:
-            # Only its kind: the text of some faults quotes headers, and with them the key.
+            # Only its kind: some texts quote the headers, and with them the secret.
             return SendResult(message=type(fault).__name__)
-        wait_seconds = read_retry_after(response.headers.get("Retry-After"))
-        return result_of(response.status_code, answer, wait_seconds, self._endpoint)
+        retry_after_seconds = read_retry_after(response.headers.get("Retry-After"))
+        return result_of(response.status_code, answer, retry_after_seconds, self._endpoint)
 
     def close(self) -> None:
         self._session.close()
 
     def _post(self, body: bytes) -> requests.Response:
-        """Send, and once more at once where a kept-alive connection turns out to be closed.
+        """Send, and try a second time at once if a kept-alive connection turns out to be closed.
 
-        Servers close them when they please. Should the request have been taken all the same, its id
-        makes the second one harmless.
+        Servers close idle connections at any time. If the server did take the first attempt, the
+        id in the body makes the second one harmless.
         """
         try:
             return self._post_once(body)
         except requests.ConnectionError as fault:
             if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
                 raise
-            self._adapter.close_idle()  # the others are closed as well
+            self._adapter.close_idle()  # the server has probably closed the others as well
             return self._post_once(body)
 
     def _post_once(self, body: bytes) -> requests.Response:
@@ -88,12 +89,12 @@ class RequestsTransport:
             request,
             stream=True,
             timeout=self._timeout_seconds,
-            verify=self._verify,
+            verify=self._ca_bundle,
             proxies=self._proxies,
         )
 
     def _read(self, response: requests.Response) -> bytes:
-        """The answer's beginning. A connection whose answer is not read to its end is closed."""
+        """Return the body, or its beginning if it is too large; its connection is then closed."""
         answer = b""
         for chunk in response.iter_content(_CHUNK_BYTES):
             answer += chunk

@@ -6,25 +6,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from amplitude_moloco import EventType
-from amplitude_moloco.cli.demo import Arrival, Outcome, run
+from amplitude_moloco import EventType, Stats
+from amplitude_moloco.cli.shop import Arrival, Outcome, run
 from amplitude_moloco.sandbox import Sandbox
 
-MAIN = "from amplitude_moloco.cli.app import main; main()"
+MAIN = "from amplitude_moloco.cli import main; main()"
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.py"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts Python in a process of its own, with the packages that this one has."""
+    """Starts Python in a new process, with the packages of this one."""
     processes = []
 
     def start(*args: str, **more: str) -> subprocess.Popen[str]:
@@ -48,13 +48,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
-    """Of one run of the demo."""
+    """The outcome of one run of the demo."""
     return run()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Its exit code and what it printed."""
-    # Not communicate(), which would pass over what a readline() has read ahead.
+    """Returns the exit code and the output of a process."""
+    # communicate() would skip what readline() has read ahead.
     assert process.stdout is not None
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()
@@ -62,7 +62,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
-    """The URL in the first line that a sandbox prints."""
+    """Returns the URL in the first line that a sandbox prints."""
     assert process.stdout is not None
     return process.stdout.readline().split()[-1]
 
@@ -70,10 +70,10 @@ def url_of(process: subprocess.Popen[str]) -> str:
 class TestSandbox:
     """The command ``amplitude-moloco sandbox``."""
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_runs_until_told_to_stop(self, start: Start, number: int) -> None:
-        """It says where it listens, serves, and ends on a signal without a word."""
+        """It prints its URLs, serves, and ends silently on a signal."""
         process = start("-c", MAIN, "sandbox", "--port", "0", "--api-key", "secret")
         url = url_of(process)
 
@@ -87,8 +87,8 @@ class TestSandbox:
         assert f'Config(server_url="{url}/2/httpapi")\n' in out
         assert "secret" not in out
 
-    def test_insists_on_what_it_is_given(self, start: Start) -> None:
-        """The key and the platform of the command line are the only ones that it accepts."""
+    def test_accepts_only_its_key_and_platform(self, start: Start) -> None:
+        """It accepts only the key and the platform given on the command line."""
         options = ("--port", "0", "--api-key", "right", "--platform-id", "SHOP")
         process = start("-c", MAIN, "sandbox", *options)
         url = url_of(process)
@@ -103,7 +103,7 @@ class TestSandbox:
         assert status("OTHER", "right") == 404
 
     def test_port_in_use(self, start: Start) -> None:
-        """A port in use is told in one line, with exit code 1."""
+        """For a port in use it prints one line, and ends with exit code 1."""
         with Sandbox() as sandbox:
             port = str(urlsplit(sandbox.url).port)
 
@@ -117,7 +117,7 @@ class TestDemo:
     """The command ``amplitude-moloco demo``."""
 
     def test_shows_everything(self, start: Start) -> None:
-        """It shows all eight types at MCM, the refused event with its fix, and the counters."""
+        """It shows all eight types at MCM, the invalid event with its fix, and the counters."""
         code, out, err = ended(start("-c", MAIN, "demo"))
 
         assert (code, err) == (0, "")
@@ -125,19 +125,25 @@ class TestDemo:
             assert re.search(rf"\b{event_type.value}\b.*\byes\b", out)
         assert "search_query: found nothing; map search_query" in out
         assert "no sync selects it" in out
-        assert re.search(r"accepted +delivered +rejected.*\n.*\n +9 +8 +1 +0 +0 +0 +0", out)
+        counts = dict(re.findall(r"^ *(\w+) +(\d+) *$", out, re.MULTILINE))
+        assert counts == {
+            **{field.name: "0" for field in fields(Stats)},
+            "accepted": "9",
+            "delivered": "8",
+            "invalid": "1",
+        }
         assert max(map(len, out.splitlines())) <= 80
 
     def test_no_proxy(self, start: Start) -> None:
-        """A proxy of the environment doesn't get between the demo and its sandbox."""
+        """The demo ignores a proxy that is set in the environment."""
         proxy = "http://127.0.0.1:9"
 
         code, _, _ = ended(start("-c", MAIN, "demo", http_proxy=proxy, HTTP_PROXY=proxy))
 
         assert code == 0
 
-    def test_tells_what_is_missing(self, start: Start) -> None:
-        """If something does not arrive, it shows what, and ends with exit code 1."""
+    def test_shows_what_is_missing(self, start: Start) -> None:
+        """If an event does not arrive, it shows which, and ends with exit code 1."""
         deaf = (
             "from amplitude import http_client as h\n"
             "h.HttpClient.post = staticmethod(lambda *args: h.Response(h.HttpStatus.SUCCESS))\n"
@@ -147,14 +153,14 @@ class TestDemo:
 
         assert code == 1
         assert re.search(r"PURCHASE .* no *\n", out)
-        assert err == "amplitude-moloco: not everything arrived as it should have\n"
+        assert err == "amplitude-moloco: not every event arrived as expected\n"
 
 
 class TestOutcome:
     """When the demo counts as a success."""
 
     def test_as_expected(self, outcome: Outcome) -> None:
-        """All eight types at MCM, one event refused, and all of them at Amplitude."""
+        """All eight types at MCM, one event invalid, and all events at Amplitude."""
         assert outcome.is_as_expected
 
     @pytest.mark.parametrize(
@@ -165,16 +171,16 @@ class TestOutcome:
             lambda arrival: replace(arrival, problems=()),
             lambda arrival: replace(arrival, in_amplitude=False),
         ],
-        ids=["not at MCM", "of another type", "not refused", "not at Amplitude"],
+        ids=["not at MCM", "of another type", "not invalid", "not at Amplitude"],
     )
     def test_not_as_expected(self, outcome: Outcome, spoil: Callable[[Arrival], Arrival]) -> None:
-        """Whatever is missing makes it a failure."""
+        """Anything that is missing makes the demo a failure."""
         assert not Outcome(tuple(map(spoil, outcome.arrivals)), outcome.stats).is_as_expected
 
 
 @pytest.mark.parametrize("package", ["typer", "rich", "starlette", "uvicorn"])
 def test_missing_extra(start: Start, package: str) -> None:
-    """Without its packages the command line ends with one line that names the extra."""
+    """Without its packages, the command line prints one line that names the extra."""
     blocked = f"import sys; sys.modules[{package!r}] = None\n"
 
     code, out, err = ended(start("-c", blocked + MAIN, "demo"))
@@ -186,7 +192,7 @@ def test_missing_extra(start: Start, package: str) -> None:
 
 
 def test_help(start: Start) -> None:
-    """Without a command it lists the commands."""
+    """Without a command, it lists the commands."""
     _, out, _ = ended(start("-c", MAIN))
 
     assert "sandbox" in out
@@ -194,7 +200,7 @@ def test_help(start: Start) -> None:
 
 
 def test_quickstart(start: Start) -> None:
-    """The example runs as it stands, and shows the same order on both sides."""
+    """The example runs unchanged, and shows the same order at both services."""
     code, out, err = ended(start(str(QUICKSTART)))
 
     assert (code, err) == (0, "")

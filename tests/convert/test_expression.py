@@ -1,4 +1,4 @@
-"""JMESPath expressions, compiled: the same results as jmespath's own search."""
+"""Compiled JMESPath expressions: the same results as jmespath's own search."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from amplitude_moloco import ConfigurationError
 from amplitude_moloco.convert.expression import compile_expression, is_true
 
-# How fast a machine is must not decide whether a test passes.
+# A slow machine must not fail a test.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# Few names and few values, so that expressions find something, and comparisons are equal.
+# Few names and values, so that expressions often find something and comparisons are often true.
 NAMES = ("a", "b", "c d")
 JSON = st.recursive(
     st.none()
@@ -54,7 +54,7 @@ Source = st.SearchStrategy[str]
 
 
 def larger(inner: Source) -> Source:
-    """Expressions of the compiled shapes, made of smaller ones."""
+    """Expressions of the compiled shapes, built from smaller ones."""
     part = inner.map("({})".format)
     name = st.sampled_from([".a", ".b", '."c d"'])
     pair = st.tuples(st.sampled_from(["a", "x"]), inner).map(": ".join)
@@ -71,7 +71,7 @@ def larger(inner: Source) -> Source:
 
 
 def uncompiled(inner: Source) -> Source:
-    """Expressions of other shapes, which are left to jmespath."""
+    """Expressions of other shapes, which jmespath interprets."""
     shapes = [
         "@",
         "!({0})",
@@ -97,7 +97,7 @@ ANY = st.recursive(LEAVES, lambda inner: larger(inner) | uncompiled(inner), max_
 
 
 def outcome(search: Callable[[Any], Any], value: Any) -> str:
-    """What comes of a search, kinds of numbers and orders of keys included."""
+    """The result of a search, including types of numbers and the order of keys."""
     try:
         return repr(search(value))
     except Exception as error:
@@ -107,7 +107,7 @@ def outcome(search: Callable[[Any], Any], value: Any) -> str:
 @given(source=COMPILED, value=JSON)
 @settings(UNHURRIED, max_examples=300)
 def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
-    """Any expression of the compiled shapes is compiled, and finds what jmespath finds."""
+    """Every expression of these shapes is compiled, and gives the same result as jmespath."""
     expression = compile_expression(source, "where")
     assert isinstance(expression, FunctionType)
     assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
@@ -115,8 +115,8 @@ def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> No
 
 @given(source=ANY, value=JSON)
 @UNHURRIED
-def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
-    """Any other expression finds what jmespath finds, whatever of it is compiled."""
+def test_other_shapes_are_interpreted(source: str, value: Any) -> None:
+    """Every other expression gives the same result as jmespath."""
     expression = compile_expression(source, "where")
     assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
 
@@ -164,7 +164,7 @@ def test_other_shapes_are_left_to_jmespath(source: str, value: Any) -> None:
     ],
 )
 def test_expressions_that_apps_write(source: str, found: object) -> None:
-    """The expressions that mappings and filters are made of find what they say in an event."""
+    """Typical expressions of mappings and filters find their values in an event."""
     assert compile_expression(source, "where")(EVENT) == found
 
 
@@ -193,15 +193,15 @@ def test_expressions_that_apps_write(source: str, found: object) -> None:
     ],
     ids=str,
 )
-def test_a_part_that_is_not_compiled_leaves_all_to_jmespath(source: str, value: object) -> None:
-    """A compiled shape around another one is searched by jmespath, with jmespath's result."""
+def test_an_expression_with_an_interpreted_part_is_interpreted(source: str, value: object) -> None:
+    """A compiled shape around any other shape is interpreted by jmespath."""
     expression = compile_expression(source, "where")
     assert not isinstance(expression, FunctionType)
     assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
 
 
-def test_text_has_no_order_beside_a_number() -> None:
-    """A comparison of text with a number raises, as it does in jmespath."""
+def test_text_and_numbers_have_no_order() -> None:
+    """Comparing text with a number raises, as in jmespath."""
     source = "event_properties.coupon > `0`"
     with pytest.raises(TypeError):
         compile_expression(source, "where")(EVENT)
@@ -210,14 +210,14 @@ def test_text_has_no_order_beside_a_number() -> None:
 
 
 @pytest.mark.parametrize("value", [None, False, "", [], {}], ids=repr)
-def test_null_false_and_what_is_empty_are_false(value: object) -> None:
+def test_null_false_and_empty_values_are_false(value: object) -> None:
     """JMESPath's false values are null, false, and an empty text, list or object."""
     assert not is_true(value)
 
 
 @pytest.mark.parametrize("value", [True, 0, 0.0, 1, " ", "false", [None], {"a": None}], ids=repr)
-def test_all_else_is_true(value: object) -> None:
-    """Everything else is true in JMESPath, the number 0 too."""
+def test_other_values_are_true(value: object) -> None:
+    """Every other value is true in JMESPath, the number 0 included."""
     assert is_true(value)
 
 
@@ -236,8 +236,8 @@ def test_all_else_is_true(value: object) -> None:
         "a b",
     ],
 )
-def test_what_is_no_expression_is_refused(source: str) -> None:
-    """An expression that does not compile is refused with its place and its text, in one line."""
+def test_text_that_is_not_an_expression_is_refused(source: str) -> None:
+    """Text that is not an expression is refused with its place and the text, in one line."""
     with pytest.raises(ConfigurationError) as caught:
         compile_expression(source, "syncs[1].where")
     message = str(caught.value)
@@ -247,8 +247,8 @@ def test_what_is_no_expression_is_refused(source: str) -> None:
     assert "single quotes" in message
 
 
-def test_a_number_is_told_to_need_backticks() -> None:
-    """The refusal of a comparison with a plain number says how a number is written."""
+def test_a_plain_number_is_refused_with_the_backticks() -> None:
+    """A comparison with a plain number is refused with the way to write a number."""
     with pytest.raises(ConfigurationError) as caught:
         compile_expression("event_properties.total > 0", "where")
     assert "`0`" in str(caught.value)
@@ -258,13 +258,13 @@ def test_a_number_is_told_to_need_backticks() -> None:
     "source",
     ["containz(event_properties.tags, 'sale')", "a && b[?!lower(@)]"],
 )
-def test_a_function_that_jmespath_does_not_have_is_refused(source: str) -> None:
-    """A call that could never work is refused like any expression that can't work."""
+def test_an_unknown_function_is_refused(source: str) -> None:
+    """A call of a function that JMESPath does not have is refused."""
     with pytest.raises(ConfigurationError, match="where: "):
         compile_expression(source, "where")
 
 
-def test_an_expression_without_end_is_refused() -> None:
-    """An expression that is nested too deeply to be read is refused like any other."""
+def test_an_expression_that_is_nested_too_deeply_is_refused() -> None:
+    """An expression that is nested too deeply to be parsed is refused."""
     with pytest.raises(ConfigurationError, match=r"^where: "):
         compile_expression("(" * 5000, "where")

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import Clock
 
-from amplitude_moloco import BreakerSettings, ConfigurationError
+from amplitude_moloco import BreakerPolicy, ConfigurationError
 from amplitude_moloco.engine.breaker import CircuitBreaker
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -64,9 +55,9 @@ def test_probes_come_after_5_10_20_40_80_seconds_then_every_15_minutes(
     open_it(breaker)
     for delay in (5, 10, 20, 40, 80, 900, 900, 900):
         assert breaker.delay_seconds() == delay
-        clock.now += delay - 0.001
+        clock.pass_seconds(delay) - 0.001
         assert not breaker.begin_probe()
-        clock.now += 0.001
+        clock.pass_seconds(0.001)
         assert breaker.delay_seconds() == 0
         assert breaker.begin_probe()
         assert not breaker.failed(is_probe=True)
@@ -75,9 +66,9 @@ def test_probes_come_after_5_10_20_40_80_seconds_then_every_15_minutes(
 def test_there_is_exactly_one_probe_at_a_time(breaker: CircuitBreaker, clock: Clock) -> None:
     """While a probe is on its way there is no other, however long it takes."""
     open_it(breaker)
-    clock.now += 5
+    clock.pass_seconds(5)
     assert breaker.begin_probe()
-    clock.now += 10_000
+    clock.pass_seconds(10_000)
     assert not breaker.begin_probe()
     assert breaker.delay_seconds() is None
     breaker.failed()  # a late answer to something that was sent before
@@ -90,7 +81,7 @@ def test_a_success_closes_it_and_the_next_outage_starts_afresh(
     """A success closes the circuit, which is said once; the next probes start at 5 seconds."""
     open_it(breaker)
     for delay in (5, 10):
-        clock.now += delay
+        clock.pass_seconds(delay)
         assert breaker.begin_probe()
         breaker.failed(is_probe=True)
     assert breaker.succeeded()
@@ -118,11 +109,11 @@ def test_it_knows_whether_others_pass(breaker: CircuitBreaker) -> None:
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:
     """A breaker that never closes or never waits is refused at construction."""
     with pytest.raises(ConfigurationError, match=r"^breaker: "):
-        BreakerSettings(**settings)  # type: ignore[arg-type]  # each is of the type it should be
+        BreakerPolicy(**settings)  # type: ignore[arg-type]  # each is of the type it should be
 
 
 def test_only_the_last_delay_is_needed(clock: Clock) -> None:
     """Without early probes, the fixed interval is used from the start."""
-    breaker = CircuitBreaker(BreakerSettings(probe_delays_seconds=(), then_seconds=60), clock)
+    breaker = CircuitBreaker(BreakerPolicy(probe_delays_seconds=(), then_seconds=60), clock)
     open_it(breaker)
     assert breaker.delay_seconds() == 60

@@ -1,95 +1,75 @@
-"""One entry's last step, without threads, network or time."""
+"""What a result does to its entry, without threads, network or time."""
 
 from __future__ import annotations
 
 import logging
 
 import pytest
+from support.clock import Clock
 
 from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
-from amplitude_moloco.engine.breaker import BreakerSettings, CircuitBreaker
+from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import (
-    Buried,
+    DeadLettered,
     Delivered,
     Fact,
-    Hooks,
     Paused,
     Resumed,
     Retrying,
     ThrottledIdentifier,
 )
 from amplitude_moloco.engine.ledger import Ledger
-from amplitude_moloco.engine.rate import Pacer
+from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.moloco.answers import classify
-from amplitude_moloco.transports.base import SendResult, TakeRequest
+from amplitude_moloco.reasons import DeadLetterReason, PauseReason
+from amplitude_moloco.transports.base import SendResult
 
 NOW = 1_700_000_000.0
-LONG = 10.0
 OK = SendResult(200)
 UNAVAILABLE = SendResult(503, "try later")
-
-
-class Scripted:
-    """A transport that answers what it is told, and remembers what it sent."""
-
-    def __init__(self, *answers: SendResult | Exception) -> None:
-        self.answers = list(answers)
-        self.sent: list[bytes] = []
-
-    def send(self, body: bytes) -> SendResult:
-        self.sent.append(body)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def close(self) -> None: ...
 
 
 class Bench:
     """A delivery with one event in its buffer, and a clock that stands still until it is moved."""
 
-    buffer_type = MemoryBuffer
-
-    def __init__(
-        self,
-        *answers: SendResult | Exception,
-        retry: RetrySchedule | None = None,
-        transport: Scripted | Together | None = None,
-    ) -> None:
-        self.now = NOW
+    def __init__(self, *answers: SendResult, retry: RetrySchedule | None = None) -> None:
+        self.answers = list(answers)
+        self.clock = Clock(NOW)
         self.facts: list[Fact] = []
-        self.breaker = CircuitBreaker(BreakerSettings(failures=5), monotonic=lambda: self.now)
-        self.pacer = Pacer(100.0, monotonic=lambda: self.now)
-        self.buffer = self.buffer_type()
-        self.transport = transport or Scripted(*answers)
-        self.ledger = Ledger()
+        self.breaker = CircuitBreaker(BreakerPolicy(failures=5), monotonic=self.clock)
+        self.rate = RateLimiter(100.0, monotonic=self.clock)
+        self.buffer = self.new_buffer()
+        self.ledger = Ledger([LogHook("MCM", "the key"), self.facts.append])
         self.delivery = Delivery(
             self.buffer,
-            self.transport,
             classify=classify,
             breaker=self.breaker,
-            pacer=self.pacer,
-            identify=lambda body: f"hash of {body.decode()}",
+            rate=self.rate,
             retry=retry or RetrySchedule(jitter=0),
             ledger=self.ledger,
-            hooks=Hooks([self.facts.append]),
-            wall=lambda: self.now,
+            identify=lambda body: f"hash of {body.decode()}",
         )
-        self.ledger.stored()
-        assert self.buffer.put("id-1", "PURCHASE", b"body", NOW) is None
+        self.put("id-1", b"body", "PURCHASE")
+
+    def new_buffer(self) -> MemoryBuffer:
+        return MemoryBuffer(wall=self.clock, monotonic=self.clock)
+
+    def put(self, id: str, body: bytes, sync: str = "HOME") -> None:
+        self.ledger.accept()
+        assert self.buffer.put(id, sync, body) is None
 
     def claim(self) -> Entry:
-        (entry,) = self.buffer.claim(1, self.now)
+        (entry,) = self.buffer.claim(1).entries
         return entry
 
-    def deliver(self, *, is_probe: bool = False) -> float | None:
-        """Claim what is due and deliver it; then move to when it is due again."""
-        delay = self.delivery.deliver(self.claim(), is_probe=is_probe)
-        self.now += delay or 0
+    def settle(self, *, is_probe: bool = False) -> float | None:
+        """Claim what is due and settle it; then move to when it is due again."""
+        delay = self.delivery.settle(self.claim(), self.answers.pop(0), is_probe=is_probe)
+        self.clock.pass_seconds(delay or 0)
         return delay
 
     def let_another_pass(self) -> None:
@@ -103,11 +83,11 @@ class Bench:
 def test_a_taken_event_is_out_of_the_buffer() -> None:
     """A 2xx ends the event: it leaves the buffer, and is told and counted as delivered."""
     bench = Bench(SendResult(202))
-    assert bench.deliver() is None
+    assert bench.settle() is None
     assert bench.facts == [Delivered("PURCHASE", "id-1", 1, 202)]
     state = bench.buffer.state()
     assert (state.waiting, state.claimed, state.dead) == (0, 0, 0)
-    assert bench.ledger.snapshot().delivered == 1
+    assert bench.ledger.stats().delivered == 1
 
 
 @pytest.mark.parametrize(
@@ -118,25 +98,28 @@ def test_a_taken_event_is_out_of_the_buffer() -> None:
         SendResult(408),
         SendResult(429),
         SendResult(message="ConnectTimeout"),
-        ValueError("of a broken transport"),
     ],
-    ids=lambda failure: str(getattr(failure, "reason", failure)),
+    ids=lambda failure: str(failure.reason),
 )
-def test_what_may_pass_is_tried_again_with_the_same_bytes(failure: SendResult | Exception) -> None:
-    """After a failure that may pass, the same bytes are sent again five seconds later."""
+def test_what_may_pass_is_tried_again_with_the_same_bytes(failure: SendResult) -> None:
+    """After a failure that may pass, the same bytes are due again five seconds later."""
     bench = Bench(failure, OK)
-    assert bench.deliver() == 5
+    first = bench.claim()
+    assert bench.delivery.settle(first, bench.answers.pop(0)) == 5
     assert isinstance(bench.facts[0], Retrying)
-    assert bench.buffer.claim(1, bench.now - 0.001) == []
-    assert bench.deliver() is None
-    assert bench.transport.sent == [b"body", b"body"]
+    bench.clock.pass_seconds(4.999)
+    assert bench.buffer.claim(1).entries == []
+    bench.clock.pass_seconds(0.001)
+    second = bench.claim()
+    assert second.body == first.body == b"body"
+    assert bench.delivery.settle(second, OK) is None
     assert bench.facts[1] == Delivered("PURCHASE", "id-1", 2, 200)
 
 
 def test_the_delays_are_molocos() -> None:
     """The delays grow as Moloco asks: 5, 10, 20, 40, 80 seconds, then 15 minutes."""
     bench = Bench(*[UNAVAILABLE] * 7)
-    assert [bench.deliver() for _ in range(7)] == [5, 10, 20, 40, 80, 900, 900]
+    assert [bench.settle() for _ in range(7)] == [5, 10, 20, 40, 80, 900, 900]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +128,7 @@ def test_the_delays_are_molocos() -> None:
 def test_retry_after_is_a_floor_with_a_ceiling(asked_seconds: float, delay: float) -> None:
     """What MCM asks for lengthens the delay, but not beyond an hour."""
     bench = Bench(SendResult(429, retry_after_seconds=asked_seconds))
-    assert bench.deliver() == delay
+    assert bench.settle() == delay
 
 
 def test_an_event_that_fails_while_others_pass_is_exhausted() -> None:
@@ -153,11 +136,13 @@ def test_an_event_that_fails_while_others_pass_is_exhausted() -> None:
     bench = Bench(*[UNAVAILABLE] * 10, retry=RetrySchedule(jitter=0, max_attempts=10))
     for _ in range(9):
         bench.let_another_pass()
-        assert bench.deliver() is not None
+        assert bench.settle() is not None
     bench.let_another_pass()
-    assert bench.deliver() is None
-    assert bench.facts[-1] == Buried("PURCHASE", "id-1", 10, "exhausted", 503, "try later")
-    assert bench.ledger.snapshot().buried == {"exhausted": 1}
+    assert bench.settle() is None
+    assert bench.facts[-1] == DeadLettered(
+        "PURCHASE", "id-1", 10, DeadLetterReason.EXHAUSTED, 503, "try later"
+    )
+    assert bench.ledger.stats().dead_lettered == {"exhausted": 1}
     assert bench.told(Paused) == []
 
 
@@ -166,8 +151,8 @@ def test_an_outage_uses_no_event_up() -> None:
     bench = Bench(*[UNAVAILABLE] * 50, OK, retry=RetrySchedule(jitter=0, max_attempts=2))
     bench.let_another_pass()
     for _ in range(50):
-        assert bench.deliver() is not None
-    assert bench.deliver() is None
+        assert bench.settle() is not None
+    assert bench.settle() is None
     assert bench.told(Delivered) == [Delivered("PURCHASE", "id-1", 51, 200)]
 
 
@@ -177,29 +162,29 @@ def test_a_throttle_and_a_wrong_key_are_no_strike(answer: SendResult) -> None:
     bench = Bench(*[answer] * 20, OK, retry=RetrySchedule(jitter=0, max_attempts=1))
     for _ in range(20):
         bench.let_another_pass()
-        assert bench.deliver() is not None
-    assert bench.deliver() is None
-    assert bench.ledger.snapshot().delivered == 1
+        assert bench.settle() is not None
+    assert bench.settle() is None
+    assert bench.ledger.stats().delivered == 1
 
 
 def test_more_than_five_failures_in_a_row_open_the_circuit_and_are_told_once() -> None:
     """The sixth failure in a row pauses the destination, which is told once; a probe resumes it."""
     bench = Bench(*[UNAVAILABLE] * 8, OK)
     for _ in range(5):
-        bench.deliver()
+        bench.settle()
     assert not bench.breaker.is_open
-    bench.deliver()
+    bench.settle()
     assert bench.breaker.is_open
     for _ in range(2):
-        bench.now += 900
+        bench.clock.pass_seconds(900)
         assert bench.breaker.begin_probe()
-        bench.deliver(is_probe=True)
-    assert bench.told(Paused) == [Paused("outage", 503, "try later")]
+        bench.settle(is_probe=True)
+    assert bench.told(Paused) == [Paused(PauseReason.OUTAGE, 503, "try later")]
     assert bench.breaker.begin_probe()
-    bench.deliver(is_probe=True)
+    bench.settle(is_probe=True)
     assert bench.told(Resumed) == [Resumed()]
     assert not bench.breaker.is_open
-    assert bench.pacer.rate == 10  # the backlog drains with a ramp
+    assert bench.rate.rate == 10  # the backlog drains with a ramp
 
 
 @pytest.mark.parametrize("status", [200, 400, 429])
@@ -207,31 +192,31 @@ def test_a_probe_that_is_answered_closes_the_circuit(status: int) -> None:
     """A probe that is taken, refused or throttled shows that MCM works again."""
     bench = Bench(SendResult(status))
     bench.breaker.failed(at_once=True)
-    bench.now += 5
+    bench.clock.pass_seconds(5)
     assert bench.breaker.begin_probe()
-    bench.deliver(is_probe=True)
+    bench.settle(is_probe=True)
     assert not bench.breaker.is_open
 
 
 def test_a_throttle_halves_the_pace() -> None:
     """One 429 halves the pace of everything, and pauses nothing."""
     bench = Bench(SendResult(429))
-    bench.delivery.deliver(bench.claim())
-    assert bench.pacer.rate == 50
+    bench.settle()
+    assert bench.rate.rate == 50
     assert not bench.breaker.is_open
 
 
 def test_an_identifier_that_is_throttled_while_others_pass_is_named_once() -> None:
     """Three throttles of one identifier while others pass name it, hashed, and only once."""
     bench = Bench(*[SendResult(429)] * 6)
-    bench.deliver()
+    bench.settle()
     for _ in range(2):
         bench.let_another_pass()
-        bench.deliver()
+        bench.settle()
     assert bench.told(ThrottledIdentifier) == []
     for _ in range(3):
         bench.let_another_pass()
-        bench.deliver()
+        bench.settle()
     assert bench.told(ThrottledIdentifier) == [ThrottledIdentifier("hash of body")]
 
 
@@ -240,28 +225,33 @@ def test_what_was_not_sent_goes_back_as_it_was() -> None:
     bench = Bench()
     entry = bench.claim()
     bench.delivery.give_back(entry)
-    assert bench.claim()._replace(token=entry.token) == entry
+    assert bench.claim()._replace(key=entry.key) == entry
     assert bench.facts == []
 
 
 def test_an_event_that_is_too_old_is_buried() -> None:
     """An event that is as old as the schedule allows is buried as expired."""
     bench = Bench(UNAVAILABLE, retry=RetrySchedule(jitter=0, max_age_seconds=100))
-    bench.now += 100
-    bench.deliver()
-    assert bench.facts == [Buried("PURCHASE", "id-1", 1, "expired", 503, "try later")]
+    bench.clock.pass_seconds(100)
+    bench.settle()
+    assert bench.facts == [
+        DeadLettered("PURCHASE", "id-1", 1, DeadLetterReason.EXPIRED, 503, "try later")
+    ]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 451])
 def test_a_refused_event_becomes_a_dead_letter_with_the_reason(status: int) -> None:
     """What MCM refuses is buried with the status, MCM's message and the time."""
     bench = Bench(SendResult(status, "missing page_id"))
-    entry = bench.claim()
-    bench.delivery.deliver(entry)
-    assert bench.facts == [Buried("PURCHASE", "id-1", 1, "rejected", status, "missing page_id")]
+    bench.settle()
+    assert bench.facts == [
+        DeadLettered("PURCHASE", "id-1", 1, DeadLetterReason.REJECTED, status, "missing page_id")
+    ]
     (letter,) = bench.buffer.dead_letters()
-    buried = entry._replace(attempts=1)
-    assert letter == (buried, "rejected", status, "missing page_id", NOW)
+    assert (letter.id, letter.sync, letter.body) == ("id-1", "PURCHASE", b"body")
+    assert (letter.attempts, letter.reason) == (1, "rejected")
+    assert (letter.status, letter.message) == (status, "missing page_id")
+    assert letter.accepted_at == letter.buried_at == NOW
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403, 404])
@@ -271,12 +261,12 @@ def test_a_wrong_key_pauses_and_keeps_everything(
     """While key or address are wrong, events wait as long as it takes, and the log says so once."""
     tries = [SendResult(status, "who are you")] * 20
     bench = Bench(*tries, retry=RetrySchedule(jitter=0, max_attempts=2))
-    assert [bench.deliver() for _ in range(20)] == [0] * 20
+    assert [bench.settle() for _ in range(20)] == [0] * 20
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [record.args for record in errors] == [(f"{status} who are you",)]
-    assert bench.told(Paused) == [Paused("misconfigured", status, "who are you")]
+    assert [record.args for record in errors] == [("MCM", f"{status} who are you", "the key")]
+    assert bench.told(Paused) == [Paused(PauseReason.MISCONFIGURED, status, "who are you")]
     assert bench.breaker.is_open
-    assert bench.ledger.snapshot().buffered == 1
+    assert bench.ledger.stats().buffered == 1
 
 
 def test_a_lost_claim_settles_nothing() -> None:
@@ -285,131 +275,109 @@ def test_a_lost_claim_settles_nothing() -> None:
         bench = Bench(answer)
         entry = bench.claim()
         bench.buffer.close()
-        bench.delivery.deliver(entry)
+        bench.delivery.settle(entry, answer)
         assert bench.facts == []
-        assert bench.ledger.snapshot().buffered == 1
+        assert bench.ledger.stats().buffered == 1
 
 
-def test_an_endless_row_of_identifiers_fills_no_memory() -> None:
-    """Only so many identifiers are watched: one that comes after them is not named."""
+def test_an_endless_row_of_identifiers_neither_fills_memory_nor_hides_a_new_one() -> None:
+    """After a thousand throttled identifiers, one that comes after them is still named."""
     bench = Bench(*[SendResult(429)] * 1003)
     bench.delivery.give_back(bench.claim())
     bench.buffer.ack(bench.claim())
     for number in range(1000):
-        bench.buffer.put(str(number), "HOME", f"{number}".encode(), NOW)
+        bench.put(str(number), f"{number}".encode())
         bench.let_another_pass()
-        bench.delivery.deliver(bench.claim())
-    bench.buffer.put("new", "HOME", b"new", NOW)
+        bench.delivery.settle(bench.claim(), SendResult(429))
+    bench.put("new", b"new")
     for _ in range(3):
         bench.let_another_pass()
-        bench.deliver()
-    assert bench.told(ThrottledIdentifier) == []
+        bench.settle()
+    assert bench.told(ThrottledIdentifier) == [ThrottledIdentifier("hash of new")]
 
 
-class Together:
-    """A transport that sends in one thread whatever it gets, then answers as it is told."""
+class Durable(MemoryBuffer):
+    """Keeps entries for any process. Each change can be made to fail, or to come too late."""
 
-    def __init__(self, *answers: SendResult | Exception) -> None:
-        self.answers = list(answers)
-        self.sent: list[bytes] = []
-
-    def send(self, body: bytes) -> SendResult:
-        raise NotImplementedError
-
-    def send_each(self, take: TakeRequest) -> None:
-        on_their_way = []
-        while not isinstance(request := take(), float):
-            self.sent.append(request[0])
-            on_their_way.append(request[1])
-        for done in on_their_way:
-            answer = self.answers.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            done(answer)
-
-    def close(self) -> None: ...
-
-
-class Forgetful(MemoryBuffer):
-    """A buffer that raises when it is to forget a certain event."""
+    is_durable = True
+    trouble: Exception | None = None
+    is_late = False
 
     def ack(self, entry: Entry) -> bool:
-        if entry.id == "bad":
-            raise OSError("disk")
-        return super().ack(entry)
+        return self._works() and super().ack(entry)
+
+    def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
+        return self._works() and super().retry(
+            entry, delay_seconds, attempts=attempts, strikes=strikes
+        )
+
+    def bury(
+        self, entry: Entry, reason: DeadLetterReason, *, status: int | None, message: str
+    ) -> bool:
+        return self._works() and super().bury(entry, reason, status=status, message=message)
+
+    def _works(self) -> bool:
+        if self.trouble:
+            raise self.trouble
+        return not self.is_late
 
 
-class Several(Bench):
-    """The same with more events, over a transport that can have many on their way."""
+class DurableBench(Bench):
+    """The same over a durable buffer, from which the entry was claimed."""
 
-    buffer_type = Forgetful
+    buffer: Durable
 
-    def __init__(self, *answers: SendResult | Exception) -> None:
-        super().__init__(transport=Together(*answers))
-        self.settled: list[tuple[str, bool, float | None]] = []
-        self.troubles: list[Exception] = []
+    def new_buffer(self) -> Durable:
+        return Durable(wall=self.clock, monotonic=self.clock)
 
-    def put(self, *ids: str) -> None:
-        for id in ids:
-            self.ledger.stored()
-            assert self.buffer.put(id, "HOME", id.encode(), NOW) is None
+    def put(self, id: str, body: bytes, sync: str = "HOME") -> None:
+        super().put(id, body, sync)
+        self.ledger.hand_on()
 
-    def take(self) -> tuple[Entry, bool] | float:
-        if self.troubles:
-            raise self.troubles.pop()
-        entries = self.buffer.claim(1, self.now)
-        return (entries[0], False) if entries else LONG
-
-    def deliver_each(self, *, is_probe: bool = False) -> None:
-        self.delivery.deliver_each(self.claim(), self.take, self._settle, is_probe=is_probe)
-
-    def _settle(self, entry: Entry, is_probe: bool, again: float | None) -> None:
-        self.settled.append((entry.id, is_probe, again))
+    def claim(self) -> Entry:
+        self.ledger.take_over(1)
+        return super().claim()
 
 
-def test_many_are_delivered_at_a_time() -> None:
-    """Over a transport that can, all are sent before one is settled; each by its own answer."""
-    bench = Several(OK, SendResult(400), UNAVAILABLE)
-    assert bench.delivery.is_concurrent
-    bench.put("a", "b")
-    bench.deliver_each(is_probe=True)
-    assert bench.transport.sent == [b"body", b"a", b"b"]
-    assert bench.settled == [("id-1", True, None), ("a", False, None), ("b", False, 5.0)]
-    assert [type(fact) for fact in bench.facts] == [Delivered, Buried, Retrying]
+ANSWERS = [OK, UNAVAILABLE, SendResult(400), SendResult(401), SendResult(429)]
 
 
-def test_one_events_trouble_is_not_that_of_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """Where an event can't be settled, those beside it are, and it may be looked at again."""
-    bench = Several(OK, OK, OK)
-    bench.put("bad", "c")
-    bench.deliver_each()
-    assert bench.settled == [("id-1", False, None), ("bad", False, 0.0), ("c", False, None)]
-    assert caplog.messages == ["A sender failed, and goes on"]
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.reason)
+def test_what_a_durable_buffer_keeps_is_no_longer_this_processes(answer: SendResult) -> None:
+    """Whatever the outcome, this process then holds nothing: it ended, or was handed on."""
+    bench = DurableBench(answer)
+    bench.settle()
+    stats = bench.ledger.stats()
+    has_ended = bool(stats.delivered or stats.dead_lettered)
+    assert (stats.buffered, stats.taken_over, stats.handed_on) == (0, 1, 1 + (not has_ended))
 
 
-def test_where_no_more_can_be_taken_the_others_are_delivered(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """What goes wrong as one more is taken does not touch those that are on their way."""
-    bench = Several(OK)
-    bench.troubles.append(OSError("disk"))
-    bench.deliver_each()
-    assert bench.settled == [("id-1", False, None)]
-    assert caplog.messages == ["A sender failed, and goes on"]
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.reason)
+def test_a_claim_that_another_process_has_by_now_is_handed_on(answer: SendResult) -> None:
+    """An entry that another process has taken over is not this one's any more, and not counted."""
+    bench = DurableBench(answer)
+    bench.buffer.is_late = True
+    bench.settle()
+    stats = bench.ledger.stats()
+    assert (stats.buffered, stats.handed_on) == (0, 2)
+    assert [fact for fact in bench.facts if not isinstance(fact, (Paused, Resumed))] == []
 
 
-def test_what_a_transport_leaves_unanswered_was_not_delivered() -> None:
-    """Where the transport itself fails, whatever it has not answered comes again later."""
-    bench = Several(OK, RuntimeError("no more"))
-    bench.put("a", "b")
-    bench.deliver_each()
-    assert bench.settled == [("id-1", False, None), ("a", False, 5.0), ("b", False, 5.0)]
-    assert [fact.reason for fact in bench.facts if isinstance(fact, Retrying)] == [
-        "RuntimeError",
-        "RuntimeError",
-    ]
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.reason)
+def test_an_entry_that_cannot_be_settled_is_handed_on(answer: SendResult) -> None:
+    """Where the buffer fails, its exception comes out, and the claim ends with its lease."""
+    bench = DurableBench(answer)
+    bench.buffer.trouble = OSError("no disk")
+    with pytest.raises(OSError, match="no disk"):
+        bench.settle()
+    assert (bench.ledger.stats().buffered, bench.ledger.stats().handed_on) == (0, 2)
 
 
-def test_one_at_a_time_is_no_more_than_one() -> None:
-    """A transport that only sends one after the other is known as such."""
-    assert not Bench().delivery.is_concurrent
+def test_an_entry_that_cannot_be_given_back_is_handed_on() -> None:
+    """An entry that could not be returned is left to its lease, and no longer this process's."""
+    bench = DurableBench()
+    entry = bench.claim()
+    bench.buffer.trouble = OSError("no disk")
+    with pytest.raises(OSError, match="no disk"):
+        bench.delivery.give_back(entry)
+    assert bench.ledger.stats().buffered == 0

@@ -1,11 +1,15 @@
-"""What each answer means, as Moloco's failure protocol has it."""
+"""What each of MCM's answers means, by Moloco's failure protocol."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amplitude_moloco.engine.verdict import Verdict
-from amplitude_moloco.moloco.answers import classify
+from amplitude_moloco.moloco.answers import classify, error_message
 from amplitude_moloco.transports.base import SendResult
 
 DELIVERED, RETRY, THROTTLED, MISCONFIGURED, REJECTED = Verdict
@@ -60,12 +64,12 @@ def test_the_verdicts_are_five() -> None:
     ("status", "verdict"), DOCUMENTED.items(), ids=lambda each: getattr(each, "name", str(each))
 )
 def test_a_status_has_its_verdict(status: int, verdict: Verdict) -> None:
-    """Each documented status means what the table says, on both edges of its range."""
+    """Each documented status has its verdict, at both ends of its range."""
     assert classify(SendResult(status)) is verdict
 
 
 def expected(status: int) -> Verdict:
-    """Moloco's failure protocol, for any status of HTTP."""
+    """Returns the verdict of Moloco's failure protocol for any HTTP status."""
     if status in {401, 403, 404}:
         return MISCONFIGURED
     by_hundreds = {1: RETRY, 2: DELIVERED, 3: MISCONFIGURED, 4: REJECTED, 5: RETRY}
@@ -73,19 +77,19 @@ def expected(status: int) -> Verdict:
 
 
 def test_every_status_has_one_verdict() -> None:
-    """From 100 to 599 each status falls into the one verdict of the protocol."""
+    """Every status from 100 to 599 has the verdict of the protocol."""
     statuses = range(100, 600)
     assert {s: classify(SendResult(s)) for s in statuses} == {s: expected(s) for s in statuses}
 
 
 @pytest.mark.parametrize("message", ["ConnectionError", "ReadTimeout", ""])
-def test_a_fault_of_the_network_is_tried_again(message: str) -> None:
-    """Without an answer, the event is sent again, whatever the fault is."""
+def test_a_network_fault_is_retried(message: str) -> None:
+    """Without an answer, the event is sent again, whatever the fault."""
     assert classify(SendResult(message=message)) is RETRY
 
 
 def test_a_verdict_depends_on_nothing_but_the_status() -> None:
-    """Neither the message nor a wait that MCM asks for changes what a status means."""
+    """Neither the message nor Retry-After changes what a status means."""
     assert classify(SendResult(200, "request denied", 60)) is DELIVERED
     assert classify(SendResult(400, "try again later", 60)) is REJECTED
     assert classify(SendResult(503, "ok")) is RETRY
@@ -102,5 +106,30 @@ def test_a_verdict_depends_on_nothing_but_the_status() -> None:
     ids=["message", "bare", "fault", "nothing"],
 )
 def test_a_reason_is_the_status_or_the_fault(result: SendResult, reason: str) -> None:
-    """For facts, a result is its status, or else the kind of the network's fault."""
+    """In facts, a result appears as its status, or else as the kind of the network fault."""
     assert result.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"code": 16, "message": "no key", "details": []}', "no key"),
+        (b'{"message": ""}', ""),
+        (b'{"message": 7}', "7"),
+        (b'{"message": null}', '{"message": null}'),
+        (b'{"error": "no"}', '{"error": "no"}'),
+        (b'["message"]', '["message"]'),
+        (b"<html>", "<html>"),
+        (b"\xff", "\ufffd"),
+        (b"", ""),
+    ],
+)
+def test_an_error_is_quoted_by_its_message(body: bytes, message: str) -> None:
+    """An error's message is its ``message`` field, or else the whole text."""
+    assert error_message(body) == message
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps).map(str.encode))
+def test_any_body_has_a_message(body: bytes) -> None:
+    """Reading the message of an error never raises."""
+    assert isinstance(error_message(body), str)

@@ -1,4 +1,4 @@
-"""The mapping chart: every row, from the attributes of Amplitude's event to Moloco's fields."""
+"""The mapping chart: every row, from the attributes of an Amplitude event to a Moloco field."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from amplitude import BaseEvent, Revenue
+from support.events import bare_event as event
 
 from amplitude_moloco import ChannelType, ConfigurationError, EventType, Problem
-from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, EventMapping
+from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
 
 CHART = (
     "platform event_id user_id device_persistent_id custom_id os_name os_version device_type "
@@ -19,9 +20,9 @@ CHART = (
     "revenue_currency page_id referrer_page_id search_query items timestamp domain "
     "decision_track_id personalization_mode advertising_id"
 ).split()
-# What a mapping finds nothing in.
+# An expression that finds nothing.
 NOTHING = "event_properties.nothing"
-# Field: the attributes of an event that fill it, and their value there.
+# Fields, each with the attribute of an event that fills it, and a value.
 ATTRIBUTES: dict[str, tuple[str, Any]] = {
     "user_id": ("user_id", "shopper-1"),
     "device_persistent_id": ("device_id", "device-1"),
@@ -44,23 +45,14 @@ SAME_NAMED = (
 ).split()
 
 
-def event(properties: dict[str, Any] | None = None, **attributes: Any) -> BaseEvent:
-    made = BaseEvent("Viewed", event_properties=properties)
-    for name, value in attributes.items():  # some can't be given to the constructor
-        assert name in vars(made)
-        made[name] = value
-        assert made[name] == value
-    return made
-
-
 def apply(
     made: BaseEvent,
     mapping: Mapping[str, str | Callable[[Any], Any]] | None = None,
     event_type: EventType = EventType.HOME,
     **settings: Any,
 ) -> tuple[dict[str, Any], list[Problem]]:
-    fields, problems = EventMapping(event_type, mapping, **settings).apply(made)
-    # Where there is nothing, a field may be absent or None.
+    fields, problems = Chart(event_type, mapping, **settings).apply(made)
+    # A field without a value may be absent or None.
     return {name: value for name, value in fields.items() if value is not None}, problems
 
 
@@ -79,20 +71,20 @@ def purchase(made: BaseEvent, mapping: Mapping[str, str] | None = None) -> dict[
     return fields(made, mapping, EventType.PURCHASE)
 
 
-def test_the_chart_has_amplitudes_fields_and_mcms() -> None:
+def test_the_chart_has_the_fields_of_amplitude_and_mcm() -> None:
     """A mapping may name each field of the chart, and no other."""
     assert sorted(MOLOCO_FIELDS) == sorted(CHART)
 
 
-def test_an_empty_event_gives_nothing() -> None:
-    """Where the event has nothing, no field has anything."""
+def test_an_empty_event_fills_no_field() -> None:
+    """An event without attributes fills no field."""
     assert fields(event()) == {}
     assert purchase(event()) == {}
 
 
 @pytest.mark.parametrize("field", ATTRIBUTES)
 def test_a_field_comes_from_its_attribute(field: str) -> None:
-    """By default each of these fields is an attribute of the event, as it is there."""
+    """By default each of these fields is an attribute of the event, unchanged."""
     attribute, value = ATTRIBUTES[field]
     assert fields(event(**{attribute: value})) == {field: value}
 
@@ -106,8 +98,8 @@ def test_a_field_comes_from_the_property_of_its_name(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", CHART)
-def test_a_mapping_takes_the_place_of_the_default(field: str) -> None:
-    """A mapped field is what the mapping finds, and absent where it finds nothing."""
+def test_a_mapping_replaces_the_default(field: str) -> None:
+    """A mapped field is what the mapping finds, or absent if it finds nothing."""
     attributes = {
         "insert_id": "insert-1",
         "event_id": 7,
@@ -149,16 +141,16 @@ def test_a_mapping_takes_the_place_of_the_default(field: str) -> None:
         (" iOS\n", "APP"),
     ],
 )
-def test_a_platform_is_a_channel(platform: str, channel: str) -> None:
-    """The platforms that Amplitude's SDKs set, and MCM's own names, tell the channel."""
+def test_a_platform_determines_the_channel(platform: str, channel: str) -> None:
+    """The platforms that Amplitude's SDKs set, and MCM's channel names, determine the channel."""
     made = event(platform=platform)
     assert fields(made) == {"platform": channel}
     assert fields(made, channel_type=ChannelType.MOBILE_SITE) == {"platform": channel}
 
 
 @pytest.mark.parametrize("platform", [None, "", "Windows", "Python", "tvOS", "WebOS"])
-def test_another_platform_leaves_it_to_the_channel_type(platform: str | None) -> None:
-    """Where the platform tells no channel, the configured one is taken."""
+def test_another_platform_uses_the_channel_type(platform: str | None) -> None:
+    """The configured channel applies if the platform does not determine one."""
     made = event(platform=platform)
     assert fields(made, channel_type=ChannelType.APP) == {"platform": "APP"}
     assert fields(made) == ({"platform": platform} if platform else {})
@@ -176,10 +168,10 @@ def test_another_platform_leaves_it_to_the_channel_type(platform: str | None) ->
     ],
     ids=["constant", "property", "nothing", "enum", "text", "number"],
 )
-def test_a_mapped_platform_tells_the_channel(
+def test_a_mapped_platform_determines_the_channel(
     source: str | Callable[[Any], Any], channel: str
 ) -> None:
-    """What a mapping finds is read like a platform, before the configured channel is taken."""
+    """A mapped platform is read like the event's, and precedes the configured channel."""
     made = event({"channel": "mobile_site"}, platform="iOS")
     found = fields(made, {"platform": source}, channel_type=ChannelType.DESKTOP_SITE)
     assert getattr(found["platform"], "value", found["platform"]) == channel
@@ -197,13 +189,13 @@ def test_a_mapped_platform_tells_the_channel(
 def test_the_event_id_is_the_apps_else_the_sdks(
     attributes: dict[str, Any], expected: object
 ) -> None:
-    """The id is the event_id if the app set one, 0 too, else the insert_id."""
+    """The id is the event_id if there is one, 0 included, else the insert_id."""
     assert fields(event(**attributes)) == {"event_id": expected}
 
 
 @pytest.mark.parametrize("blank", ["", " "], ids=repr)
-def test_a_blank_property_leaves_it_to_the_attribute(blank: str) -> None:
-    """Blank text is absent, so that what is next in the chart is taken."""
+def test_a_blank_property_is_absent(blank: str) -> None:
+    """A blank property counts as absent, so the attribute fills the field."""
     properties = dict.fromkeys(["revenue_amount", "revenue_currency", "advertising_id"], blank)
     made = event(properties, revenue=5.0, currency="EUR", idfa="i")
     expected = {"revenue_amount": 5.0, "revenue_currency": "EUR", "advertising_id": "i"}
@@ -211,7 +203,7 @@ def test_a_blank_property_leaves_it_to_the_attribute(blank: str) -> None:
 
 
 def test_any_expression_can_identify() -> None:
-    """The identifier is what a mapping chooses, from wherever the event has it."""
+    """A mapping can take an identifier from anywhere in the event."""
     made = event(
         {"member": "m"}, user_id="u", device_id="d", user_properties={"loyalty": {"card": 42}}
     )
@@ -229,21 +221,21 @@ def test_any_expression_can_identify() -> None:
 
 
 @pytest.mark.parametrize("source", [None, "event_properties.session", lambda event: -1])
-def test_no_session_does_not_identify(source: str | Callable[[Any], Any] | None) -> None:
-    """Amplitude's -1 for outside of any session is never a custom_id, as a number or as text."""
+def test_no_session_is_not_an_identifier(source: str | Callable[[Any], Any] | None) -> None:
+    """Amplitude's -1 for no session is never a custom_id, neither as a number nor as text."""
     made = event({"session": "-1"}, session_id=-1)
     assert fields(made, {"custom_id": source} if source else None) == {}
 
 
 def test_another_session_identifies() -> None:
-    """Any other session is a custom_id, 0 too."""
+    """Any other session is a custom_id, 0 included."""
     assert fields(event(session_id=0)) == {"custom_id": 0}
     assert fields(event(session_id=-2)) == {"custom_id": -2}
 
 
 @pytest.mark.parametrize("mapping", [None, {"ip_address": "ip"}], ids=["default", "mapped"])
-def test_remote_is_no_address(mapping: dict[str, str] | None) -> None:
-    """Amplitude's $remote, which stands for the caller's address, is not sent as one."""
+def test_remote_is_not_an_address(mapping: dict[str, str] | None) -> None:
+    """Amplitude's $remote, a placeholder for the caller's address, is not sent."""
     assert fields(event(ip="$remote"), mapping) == {}
 
 
@@ -256,10 +248,10 @@ def test_remote_is_no_address(mapping: dict[str, str] | None) -> None:
     ],
     ids=str,
 )
-def test_the_library_is_the_user_agent_if_there_is_one(
+def test_the_library_is_the_user_agent_or_the_sdk(
     attributes: dict[str, Any], expected: str
 ) -> None:
-    """The library is the user agent, else Amplitude's library."""
+    """The library is the user agent if there is one, else Amplitude's library."""
     assert fields(event(**attributes)) == {"library": expected}
 
 
@@ -273,7 +265,7 @@ def test_the_library_is_the_user_agent_if_there_is_one(
     ],
     ids=["property", "idfa", "adid", "blank idfa"],
 )
-def test_the_advertising_id_is_ioss_or_androids(
+def test_the_advertising_id_is_the_property_or_the_devices(
     properties: dict[str, Any], attributes: dict[str, Any], expected: str
 ) -> None:
     """The advertising id is the event property, else the idfa, else the adid."""
@@ -282,7 +274,7 @@ def test_the_advertising_id_is_ioss_or_androids(
 
 @pytest.mark.parametrize("event_type", EventType, ids=lambda each: each.value)
 def test_revenue_is_the_property_then_the_events(event_type: EventType) -> None:
-    """For every type, revenue is the property revenue_amount, else the event's revenue."""
+    """For every type, revenue is the property revenue_amount, or else the event's revenue."""
     made = event({"revenue_amount": 1, "revenue_currency": "USD"}, revenue=2.0, currency="EUR")
     assert fields(made, None, event_type) == {"revenue_amount": 1, "revenue_currency": "USD"}
     made = event({"revenue_amount": 0}, revenue=2.0, currency="EUR")
@@ -319,34 +311,34 @@ def test_the_revenue_of_a_purchase_is_derived_like_amplitudes(
     [{"$price": "much"}, {"$price": [1]}, {"$price": 1.0, "$quantity": "many"}, {"$quantity": 2}],
     ids=str,
 )
-def test_what_cannot_be_multiplied_is_no_revenue(properties: dict[str, Any]) -> None:
-    """A price or a quantity that is no number gives no revenue."""
+def test_prices_that_are_not_numbers_give_no_revenue(properties: dict[str, Any]) -> None:
+    """A price or a quantity that is not a number gives no revenue."""
     assert purchase(event(properties, currency="USD")) == {}
 
 
-def test_a_price_elsewhere_than_in_a_purchase_is_no_revenue() -> None:
-    """For other types than PURCHASE, price x quantity is what an item costs, and no revenue."""
+def test_only_a_purchase_derives_revenue_from_a_price() -> None:
+    """For other types than PURCHASE, price x quantity is not revenue."""
     made = event({"$price": 1.0, "$quantity": 2}, price=10.1, quantity=3, currency="USD")
     for event_type in EventType:
         if event_type is not EventType.PURCHASE:
             assert fields(made, None, event_type) == {}
 
 
-def test_revenue_of_the_sdk_is_a_purchase() -> None:
-    """What client.revenue() tracks has the revenue of a PURCHASE."""
+def test_revenue_of_the_sdk_fills_a_purchase() -> None:
+    """An event of client.revenue() has the revenue of a PURCHASE."""
     revenue = Revenue(price=3.99, quantity=3, product_id="SKU-1")
     properties = {**revenue.get_event_properties(), "$currency": "EUR"}
     assert purchase(event(properties)) == {"revenue_amount": 11.97, "revenue_currency": "EUR"}
 
 
-def test_a_currency_is_nothing_without_an_amount() -> None:
-    """The event's currency alone is no half of a revenue."""
+def test_a_currency_needs_an_amount() -> None:
+    """The event's currency is left out if there is no amount."""
     assert purchase(event({"$currency": "USD"}, currency="USD")) == {}
     assert purchase(event(currency="USD", revenue=5.0), {"revenue_amount": NOTHING}) == {}
 
 
 def test_a_mapped_amount_has_the_events_currency() -> None:
-    """A mapped amount takes its currency from the event, unless that is mapped too."""
+    """A mapped amount has the event's currency, unless the currency is mapped too."""
     made = event({"total": 5, "code": "GBP", "$currency": "EUR"}, currency="USD")
     total = {"revenue_amount": "event_properties.total"}
     assert fields(made, total) == {"revenue_amount": 5, "revenue_currency": "USD"}
@@ -355,7 +347,7 @@ def test_a_mapped_amount_has_the_events_currency() -> None:
 
 
 def test_shipping_has_only_its_own_currency() -> None:
-    """The event's currency is the revenue's; shipping has a property of its own."""
+    """The event's currency applies to revenue; shipping has its own property."""
     made = event({"shipping_charge_amount": 5}, currency="USD")
     assert fields(made) == {"shipping_charge_amount": 5}
 
@@ -372,30 +364,30 @@ def test_shipping_has_only_its_own_currency() -> None:
     ],
     ids=repr,
 )
-def test_user_properties_go_along_as_configured(
+def test_user_properties_are_included_as_configured(
     include: Any, expected: dict[str, Any] | None
 ) -> None:
-    """All user properties go along, or those that are named, or none."""
+    """All user properties are included, or those that are named, or none."""
     made = event(user_properties={"tier": "gold", "email": "a@b.example"})
     found = fields(made, include_user_properties=include)
     assert found == ({} if expected is None else {"user_properties": expected})
 
 
-def test_no_user_properties_are_none() -> None:
-    """An event without user properties has none to send."""
+def test_an_event_may_lack_user_properties() -> None:
+    """An event without user properties has no such field."""
     assert fields(event()) == {}
     assert fields(event(), include_user_properties=["tier"]) == {}
 
 
 def test_a_callable_gets_the_event() -> None:
-    """A callable gets the event itself, and what it returns is the field's value."""
+    """A callable gets the event itself, and returns the field's value."""
     made = event({"total": 5})
     found = fields(made, {"page_id": lambda each: (each, Decimal(5))})
     assert found == {"page_id": (made, Decimal(5))}
 
 
-def test_what_raises_is_a_problem_of_its_field() -> None:
-    """A mapping that raises is told by the kind of its error, and the other fields are found."""
+def test_a_mapping_that_raises_is_a_problem_of_its_field() -> None:
+    """A mapping that raises is a problem that names the exception; other fields are filled."""
     found, problems = apply(
         event({"page_id": "/", "total": "secret"}),
         {
@@ -404,18 +396,18 @@ def test_what_raises_is_a_problem_of_its_field() -> None:
         },
     )
     assert found == {"page_id": "/"}
-    assert [(told.field, told.reason, told.found) for told in problems] == [
+    assert [(reported.field, reported.reason, reported.found) for reported in problems] == [
         ("search_query", "mapping_failed", "a mapping that raised KeyError"),
         ("domain", "mapping_failed", "a mapping that raised JMESPathTypeError"),
     ]
-    assert "also where a property is missing" in problems[0].fix
+    assert "even when a property is missing" in problems[0].fix
 
 
 @pytest.mark.parametrize("field", ["item", "search_querry", "userId", "id", "user_properties", ""])
-def test_an_unknown_field_is_refused_with_those_that_there_are(field: str) -> None:
-    """A mapping to a field that Moloco does not have is refused with the whole chart."""
+def test_an_unknown_field_is_refused_with_the_known_ones(field: str) -> None:
+    """A field that Moloco does not have is refused with a list of the chart's fields."""
     with pytest.raises(ConfigurationError) as caught:
-        EventMapping(EventType.HOME, {field: "'x'"})
+        Chart(EventType.HOME, {field: "'x'"})
     message = str(caught.value)
     assert message.startswith(f"mapping.{field}: {field!r} is not a Moloco field")
     assert all(name in message for name in CHART)
@@ -425,17 +417,17 @@ def test_an_unknown_field_is_refused_with_those_that_there_are(field: str) -> No
     ("field", "meant"),
     [("item", "items"), ("search_querry", "search_query"), ("userId", "user_id")],
 )
-def test_a_misspelled_field_is_told_with_what_was_meant(field: str, meant: str) -> None:
-    """A field that is nearly right is refused with the right one."""
+def test_a_misspelled_field_is_refused_with_the_right_one(field: str, meant: str) -> None:
+    """A field that is nearly right is refused with the field that was meant."""
     with pytest.raises(ConfigurationError, match=f"did you mean '{meant}'\\?"):
-        EventMapping(EventType.HOME, {field: "'x'"})
+        Chart(EventType.HOME, {field: "'x'"})
 
 
 @pytest.mark.parametrize("source", [None, 5, True, ["event_properties.items"], {"id": "x"}])
 def test_a_source_is_an_expression_or_a_callable(source: Any) -> None:
-    """A mapping from anything else is refused with both, and with how to write a constant."""
+    """Any other source is refused with both kinds, and with the way to write a constant."""
     with pytest.raises(ConfigurationError) as caught:
-        EventMapping(EventType.HOME, {"items": source})
+        Chart(EventType.HOME, {"items": source})
     message = str(caught.value)
     assert message.startswith(f"mapping.items: found {type(source).__name__}; ")
     assert "event_properties.items" in message
@@ -443,15 +435,15 @@ def test_a_source_is_an_expression_or_a_callable(source: Any) -> None:
     assert "\"'text'\"" in message
 
 
-def test_an_expression_that_does_not_compile_is_refused_by_its_field() -> None:
-    """An expression that is none is refused with the field that it was for."""
+def test_an_expression_that_does_not_compile_is_refused_with_its_field() -> None:
+    """An expression that does not compile is refused with the field that it is for."""
     with pytest.raises(ConfigurationError, match=r"^mapping\.items: 'a\[' is not a JMESPath"):
-        EventMapping(EventType.HOME, {"items": "a["})
+        Chart(EventType.HOME, {"items": "a["})
 
 
-def test_the_fields_that_need_event_properties_are_known() -> None:
-    """A field needs the event properties by default, by its expression, or maybe by a callable."""
-    mapping = EventMapping(
+def test_the_fields_from_event_properties_are_known() -> None:
+    """Event properties fill a field by default, by an expression, or perhaps by a callable."""
+    chart = Chart(
         EventType.HOME,
         {
             "user_id": "event_properties.member",
@@ -459,12 +451,12 @@ def test_the_fields_that_need_event_properties_are_known() -> None:
             "page_id": "platform",
         },
     )
-    needing = {*SAME_NAMED, "user_id", "custom_id"} - {"page_id"}
-    assert mapping.from_properties == needing
+    expected = {*SAME_NAMED, "user_id", "custom_id"} - {"page_id"}
+    assert chart.fields_from_properties == expected
 
 
 def test_mapping_changes_nothing() -> None:
-    """The event, its properties and the mapping stay as they are."""
+    """Applying a chart leaves the event and the mapping unchanged."""
     made = event(
         {"items": [{"id": 1}], "page_id": "/"},
         platform="iOS",

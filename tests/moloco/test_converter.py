@@ -1,4 +1,4 @@
-"""The road from an Amplitude event to MCM's bytes."""
+"""From an Amplitude event to MCM's bytes."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from typing import Any
 import pytest
 from amplitude import BaseEvent
 from freezegun import freeze_time
+from support.events import FIVE_MINUTES, NOW, event
 
 from amplitude_moloco import Conversion, EventType, MolocoDestination, Sync, hash_identifier
 from amplitude_moloco.moloco.converter import Converter
 
-NOW = 1_700_000_000_000
-FIVE_MINUTES = 5 * 60 * 1000
 HOME = Sync("HOME", "Viewed")
 
 
 class Name(str, Enum):
-    """An app's names of its events, as an enum."""
+    """An app's event names as an enum."""
 
     VIEWED = "Viewed"
 
 
 class Text(str):
-    """Text of another class, as frameworks have it."""
+    """Text of a subclass, as frameworks use it."""
 
     __slots__ = ()
 
 
 class Hostile:
-    """Raises whenever it is looked at."""
+    """Raises whenever it is inspected."""
 
     __hash__ = None  # type: ignore[assignment]  # not even that
 
@@ -53,20 +52,6 @@ class Hostile:
         raise RuntimeError("¤secret")
 
 
-def event(properties: dict[str, Any] | None = None, **more: Any) -> BaseEvent:
-    """A sound event, but for what is given."""
-    given: dict[str, Any] = {
-        "event_type": "Viewed",
-        "user_id": "shopper-1",
-        "insert_id": "insert-1",
-        "time": NOW,
-        "platform": "Web",
-    }
-    made = BaseEvent("Viewed", event_properties=properties)
-    vars(made).update({**given, **more})  # as an app may do that sets attributes by itself
-    return made
-
-
 def convert(made: Any, *syncs: Sync, now_millis: int = NOW, **settings: Any) -> list[Conversion]:
     return Converter(syncs or [HOME], **settings).convert(made, now_millis)
 
@@ -77,7 +62,7 @@ def only(made: Any, *syncs: Sync, **settings: Any) -> Conversion:
 
 
 def sent(made: Any, *syncs: Sync, **settings: Any) -> Any:
-    """What its body says, if there is no problem."""
+    """The event in the body, which must have no problems."""
     conversion = only(made, *syncs, **settings)
     assert conversion.problems == ()
     payload = json.loads(conversion.body)
@@ -87,11 +72,11 @@ def sent(made: Any, *syncs: Sync, **settings: Any) -> Any:
 
 def codes(conversion: Conversion) -> list[tuple[str, str]]:
     assert conversion.body == b""
-    return [(told.field, told.reason) for told in conversion.problems]
+    return [(reported.field, reported.reason) for reported in conversion.problems]
 
 
 def test_an_event_becomes_a_body() -> None:
-    """A purchase with everything that the chart knows becomes this body, byte for byte."""
+    """A purchase that fills the whole chart becomes this body."""
     made = event(
         {
             "items": [
@@ -166,19 +151,19 @@ def test_an_event_becomes_a_body() -> None:
     assert b": " not in conversion.body
 
 
-def test_a_conversion_reads_as_what_is_sent() -> None:
-    """Printed, a conversion is the sync and the body, or the sync and every problem."""
+def test_a_conversion_prints_what_is_sent() -> None:
+    """The text of a conversion is the sync with the body, or with every problem."""
     conversion = only(event(), Sync("HOME", "Viewed", name="Start"))
     assert str(conversion) == f"Start is sent as {conversion.body.decode()}"
     conversion = only(event(user_id=None, time=None), Sync("HOME", "Viewed", name="Start"))
     assert str(conversion) == "Start can't be sent:" + "".join(
-        f"\n- {told}" for told in conversion.problems
+        f"\n- {reported}" for reported in conversion.problems
     )
     assert len(conversion.problems) == 2
 
 
-def test_what_no_sync_selects_becomes_nothing() -> None:
-    """An event that no sync wants has no conversion."""
+def test_an_event_that_no_sync_selects_has_no_conversion() -> None:
+    """An event that no sync selects has no conversion."""
     off = Sync("HOME", "Viewed", enabled=False)
     assert convert(event(event_type="Other")) == []
     assert convert(event(), off, Sync("HOME", "Viewed", where="platform == 'iOS'")) == []
@@ -186,20 +171,20 @@ def test_what_no_sync_selects_becomes_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["$identify", "$groupidentify"])
-def test_identify_events_become_nothing(name: str) -> None:
-    """What only describes users and groups is never converted, whatever the syncs say."""
+def test_identify_events_are_never_converted(name: str) -> None:
+    """Events that describe users and groups are never converted, whatever the syncs say."""
     assert convert(event(event_type=name), Sync("HOME", "*"), Sync("HOME", lambda made: True)) == []
 
 
 @pytest.mark.parametrize("name", [None, 5, ["Viewed"], b"Viewed"], ids=repr)
-def test_an_event_without_a_name_becomes_nothing(name: object) -> None:
-    """An event whose name is no text is not selected, and no error."""
+def test_an_event_without_a_name_has_no_conversion(name: object) -> None:
+    """An event whose name is not text is not selected, and is not an error."""
     assert convert(event(event_type=name), Sync("HOME", "*"), Sync("HOME", lambda made: True)) == []
 
 
 @pytest.mark.parametrize("name", [Name.VIEWED, Text("Viewed")], ids=["enum", "subclass"])
-def test_a_name_may_be_text_of_any_class(name: str) -> None:
-    """A name from an enum of texts is that text, as it is for Amplitude."""
+def test_a_name_may_be_any_kind_of_text(name: str) -> None:
+    """A name of a text enum or a subclass of str is read as text, as Amplitude does."""
     assert sent(event(event_type=name))["event_type"] == "HOME"
 
 
@@ -214,8 +199,8 @@ def test_a_sync_can_be_switched_while_running() -> None:
     assert found == [1, 0, 1]
 
 
-def test_names_without_number_are_no_burden() -> None:
-    """An app that makes names up gets the right conversions, also after thousands of them."""
+def test_thousands_of_names_are_converted_correctly() -> None:
+    """An app that generates names gets the right conversions, even after thousands of names."""
     converter = Converter([Sync("HOME", "Viewed *"), Sync("HOME", "* 999")])
     for _ in range(2):
         for number in (0, 999, 1_500):
@@ -227,7 +212,7 @@ def test_names_without_number_are_no_burden() -> None:
 
 
 def test_several_syncs_give_several_ids() -> None:
-    """One event for several syncs is sent once for each, the later ones with a stable suffix."""
+    """An event that several syncs select is sent once for each, with a stable suffix to its id."""
     syncs = [
         Sync("HOME", "Viewed"),
         Sync("HOME", "Other"),
@@ -245,8 +230,8 @@ def test_several_syncs_give_several_ids() -> None:
     assert convert(made, *syncs) == first
 
 
-def test_each_suffix_is_the_conversions_own() -> None:
-    """A sync that can't send the event takes part in the count, and shifts no other's id."""
+def test_a_failed_conversion_keeps_its_suffix() -> None:
+    """A sync that can't convert the event still counts, so other conversions keep their ids."""
     failing = Sync("SEARCH", "Viewed")
     raising = Sync("HOME", "Viewed", where=lambda made: 1 / 0)
     conversions = convert(event(), failing, raising, HOME)
@@ -254,23 +239,23 @@ def test_each_suffix_is_the_conversions_own() -> None:
 
 
 @pytest.mark.parametrize("insert_id", [Text("insert-1"), Name.VIEWED], ids=["subclass", "enum"])
-def test_ids_of_any_class_get_the_suffix(insert_id: str) -> None:
-    """An id that is text of another class is told apart, too: MCM would take one for the other."""
+def test_any_kind_of_text_gets_the_suffix(insert_id: str) -> None:
+    """An id of a text enum or a subclass of str gets the suffix that keeps ids different."""
     first, second = convert(event(insert_id=insert_id), HOME, HOME)
     assert first.problems == second.problems == ()
     assert second.id == f"{first.id}-2"
 
 
 @pytest.mark.parametrize("blank", ["", " "], ids=repr)
-def test_a_suffix_is_no_id(blank: str) -> None:
-    """An event whose id is blank has none for any sync: a suffix alone would be everybody's."""
+def test_a_suffix_alone_is_not_an_id(blank: str) -> None:
+    """An event whose id is blank has no id for any sync, not even the suffix alone."""
     mapped = Sync("HOME", "Viewed", mapping={"event_id": "event_properties.id"})
     for conversion in convert(event({"id": blank}, insert_id=blank), HOME, HOME, mapped):
         assert codes(conversion) == [("event_id", "missing")]
 
 
-def test_a_suffix_counts_to_the_length() -> None:
-    """An id with its suffix has at most 128 characters, and is never cut."""
+def test_a_suffix_counts_towards_the_length() -> None:
+    """An id of more than 128 characters, suffix included, is a problem, and is not cut."""
     first, second = convert(event(insert_id="x" * 126), HOME, HOME)
     assert (first.id, second.id) == ("x" * 126, "x" * 126 + "-2")
     first, second = convert(event(insert_id="x" * 127), HOME, HOME)
@@ -294,7 +279,7 @@ def test_a_suffix_counts_to_the_length() -> None:
 def test_the_channel_is_the_platforms_then_the_syncs_then_the_destinations(
     platform: str | None, of_sync: str | None, of_destination: str | None, expected: str | None
 ) -> None:
-    """The channel is the platform's, else the sync's, else the destination's, else a problem."""
+    """The channel is the platform's, else the sync's, else the destination's."""
     conversion = only(
         event(platform=platform),
         Sync("HOME", "Viewed", channel_type=of_sync),
@@ -309,7 +294,7 @@ def test_the_channel_is_the_platforms_then_the_syncs_then_the_destinations(
 
 
 def test_a_default_currency_completes_amounts() -> None:
-    """Amounts without a currency take the destination's; a currency of the event's goes first."""
+    """Amounts without a currency get the destination's, unless the event has one."""
     made = event({"items": [{"id": 1, "price": 2}], "revenue_amount": 4})
     payload = sent(made, Sync("PURCHASE", "Viewed"), default_currency="EUR")
     assert payload["revenue"] == {"currency": "EUR", "amount": 4}
@@ -324,14 +309,14 @@ def test_a_default_currency_completes_amounts() -> None:
     [(True, {"tier": "gold", "age": 5}), (False, None), (["age"], {"age": 5}), (["x"], None)],
     ids=str,
 )
-def test_user_properties_go_along(include: Any, expected: dict[str, Any] | None) -> None:
-    """User properties are sent as user_properties: all, none, or those that are named."""
+def test_user_properties_are_sent(include: Any, expected: dict[str, Any] | None) -> None:
+    """All user properties are sent, or none, or those named in the settings."""
     made = event(user_properties={"tier": "gold", "age": 5})
     assert sent(made, include_user_properties=include).get("user_properties") == expected
 
 
-def test_identifiers_are_hashed_and_nothing_else() -> None:
-    """With a hash, the three identifiers are sent as it makes them, the same every time."""
+def test_only_identifiers_are_hashed() -> None:
+    """The three identifiers are sent as their hashes, the same every time."""
     made = event(device_id="device-1", session_id=7, user_properties={"id": "shopper-1"})
     payload = sent(made, hash_identifier=hash_identifier)
     assert payload["user_id"] == hash_identifier("shopper-1")
@@ -341,8 +326,8 @@ def test_identifiers_are_hashed_and_nothing_else() -> None:
     assert sent(made, hash_identifier=hash_identifier) == payload
 
 
-def test_what_stands_for_nothing_is_not_hashed() -> None:
-    """A null-like identifier is left out before it could be hashed."""
+def test_null_like_identifiers_are_not_hashed() -> None:
+    """A null-like identifier is left out, and not hashed."""
     made = event(user_id="null", device_id="device-1", session_id=-1)
     payload = sent(made, hash_identifier=hash_identifier)
     assert "user_id" not in payload
@@ -350,7 +335,7 @@ def test_what_stands_for_nothing_is_not_hashed() -> None:
 
 
 def test_id_less_events_send_no_identifier() -> None:
-    """An event in the mode ID_LESS is sent without any of its identifiers."""
+    """An event with the mode ID_LESS is sent without any identifier."""
     made = event({"personalization_mode": "ID_LESS"}, device_id="d", session_id=7, adid="a")
     assert sent(made) == {
         "event_type": "HOME",
@@ -381,19 +366,19 @@ def test_id_less_events_send_no_identifier() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_emptied_properties_are_told_as_the_likely_cause(
+def test_emptied_properties_are_named_as_the_likely_cause(
     setting: str, needs: str, made: dict[str, Any], expected: str
 ) -> None:
-    """A problem for want of event properties, where there are none at all, says why that may be."""
+    """A problem caused by missing event properties explains how the SDK may have emptied them."""
     emptied = event({"when": dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), "q": "kettle"})
     assert emptied.event_properties is None, "the SDK has changed"
     if "identifier" in setting:
         emptied.user_id = None
     conversion = only(emptied, Sync("SEARCH", "Viewed", mapping=made))
-    (told,) = [each for each in conversion.problems if each.field == needs]
-    assert told.reason == expected
-    assert "silently empties" in told.fix
-    assert "datetime" in told.fix
+    (reported,) = [each for each in conversion.problems if each.field == needs]
+    assert reported.reason == expected
+    assert "silently empties" in reported.fix
+    assert "datetime" in reported.fix
 
 
 @pytest.mark.parametrize(
@@ -401,25 +386,25 @@ def test_emptied_properties_are_told_as_the_likely_cause(
     [dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), Decimal("1.5"), (1, 2), [[1]], {1: "a"}],
     ids=repr,
 )
-def test_the_sdk_empties_properties_for_what_is_told(value: object) -> None:
-    """Each of the causes that the problem tells is one: the SDK drops all properties."""
+def test_the_sdk_empties_properties_for_the_named_causes(value: object) -> None:
+    """The SDK drops all properties for each cause that the problem names."""
     emptied = BaseEvent("Viewed", event_properties={"q": "kettle", "other": value})
     assert emptied.event_properties is None
 
 
 def test_other_problems_are_not_blamed_on_the_sdk() -> None:
-    """Where there are properties, or none are needed, they are not told as the cause."""
+    """Emptied properties are not named if there are properties, or if none are used."""
     searched = only(event({"other": 1}), Sync("SEARCH", "Viewed"))
     mapped = only(event(), Sync("SEARCH", "Viewed", mapping={"search_query": "user_agent"}))
     timeless = only(event(time=None))
     for conversion in (searched, mapped, timeless):
-        (told,) = conversion.problems
-        assert told.reason == "missing"
-        assert "Amplitude's SDK" not in told.fix
+        (reported,) = conversion.problems
+        assert reported.reason == "missing"
+        assert "Amplitude's SDK" not in reported.fix
 
 
-def test_a_field_whose_mapping_failed_is_told_once() -> None:
-    """A mapping that raises is the one problem of its field, which is not missing as well."""
+def test_a_field_whose_mapping_failed_is_reported_once() -> None:
+    """A field whose mapping raises has one problem, and is not missing too."""
     sync = Sync(
         "SEARCH", "Viewed", mapping={"search_query": lambda made: made.event_properties["q"]}
     )
@@ -439,7 +424,7 @@ def test_a_field_whose_mapping_failed_is_told_once() -> None:
     ids=["events", "callable", "comparison", "function"],
 )
 def test_a_filter_that_raises_is_a_problem(sync: Sync) -> None:
-    """An event for which a filter raises is told, and the other syncs go on."""
+    """A filter that raises is a problem of its sync; other syncs convert the event."""
     first, second = convert(event({"a": "text"}), sync, HOME)
     assert codes(first) == [("where", "filter_failed")]
     assert (first.sync, first.id, first.payload) == ("HOME", None, {})
@@ -447,7 +432,7 @@ def test_a_filter_that_raises_is_a_problem(sync: Sync) -> None:
 
 
 def test_a_million_bytes_are_big_enough() -> None:
-    """A body of a million bytes is sent, and one byte more is a problem."""
+    """A body of a million bytes is sent, one byte more is a problem."""
     search = Sync("SEARCH", "Viewed")
     room = 1_000_000 - len(only(event({"search_query": "x"}), search).body) + 1
     conversion = only(event({"search_query": "x" * room}), search)
@@ -492,8 +477,8 @@ STRANGE: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", STRANGE)
 @pytest.mark.parametrize("place", ["attribute", "event_properties", "user_properties", "property"])
-def test_whatever_an_event_holds_is_sent_or_a_problem(place: str, kind: str) -> None:
-    """Whatever an event holds, and wherever, it is a body or problems, but never an exception."""
+def test_any_event_is_sent_or_has_problems(place: str, kind: str) -> None:
+    """Strange values, anywhere in an event, give a body or problems, never an exception."""
     value = STRANGE[kind]()
     made = event(
         {"page_id": "/", "search_query": "q", "referrer_page_id": "/", "items": [{"id": 1}]},
@@ -520,22 +505,22 @@ def test_whatever_an_event_holds_is_sent_or_a_problem(place: str, kind: str) -> 
             assert "¤" not in "".join(map(str, conversion.problems))
 
 
-def test_what_raises_when_it_is_read_is_a_problem() -> None:
-    """An event with an object that raises is told by the kind of the error."""
+def test_a_value_that_raises_is_a_problem() -> None:
+    """A value that raises when it is read is a problem that names the exception's type."""
     conversion = only(event(user_properties={"a": Hostile()}))
     assert codes(conversion) == [("event", "unreadable")]
     assert conversion.problems[0].found == "a value that raised RuntimeError when it was read"
 
 
-def test_an_attribute_may_be_gone() -> None:
-    """An event that lacks an attribute altogether has nothing there."""
+def test_an_attribute_may_be_missing() -> None:
+    """An event may lack an attribute altogether."""
     made = event()
     del made.event_properties
     assert sent(made)["id"] == "insert-1"
 
 
 def test_converting_changes_nothing() -> None:
-    """The event and everything in it stay as they are."""
+    """Converting leaves the event unchanged."""
     made = event(
         {"items": [{"id": 1, "price": "2", "currency": "usd"}], "revenue_amount": "2"},
         session_id=-1,
@@ -561,22 +546,22 @@ def preview(time: int | None, setting: Mapping[str, Any] | None = None) -> Conve
     [(-1, NOW - 1), (0, NOW), (1, NOW), (FIVE_MINUTES, NOW), (None, NOW)],
 )
 @freeze_time(dt.datetime.fromtimestamp(NOW / 1000, dt.timezone.utc))
-def test_a_clock_that_is_ahead_is_set_to_now(ahead_millis: int | None, sent_millis: int) -> None:
-    """By this machine's clock, up to five minutes ahead are sent as now, the past as it is."""
+def test_a_time_slightly_ahead_is_sent_as_now(ahead_millis: int | None, sent_millis: int) -> None:
+    """A time up to five minutes ahead of this machine's clock is sent as now."""
     conversion = preview(None if ahead_millis is None else NOW + ahead_millis)
     assert conversion.problems == ()
     assert conversion.payload["timestamp"] == str(sent_millis)
 
 
 @freeze_time(dt.datetime.fromtimestamp(NOW / 1000, dt.timezone.utc))
-def test_a_clock_that_is_far_ahead_is_a_problem() -> None:
-    """By this machine's clock, a millisecond over five minutes ahead is a problem."""
+def test_a_time_far_ahead_is_a_problem() -> None:
+    """A time a millisecond over five minutes ahead of this machine's clock is a problem."""
     conversion = preview(NOW + FIVE_MINUTES + 1)
     assert codes(conversion) == [("timestamp", "in_future")]
 
 
-def test_mappings_may_look_at_everything() -> None:
-    """Expressions see what the event has, the groups and the context too; callables see it all."""
+def test_mappings_can_use_the_whole_event() -> None:
+    """Expressions and callables can use every attribute of an event."""
     made = event({"a": {"b": 1}}, groups={"household": ["h"]}, city="Ghent", user_id=None)
     mapping: dict[str, str | Callable[[Any], Any]] = {
         "user_id": "groups.household[0]",

@@ -1,6 +1,6 @@
-"""Any event, any sync: a body that keeps every rule of MCM's contract, or problems.
+"""Any event and any sync give a body that keeps every rule of MCM's contract, or problems.
 
-The rules are written down here once more, from Moloco's contract and not from our code.
+The rules are written here again, from Moloco's contract and independently of the library.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from amplitude import BaseEvent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.events import FIVE_MINUTES, NOW, bare_event
 
 from amplitude_moloco import Conversion, Sync, hash_identifier
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
 from amplitude_moloco.moloco.converter import Converter
-from amplitude_moloco.moloco.wire.event import ChannelType
+from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 
-NOW = 1_700_000_000_000
-FIVE_MINUTES = 5 * 60 * 1000
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""How fast a machine is must not decide whether a test passes."""
+"""A slow machine must not fail a test."""
 MARK = "¤"
-"""Is in every text of an event that is no word of MCM's or Amplitude's, and nowhere else."""
+"""Part of every text of an event that is not a word of MCM's or Amplitude's."""
 
 REQUIRED = {
     "HOME": set(),
@@ -50,7 +48,7 @@ DEVICE_TEXTS = {"os", "os_version", "model", "ua", "ip", "language", "advertisin
 
 
 def violations(body: bytes) -> Iterator[str]:
-    """What the contract forbids in a request's body."""
+    """Each breach of the contract in a request's body."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
@@ -96,7 +94,7 @@ def _absent(value: object, place: str) -> Iterator[str]:
 
 def _times(timestamp: object) -> Iterator[str]:
     if not (isinstance(timestamp, str) and timestamp.isdecimal() and timestamp.isascii()):
-        yield "timestamp is no text of digits"
+        yield "timestamp is not text of digits"
     elif not 10**10 <= int(timestamp) <= NOW:
         yield "timestamp is in the future, or not in milliseconds"
 
@@ -104,7 +102,7 @@ def _times(timestamp: object) -> Iterator[str]:
 def _texts(holder: dict[str, Any], texts: set[str], short_texts: set[str]) -> Iterator[str]:
     for key in (texts | short_texts) & holder.keys():
         if not isinstance(holder[key], str):
-            yield f"{key} is no text"
+            yield f"{key} is not text"
         elif key in short_texts and len(holder[key]) > 128:
             yield f"{key} is too long"
 
@@ -157,13 +155,13 @@ def _money(holder: dict[str, Any], key: str) -> Iterator[str]:
     if key in holder:
         money = holder[key]
         if money.keys() != {"currency", "amount"} or money["currency"] not in CURRENCIES:
-            yield f"{key} is no money"
+            yield f"{key} is not money"
         elif type(money["amount"]) not in (int, float) or not math.isfinite(money["amount"]):
             yield f"amount of {key}"
 
 
 class Word(Enum):
-    """An enum, as an app may have it in an event."""
+    """An enum of an app, with values of several kinds."""
 
     MARKED = f"{MARK}enum"
     NUMBER = 3
@@ -171,7 +169,7 @@ class Word(Enum):
 
 
 class Hostile:
-    """Raises when it is asked for anything."""
+    """Raises whenever it is inspected."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -236,8 +234,8 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(marked, inner, max_size=3),
     max_leaves=5,
 )
-# What a sound item, the properties and the attributes of a sound event have, and what they may.
-SOUND_ITEM: dict[str, Any] = {"id": f"{MARK}sku", "price": 12.5, "currency": "USD"}
+# What items, properties and attributes of a valid event always have, and what they may have.
+VALID_ITEM: dict[str, Any] = {"id": f"{MARK}sku", "price": 12.5, "currency": "USD"}
 OF_ITEM: dict[str, st.SearchStrategy[Any]] = {
     "id": ids,
     "item_group_id": ids,
@@ -248,7 +246,7 @@ OF_ITEM: dict[str, st.SearchStrategy[Any]] = {
     "seller_id": ids,
     f"{MARK}color": marked,
 }
-SOUND_PROPERTIES: dict[str, Any] = {
+VALID_PROPERTIES: dict[str, Any] = {
     "revenue_amount": 12.5,
     "revenue_currency": "USD",
     "page_id": f"/{MARK}",
@@ -269,7 +267,7 @@ OF_PROPERTIES: dict[str, st.SearchStrategy[Any]] = {
     "$quantity": st.integers(0, 9),
     "tags": st.lists(marked, max_size=2),
 }
-SOUND_ATTRIBUTES: dict[str, Any] = {
+VALID_ATTRIBUTES: dict[str, Any] = {
     "user_id": f"{MARK}shopper",
     "insert_id": f"{MARK}insert",
     "time": NOW,
@@ -303,7 +301,7 @@ OF_ATTRIBUTES: dict[str, st.SearchStrategy[Any]] = {
 
 
 class Case(NamedTuple):
-    """An event, and what it is converted with."""
+    """An event, the syncs and the settings that convert it."""
 
     event: Any
     syncs: list[Sync]
@@ -363,17 +361,17 @@ plain_syncs = st.sampled_from(sorted(REQUIRED)).map(lambda event_type: Sync(even
 
 
 PARTS = {
-    "item": (SOUND_ITEM, OF_ITEM),
-    "properties": (SOUND_PROPERTIES, OF_PROPERTIES),
-    "attributes": (SOUND_ATTRIBUTES, OF_ATTRIBUTES),
+    "item": (VALID_ITEM, OF_ITEM),
+    "properties": (VALID_PROPERTIES, OF_PROPERTIES),
+    "attributes": (VALID_ATTRIBUTES, OF_ATTRIBUTES),
 }
 
 
 @st.composite
 def parts(draw: st.DrawFn, of: str, spoiled: str) -> dict[str, Any]:
-    """Sound parts, a few of them other ones, and where they are spoiled one or two are anything."""
-    sound, others = PARTS[of]
-    result = dict(sound)
+    """Valid parts with a few replaced by other valid ones; if spoiled, one or two by anything."""
+    valid, others = PARTS[of]
+    result = dict(valid)
     for name in draw(st.sets(st.sampled_from(sorted(others)), max_size=4)):
         result[name] = draw(others[name])
     if spoiled == of:
@@ -384,16 +382,14 @@ def parts(draw: st.DrawFn, of: str, spoiled: str) -> dict[str, Any]:
 
 @st.composite
 def events(draw: st.DrawFn, spoiled: bool = False) -> Any:
-    """An event that has what each type of MCM's needs; spoiled, some of it is anything at all."""
+    """An event that is valid for every event type; if spoiled, some of its values are anything."""
     kind = draw(st.sampled_from([*PARTS, "whole"])) if spoiled else "nothing"
     properties = draw(parts("properties", kind))
     properties["items"] = draw(st.lists(parts("item", kind), min_size=1, max_size=2))
     attributes = {**draw(parts("attributes", kind)), "event_properties": properties}
     if kind == "whole":
         attributes[draw(st.sampled_from(["event_properties", "user_properties"]))] = draw(anything)
-    event = BaseEvent("Viewed")
-    vars(event).update(attributes)  # past the SDK's checks, as when a plugin sets attributes
-    return event
+    return bare_event(**attributes)
 
 
 cases = st.builds(
@@ -407,8 +403,8 @@ cases = st.builds(
     )
 )
 @UNHURRIED
-def test_a_sound_event_is_sent(case: Case) -> None:
-    """An event that has what its type needs becomes a body, and the body keeps every rule."""
+def test_a_valid_event_is_sent(case: Case) -> None:
+    """A valid event becomes a body that keeps every rule."""
     conversions = case.convert()
     assert len(conversions) == len(case.syncs)
     for conversion in conversions:
@@ -420,7 +416,7 @@ def test_a_sound_event_is_sent(case: Case) -> None:
 @given(cases)
 @settings(UNHURRIED, max_examples=200)
 def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
-    """Whatever an event holds, each conversion is a body that keeps every rule, or problems."""
+    """Any event gives, for each sync, a body that keeps every rule, or problems."""
     for conversion in case.convert():
         if conversion.problems:
             assert conversion.body == b""
@@ -433,7 +429,7 @@ def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
 @given(cases)
 @UNHURRIED
 def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
-    """Converting an event once more gives the same ids, the same bytes and the same problems."""
+    """Converting an event again gives the same ids, the same bytes and the same problems."""
     first, second = case.convert(), case.convert()
     assert [each.body for each in first] == [each.body for each in second]
     assert [each.id for each in first] == [each.id for each in second]
@@ -443,7 +439,7 @@ def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
 @given(cases)
 @UNHURRIED
 def test_converting_changes_nothing(case: Case) -> None:
-    """The event and everything in it are afterwards what they were before."""
+    """Converting leaves the event and everything in it unchanged."""
     before = repr(vars(case.event))
     case.convert()
     assert repr(vars(case.event)) == before
@@ -452,7 +448,7 @@ def test_converting_changes_nothing(case: Case) -> None:
 @given(cases)
 @UNHURRIED
 def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
-    """No text of the event is in any problem, so that problems may be logged."""
+    """Problems contain no text of the event, so they may be logged."""
     for conversion in case.convert():
         for problem in conversion.problems:
             assert MARK not in f"{problem}{problem.code}{problem!r}"
@@ -461,15 +457,15 @@ def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
 @given(events(), st.lists(syncs, min_size=2, max_size=4))
 @UNHURRIED
 def test_no_two_conversions_share_an_id(event: Any, several: list[Sync]) -> None:
-    """What one event becomes for several syncs has different ids, so that MCM keeps each."""
+    """The conversions of one event have different ids, so MCM keeps each of them."""
     conversions = Converter(several).convert(event, NOW)
     ids_sent = [conversion.id for conversion in conversions if conversion.body]
     assert len(set(ids_sent)) == len(ids_sent)
 
 
-def test_the_checker_sees_what_is_wrong() -> None:
-    """Each rule that is written down here is one: broken, it is found."""
-    sound = {
+def test_the_checker_finds_each_breach() -> None:
+    """The checker of these tests finds a breach of each rule."""
+    valid = {
         "event_type": "PURCHASE",
         "id": "1",
         "timestamp": str(NOW),
@@ -479,9 +475,9 @@ def test_the_checker_sees_what_is_wrong() -> None:
         "items": [{"id": "1", "quantity": 1, "price": {"currency": "USD", "amount": 0}}],
         "revenue": {"currency": "USD", "amount": 1.5},
     }
-    assert list(violations(json.dumps(sound).encode())) == []
+    assert list(violations(json.dumps(valid).encode())) == []
     zeros = "00000000-0000-0000-0000-000000000000"
-    item = sound["items"][0]  # type: ignore[index]  # its values are of many types
+    item = valid["items"][0]  # type: ignore[index]  # its values are of many types
     several_broken: tuple[dict[str, Any], ...] = (
         {"timestamp": NOW},
         {"timestamp": str(NOW + 1)},
@@ -515,7 +511,7 @@ def test_the_checker_sees_what_is_wrong() -> None:
         {"revenue": {"currency": "USD", "amount": "1"}},
     )
     for broken in several_broken:
-        assert list(violations(json.dumps({**sound, **broken}).encode())), broken
+        assert list(violations(json.dumps({**valid, **broken}).encode())), broken
     for key in ("id", "user_id", "items", "revenue"):
-        less = {name: value for name, value in sound.items() if name != key}
+        less = {name: value for name, value in valid.items() if name != key}
         assert list(violations(json.dumps(less).encode())), key

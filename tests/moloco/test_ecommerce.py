@@ -1,4 +1,4 @@
-"""The ready syncs: what they make of the standard e-commerce events."""
+"""The predefined syncs: how they convert the standard e-commerce events."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from amplitude import BaseEvent
+from support.events import NOW, event
 
 from amplitude_moloco import Conversion, Sync, ecommerce_syncs
 from amplitude_moloco.moloco.converter import Converter
 
-NOW = 1_700_000_000_000
-# As the docstring's table has them: Amplitude's name, MCM's type.
+# The docstring's table: Amplitude's name, MCM's type.
 TABLE = {
     "Home": "HOME",
     "Home Viewed": "HOME",
@@ -44,18 +43,6 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
-def event(name: str, properties: dict[str, Any] | None, **more: Any) -> BaseEvent:
-    return BaseEvent(
-        name,
-        event_properties=properties,
-        user_id="shopper-1",
-        insert_id="insert-1",
-        time=NOW,
-        platform="Web",
-        **more,
-    )
-
-
 def convert(
     name: str,
     properties: dict[str, Any] | None,
@@ -63,14 +50,14 @@ def convert(
     **more: Any,
 ) -> Conversion:
     converter = Converter(ecommerce_syncs(), default_currency=default_currency)
-    (conversion,) = converter.convert(event(name, properties, **more), NOW)
+    (conversion,) = converter.convert(event(properties, event_type=name, **more), NOW)
     return conversion
 
 
 def sent(
     name: str, properties: dict[str, Any] | None, default_currency: str | None = None, **more: Any
 ) -> dict[str, Any]:
-    """What becomes of the properties: all but what every event has."""
+    """MCM's event without the fields that every event has."""
     conversion = convert(name, properties, default_currency, **more)
     assert conversion.problems == ()
     common = {"event_type", "id", "timestamp", "channel_type", "user_id"}
@@ -78,11 +65,11 @@ def sent(
 
 
 def codes(conversion: Conversion) -> list[str]:
-    return [told.code for told in conversion.problems]
+    return [reported.code for reported in conversion.problems]
 
 
 def test_there_is_a_sync_for_each_type() -> None:
-    """Together the syncs send all of MCM's event types, and each has a name of its own."""
+    """The syncs cover all of MCM's event types, and no two have the same name."""
     syncs = ecommerce_syncs()
     assert {sync.event_type.value for sync in syncs} == set(TABLE.values())
     assert len({sync.name for sync in syncs}) == len(syncs)
@@ -91,7 +78,7 @@ def test_there_is_a_sync_for_each_type() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_event_becomes_one_of_mcms(name: str) -> None:
-    """Each standard event is sent once, as the type that it is."""
+    """Each standard event is sent once, as the type in the table."""
     conversion = convert(name, PROPERTIES)
     assert conversion.problems == ()
     assert conversion.payload["event_type"] == TABLE[name]
@@ -100,39 +87,38 @@ def test_each_event_becomes_one_of_mcms(name: str) -> None:
 @pytest.mark.parametrize("name", ["Order Refunded", "home", "Product", "Page Viewed again"])
 def test_other_events_are_not_sent(name: str) -> None:
     """An event of another name is not sent."""
-    assert Converter(ecommerce_syncs()).convert(event(name, PROPERTIES), NOW) == []
+    assert Converter(ecommerce_syncs()).convert(event(PROPERTIES, event_type=name), NOW) == []
 
 
 def test_the_docstring_has_the_table() -> None:
-    """The table in the docstring is what is sent: each event with its type, and no other."""
-    told: dict[str, str] = {}
+    """The table in the docstring lists exactly the events that are sent, with their types."""
+    documented: dict[str, str] = {}
     for line in str(ecommerce_syncs.__doc__).splitlines():
         cells = re.split(" {2,}", line.strip())
         if len(cells) > 1 and cells[1] in TABLE.values():
-            told.update(dict.fromkeys(cells[0].split(", "), cells[1]))
-    assert told == TABLE
+            documented.update(dict.fromkeys(cells[0].split(", "), cells[1]))
+    assert documented == TABLE
 
 
-def test_the_list_is_a_new_one() -> None:
-    """What is done to the syncs of one call does not change those of the next."""
+def test_each_call_returns_new_syncs() -> None:
+    """Changes to the syncs of one call do not affect those of the next."""
     first = ecommerce_syncs()
     first[0].enabled = False
-    first[1].mapping.clear()
     first.append(Sync("HOME", "Start"))
     second = ecommerce_syncs()
     assert len(second) == len(first) - 1
     assert second[0].enabled
-    assert second[1].mapping
+    assert second[1].mapping == first[1].mapping != {}
 
 
 def test_a_home_page_needs_nothing() -> None:
-    """HOME goes without any property."""
+    """HOME needs no property."""
     assert sent("Home Viewed", None) == {}
 
 
 @pytest.mark.parametrize("key", ["referrer_page_id", "referrer", "referring_url"])
-def test_a_landing_tells_where_it_came_from(key: str) -> None:
-    """LAND has the referrer, under any of its usual names."""
+def test_a_landing_has_a_referrer(key: str) -> None:
+    """LAND has the referrer, from any of its usual names."""
     assert sent("Landed", {key: "/from"}) == {"referrer_page_id": "/from"}
     assert codes(convert("Landed", {})) == ["referrer_page_id missing"]
 
@@ -141,7 +127,7 @@ def test_a_landing_tells_where_it_came_from(key: str) -> None:
     "key", ["page_id", "path", "url", "name", "[Amplitude] Page Path", "[Amplitude] Page URL"]
 )
 def test_a_page_is_known_by_its_id_or_place(key: str) -> None:
-    """PAGE_VIEW has the first of page_id, path, url and name that there is."""
+    """PAGE_VIEW has the page, from any of its usual names, and the referrer if there is one."""
     for name in ("Page Viewed", "[Amplitude] Page Viewed"):
         assert sent(name, {key: "/to"}) == {"page_id": "/to"}
         assert sent(name, {key: "/to", "referrer": "/from"}) == {
@@ -151,22 +137,22 @@ def test_a_page_is_known_by_its_id_or_place(key: str) -> None:
     assert codes(convert("Page Viewed", {"title": "To"})) == ["page_id missing"]
 
 
-def test_the_first_of_several_is_taken() -> None:
-    """What is blank or missing leaves it to the next name."""
+def test_the_first_of_several_names_is_used() -> None:
+    """A property that is blank or missing leaves the field to the next name."""
     assert sent("Page Viewed", {"url": "u", "path": "p", "name": "n"}) == {"page_id": "p"}
     assert sent("Page Viewed", {"page_id": "", "path": None, "url": "u"}) == {"page_id": "u"}
 
 
 @pytest.mark.parametrize("key", ["page_id", "list_id", "category"])
 def test_a_list_is_a_page(key: str) -> None:
-    """A list of products is a page, known by its id or its category."""
+    """A list of products is a page, identified by its id or its category."""
     assert sent("Product List Viewed", {key: "kitchen"}) == {"page_id": "kitchen"}
     assert convert("Product List Viewed", {key: "kitchen"}).sync == "PAGE_VIEW of a list"
 
 
 @pytest.mark.parametrize("key", ["query", "search_query", "search_term"])
 def test_a_search_has_a_query(key: str) -> None:
-    """SEARCH has the query, under any of its usual names, and the referrer if there is one."""
+    """SEARCH has the query, from any of its usual names, and the referrer if there is one."""
     assert sent("Products Searched", {key: "kettle"}) == {"search_query": "kettle"}
     assert sent("Products Searched", {key: "kettle", "referrer": "/from"}) == {
         "search_query": "kettle",
@@ -177,8 +163,8 @@ def test_a_search_has_a_query(key: str) -> None:
 
 @pytest.mark.parametrize("name", OF_ITEMS)
 @pytest.mark.parametrize("key", ["product_id", "id", "sku"])
-def test_one_product_is_the_properties(name: str, key: str) -> None:
-    """Without a list of products, the properties are the one that it is about."""
+def test_properties_are_one_product(name: str, key: str) -> None:
+    """Without a list of products, the properties describe one product."""
     properties = {
         key: 4711,
         "price": 12.5,
@@ -221,8 +207,8 @@ def test_several_products_are_a_list(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OF_ITEMS)
-def test_a_product_must_be_told(name: str) -> None:
-    """Where no product has an id, there are no items, and the event can't be sent."""
+def test_a_product_is_required(name: str) -> None:
+    """An event without a product that has an id can't be sent."""
     several: list[dict[str, Any]] = [
         {"name": "Kettle"},
         {"products": []},
@@ -235,16 +221,16 @@ def test_a_product_must_be_told(name: str) -> None:
 
 @pytest.mark.parametrize("products", ["SKU-1", 7, ["SKU-1"], [None], {"product_id": "SKU-1"}])
 def test_products_of_another_kind_are_a_problem_of_the_items(products: object) -> None:
-    """What is no list of objects is told as that, and not as a fault of the ready mapping."""
-    made = event("Product Viewed", {"a": 1})
+    """Products that are not a list of objects are a problem of items, not of the mapping."""
+    made = event({"a": 1}, event_type="Product Viewed")
     made.event_properties = {"products": products}
     (conversion,) = Converter(ecommerce_syncs()).convert(made, NOW)
-    assert {told.field.partition("[")[0] for told in conversion.problems} == {"items"}
-    assert "mapping_failed" not in {told.reason for told in conversion.problems}
+    assert {reported.field.partition("[")[0] for reported in conversion.problems} == {"items"}
+    assert "mapping_failed" not in {reported.reason for reported in conversion.problems}
 
 
-def test_currencies_come_from_near_and_far() -> None:
-    """A price has its product's currency, else the property, else the event's, else the default."""
+def test_the_nearest_currency_applies() -> None:
+    """A price has its product's currency, else the properties', the event's or the default."""
     product = {"product_id": "a", "price": 5}
 
     def of_price(properties: dict[str, Any], currency: str | None = None) -> Any:
@@ -276,31 +262,31 @@ ORDER: dict[str, Any] = {"products": [{"product_id": "a"}], "currency": "USD"}
     ids=str,
 )
 def test_an_order_has_revenue(properties: dict[str, Any], amount: float) -> None:
-    """PURCHASE has the revenue of the properties, before shipping and tax, else the event's own."""
+    """PURCHASE has revenue from the properties, else the event's revenue."""
     payload = sent("Order Completed", {**ORDER, **properties}, revenue=9.5)
     assert payload["revenue"] == {"currency": "USD", "amount": amount}
 
 
 def test_an_order_without_revenue_is_a_problem() -> None:
-    """An order for which nothing tells the revenue can't be sent."""
+    """An order without revenue can't be sent."""
     conversion = convert("Order Completed", ORDER)
-    assert {told.field for told in conversion.problems} == {"revenue_amount"}
+    assert {reported.field for reported in conversion.problems} == {"revenue_amount"}
 
 
 @pytest.mark.parametrize("shipping", [0, 4.99])
 def test_an_order_has_shipping(shipping: float) -> None:
-    """PURCHASE has the shipping charge in the order's currency, 0 too."""
+    """PURCHASE has the shipping charge in the order's currency, 0 included."""
     payload = sent("Order Completed", {**ORDER, "revenue": 5, "shipping": shipping})
     assert payload["shipping_charge"] == {"currency": "USD", "amount": shipping}
     assert "shipping_charge" not in sent("Order Completed", {**ORDER, "revenue": 5})
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
-def test_emptied_properties_are_told(name: str) -> None:
-    """Without any properties, each event but HOME has a problem that tells the likely cause."""
+def test_emptied_properties_are_named_as_the_cause(name: str) -> None:
+    """Without properties, every event but HOME has problems that name the likely cause."""
     conversion = convert(name, None, currency="USD")
     if TABLE[name] == "HOME":
         assert conversion.problems == ()
     else:
         assert conversion.problems
-        assert all("silently empties" in told.fix for told in conversion.problems)
+        assert all("silently empties" in reported.fix for reported in conversion.problems)

@@ -1,4 +1,4 @@
-"""MCM's address and the headers of a request."""
+"""MCM's address and request headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 
 
 def make(**changed: Any) -> Endpoint:
-    """One that can work, unless a setting given here spoils it."""
+    """Returns an endpoint, with these settings changed."""
     settings = {
         "api_key": KEY,
         "platform_id": "MY_SHOP",
@@ -31,7 +31,7 @@ def make(**changed: Any) -> Endpoint:
 
 
 def refusal(**changed: Any) -> str:
-    """What is said about settings that can't work."""
+    """Returns the message that refuses these settings."""
     with pytest.raises(ConfigurationError) as refused:
         make(**changed)
     assert KEY not in str(refused.value)
@@ -51,7 +51,7 @@ def refusal(**changed: Any) -> str:
     ],
 )
 def test_the_platforms_name_makes_the_host(name: str, host: str) -> None:
-    """The host begins with the name, in lower case and with hyphens for underscores and blanks."""
+    """The host starts with the name in lower case, with hyphens for underscores and blanks."""
     assert make(platform_name=name).url == f"https://{host}{PATH}"
 
 
@@ -61,14 +61,14 @@ def test_the_platforms_name_makes_the_host(name: str, host: str) -> None:
     ids=repr,
 )
 def test_a_name_that_makes_no_host_is_refused(name: Any) -> None:
-    """A name that can't be part of a host is refused with what can be."""
+    """A name that can't be part of a host is refused with the characters that can."""
     said = refusal(platform_name=name)
     assert said.startswith("platform_name: ")
     assert "use letters, digits, hyphens, underscores and spaces" in said
 
 
 def test_a_name_or_a_base_url_is_needed() -> None:
-    """Without a platform name and a base URL there is no address."""
+    """Without a platform name and a base URL, the settings are refused."""
     assert refusal(platform_name=None).startswith("platform_name: missing; give it")
 
 
@@ -88,7 +88,7 @@ def test_a_name_or_a_base_url_is_needed() -> None:
 )
 @pytest.mark.parametrize("name", [None, "acme", "no name at all!"])
 def test_a_base_url_goes_before_the_name(base_url: str, base: str, name: str | None) -> None:
-    """A base URL is used as it is, whatever the name; plain http only on a loopback address."""
+    """A base URL overrides the name; plain http is accepted on a loopback address."""
     made = make(base_url=base_url, platform_name=name)
     assert made.url == base + PATH
     assert made.is_plain is base.startswith("http:")
@@ -110,7 +110,7 @@ def test_a_base_url_goes_before_the_name(base_url: str, base: str, name: str | N
     ],
 )
 def test_plain_http_is_refused_beyond_loopback(host: str) -> None:
-    """Plain http to another host is refused, since it would show the key and the shoppers' data."""
+    """Plain http to another host is refused: it would expose the key and the shoppers' data."""
     said = refusal(base_url=f"http://{host}:8000")
     assert said.startswith(f"base_url: plain http to {host.strip('[]')} would send the key")
     assert "use https" in said
@@ -153,7 +153,7 @@ def test_plain_http_is_refused_beyond_loopback(host: str) -> None:
     ],
 )
 def test_a_base_url_that_can_not_work_is_refused(base_url: Any) -> None:
-    """A base URL is refused unless it is the whole beginning of an address, and shows no secret."""
+    """A base URL that is not a plain http(s) address is refused, without quoting a secret."""
     said = refusal(base_url=base_url)
     assert said.startswith("base_url: ")
     assert "use one like https://your-platform-evt.mcm-api.moloco.com" in said
@@ -173,7 +173,7 @@ def test_a_base_url_that_can_not_work_is_refused(base_url: Any) -> None:
     ],
 )
 def test_the_platforms_id_is_one_segment_of_the_path(platform_id: str, segment: str) -> None:
-    """The platform's id is quoted into the path, so that it can't be more than one segment."""
+    """The platform id is quoted, so that it is always one segment of the path."""
     url = make(platform_id=platform_id).url
     assert url.endswith(f"/rmp/event/v1/platforms/{segment}/userevents")
 
@@ -182,7 +182,7 @@ def test_the_platforms_id_is_one_segment_of_the_path(platform_id: str, segment: 
     st.text(st.characters(exclude_categories=["C"])).filter(lambda text: text.strip().strip("."))
 )
 def test_every_printable_id_comes_through(platform_id: str) -> None:
-    """Whatever a platform's id is made of, it is what the server reads from the path."""
+    """The server reads any printable platform id from the path unchanged."""
     path = urlsplit(make(platform_id=platform_id).url).path
     assert [unquote(segment) for segment in path.split("/")][-2:] == [platform_id, "userevents"]
 
@@ -193,12 +193,12 @@ def test_every_printable_id_comes_through(platform_id: str) -> None:
     ids=repr,
 )
 def test_an_id_that_can_not_be_in_an_address_is_refused(platform_id: Any) -> None:
-    """An id is refused that is empty, or that no address can hold as it is."""
+    """An id that is empty, or can't be in an address, is refused."""
     assert refusal(platform_id=platform_id).startswith("platform_id: ")
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
         lambda key: "",
         lambda key: " ",
@@ -219,15 +219,15 @@ def test_an_id_that_can_not_be_in_an_address_is_refused(platform_id: Any) -> Non
         "bytes list"
     ).split(),
 )
-def test_a_key_that_no_header_can_hold_is_refused_unseen(spoil: Any) -> None:
-    """A key with anything but visible characters is refused, and the text does not show it."""
-    said = refusal(api_key=spoil(KEY))
+def test_a_key_that_no_header_can_hold_is_refused_without_quoting_it(change: Any) -> None:
+    """A key with anything but visible ASCII is refused, and the message does not quote it."""
+    said = refusal(api_key=change(KEY))
     assert said.startswith("api_key: ")
     assert "MOLOCO_API_KEY" in said
 
 
 def test_the_headers_are_mcms() -> None:
-    """The headers carry the key, and say that JSON is sent and wanted."""
+    """The headers carry the key, and declare JSON both ways."""
     assert make().headers == {
         "x-api-key": KEY,
         "Content-Type": "application/json",
@@ -243,7 +243,7 @@ def test_an_endpoint_never_shows_the_key() -> None:
 
 
 def test_an_endpoint_is_frozen() -> None:
-    """An endpoint that was checked stays as it is."""
+    """An endpoint can't be changed after it was checked."""
     made = make()
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.url = "http://evil.example"  # type: ignore[misc]

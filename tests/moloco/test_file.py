@@ -1,10 +1,12 @@
-"""Settings as plain data: from a dict, from JSON, from TOML."""
+"""Settings as plain data: a dict, a JSON file, a TOML file."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import json
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from amplitude import BaseEvent
 
 from amplitude_moloco import (
-    BreakerSettings,
+    BreakerPolicy,
     ConfigurationError,
     MolocoDestination,
     RetrySchedule,
@@ -21,9 +23,7 @@ from amplitude_moloco import (
     hash_identifier,
 )
 from amplitude_moloco.moloco.file import (
-    BreakerFileSettings,
     DestinationSettings,
-    RetrySettings,
     SyncSettings,
     arguments_of,
     read_file,
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "platform_name": "my-shop",
     "syncs": [SYNC],
 }
-# Everything that a file can say.
+# Every setting that a file can hold.
 EVERYTHING: dict[str, Any] = {
     **SETTINGS,
     "base_url": "https://mcm.example",
@@ -97,21 +97,26 @@ def names(settings: type[Any]) -> set[str]:
     return {field.name for field in fields(settings)}
 
 
-def parameters(of: Any, *but: str) -> set[str]:
-    return set(inspect.signature(of).parameters) - set(but)
+def parameters(of: Any) -> set[str]:
+    return set(inspect.signature(of).parameters)
 
 
-def test_a_file_says_what_the_constructors_say() -> None:
-    """A file has each argument of the constructors, but for those that plain data can't hold."""
-    assert names(DestinationSettings) == parameters(MolocoDestination, "hooks")
+def test_a_file_has_the_names_of_the_constructors() -> None:
+    """A file has each argument of the constructors, except hooks, which plain data can't hold."""
+    assert names(DestinationSettings) == parameters(MolocoDestination) - {"hooks"}
     assert names(SyncSettings) == parameters(Sync)
-    assert names(RetrySettings) == parameters(RetrySchedule, "random")
-    assert names(BreakerFileSettings) == parameters(BreakerSettings)
-    assert names(DestinationSettings) == set(EVERYTHING)
 
 
-def test_a_dict_is_as_good_as_the_constructor() -> None:
-    """What a dict says makes the same destination as the constructor's arguments."""
+def test_everything_is_tried_here() -> None:
+    """The settings that these tests call everything name every key that a file can have."""
+    assert set(EVERYTHING) == parameters(MolocoDestination) - {"hooks"}
+    assert set(EVERYTHING["syncs"][0]) == parameters(Sync)
+    assert set(EVERYTHING["retry"]) == parameters(RetrySchedule)
+    assert set(EVERYTHING["breaker"]) == parameters(BreakerPolicy)
+
+
+def test_a_dict_equals_the_constructor() -> None:
+    """A dict makes the same destination as the constructor's arguments."""
     from_dict = MolocoDestination.from_dict(
         {**SETTINGS, "hash_identifiers": True, "include_user_properties": ["tier"]}
     )
@@ -129,18 +134,18 @@ def test_a_dict_is_as_good_as_the_constructor() -> None:
     assert sent(from_dict)["user_properties"] == {"tier": "gold"}
 
 
-def test_everything_that_a_file_can_say_is_understood() -> None:
-    """Each setting reaches the constructor as what it takes, and the settings stay as they are."""
+def test_every_setting_reaches_the_constructor() -> None:
+    """Each setting reaches the constructor in the form it takes, and the dict is not changed."""
     before = copy.deepcopy(EVERYTHING)
     arguments = arguments_of(EVERYTHING)
     assert before == EVERYTHING
     assert arguments["retry"] == RetrySchedule((6, 7.5), 100, 3, 1000, 0)
-    assert arguments["breaker"] == BreakerSettings(6, (5,), 60)
+    assert arguments["breaker"] == BreakerPolicy(6, (5,), 60)
     orders, home = arguments["syncs"]
     assert (orders.event_type.value, orders.name, orders.enabled) == ("PURCHASE", "Orders", False)
     assert orders.channel_type.value == "APP"
     assert orders.mapping == EVERYTHING["syncs"][0]["mapping"]
-    assert [orders.concerns(name) for name in ("Order Paid", "Refund")] == [True, False]
+    assert [orders.matches_name(name) for name in ("Order Paid", "Refund")] == [True, False]
     assert (home.event_type.value, home.name, home.enabled) == ("HOME", "HOME", True)
     plain = arguments.keys() - {"retry", "breaker", "syncs"}
     assert {name: arguments[name] for name in plain} == {
@@ -148,15 +153,15 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     }
 
 
-def test_what_is_not_said_has_its_default() -> None:
-    """Settings that are left out are the constructors' defaults, also within retry and breaker."""
+def test_a_missing_key_has_its_default() -> None:
+    """Missing keys keep the constructors' defaults, also within retry and breaker."""
     arguments = arguments_of({**SETTINGS, "retry": {"jitter": 0.5}, "breaker": {}})
     assert arguments.keys() == SETTINGS.keys() | {"retry", "breaker"}
     assert arguments["retry"] == RetrySchedule(jitter=0.5)
-    assert arguments["breaker"] == BreakerSettings()
+    assert arguments["breaker"] == BreakerPolicy()
 
 
-def test_an_event_may_wait_for_ever() -> None:
+def test_null_means_that_no_event_expires() -> None:
     """In JSON, null for max_age_seconds means that no event expires."""
     arguments = arguments_of({**SETTINGS, "retry": {"max_age_seconds": None}})
     assert arguments["retry"].max_age_seconds is None
@@ -164,7 +169,7 @@ def test_an_event_may_wait_for_ever() -> None:
 
 @pytest.mark.parametrize("setting", [True, False, {"salt": "pepper"}], ids=str)
 def test_hashing_can_be_set(setting: Any) -> None:
-    """hash_identifiers is on, off, or on with a salt, and reading it gives no warning."""
+    """hash_identifiers is on, off, or on with a salt, and loading it gives no warning."""
     destination = MolocoDestination.from_dict({**SETTINGS, "hash_identifiers": setting})
     salt = "pepper" if isinstance(setting, dict) else ""
     assert sent(destination)["user_id"] == (hash_identifier("me", salt) if setting else "me")
@@ -176,17 +181,23 @@ def test_hashing_can_be_set(setting: Any) -> None:
     ids=str,
 )
 def test_user_properties_can_be_set(setting: Any, expected: dict[str, Any] | None) -> None:
-    """include_user_properties is all, none, or a list of names, and reading it gives no warning."""
+    """include_user_properties is all, none, or a list of names, and loading it gives no warning."""
     destination = MolocoDestination.from_dict({**SETTINGS, "include_user_properties": setting})
     assert sent(destination).get("user_properties") == expected
 
 
-def test_what_no_file_can_hold_is_given_beside_it(tmp_path: Path) -> None:
-    """Arguments that plain data can't hold, and the key, may be given beside the settings."""
+def test_one_event_name_needs_no_list() -> None:
+    """One event name stands for a list of one, as in Python."""
+    (sync,) = arguments_of({**SETTINGS, "syncs": [{**SYNC, "events": "Viewed"}]})["syncs"]
+    assert [sync.matches_name(name) for name in ("Viewed", "View", "V")] == [True, False, False]
+
+
+def test_other_arguments_are_given_beside_the_file(tmp_path: Path) -> None:
+    """Arguments that plain data can't hold, and the key, can be given beside the file."""
     path = tmp_path / "moloco.json"
     path.write_text(json.dumps({name: SETTINGS[name] for name in SETTINGS if name != "api_key"}))
-    told: list[object] = []
-    destination = MolocoDestination.from_file(path, api_key="key", hooks=[told.append])
+    facts: list[object] = []
+    destination = MolocoDestination.from_file(path, api_key="key", hooks=[facts.append])
     assert sent(destination)["id"] == "1"
 
 
@@ -211,8 +222,8 @@ search_query = 'event_properties."Search Term"'
 
 
 @pytest.mark.parametrize("as_text", [True, False], ids=["str", "Path"])
-def test_json_and_toml_say_the_same(tmp_path: Path, as_text: bool) -> None:
-    """The same settings from a JSON and from a TOML file give the same destination."""
+def test_json_and_toml_are_equal(tmp_path: Path, as_text: bool) -> None:
+    """The same settings in a JSON and in a TOML file make the same destination."""
     toml, as_json = tmp_path / "moloco.toml", tmp_path / "moloco.json"
     toml.write_text(TOML, encoding="utf-8")
     as_json.write_text(json.dumps(read_file(toml)), encoding="utf-8")
@@ -247,11 +258,11 @@ def test_json_and_toml_say_the_same(tmp_path: Path, as_text: bool) -> None:
         ),
         (
             {"syncs": [SYNC, {**SYNC, "mappings": {}}]},
-            "syncs[1].mappings: found dict. Unknown field.",
+            "syncs[1].mappings: found dict. Unknown field. Did you mean 'mapping'?",
         ),
         (
-            {"syncs": [{**SYNC, "events": "Viewed"}]},
-            "syncs[0].events: found str. Not a valid list.",
+            {"syncs": [{**SYNC, "events": 5}]},
+            "syncs[0].events: found int. Not a valid list.",
         ),
         (
             {"syncs": [{**SYNC, "events": ["Viewed", 5]}]},
@@ -275,7 +286,12 @@ def test_json_and_toml_say_the_same(tmp_path: Path, as_text: bool) -> None:
             "syncs[0].mapping: found list. Not a valid mapping type.",
         ),
         ({"retry": 5}, "retry: found int. Invalid input type."),
-        ({"retry": {"attempts": 5}}, "retry.attempts: found int. Unknown field."),
+        ({"platform": "a"}, "platform: found str. Unknown field. Did you mean 'platform_id'?"),
+        ({"platform.name": 5}, "platform.name: found int. Unknown field."),
+        (
+            {"retry": {"attempts": 5}},
+            "retry.attempts: found int. Unknown field. Did you mean 'max_attempts'?",
+        ),
         ({"retry": {"random": 5}}, "retry.random: found int. Unknown field."),
         ({"retry": {"delays_seconds": 5}}, "retry.delays_seconds: found int. Not a valid list."),
         (
@@ -284,13 +300,23 @@ def test_json_and_toml_say_the_same(tmp_path: Path, as_text: bool) -> None:
         ),
         ({"retry": {"max_attempts": True}}, "retry.max_attempts: found bool. Not a valid integer."),
         ({"breaker": {"failures": "5"}}, "breaker.failures: found str. Not a valid integer."),
+        (
+            {"breaker": {"failure": 5}},
+            "breaker.failure: found int. Unknown field. Did you mean 'failures'?",
+        ),
+        ({"timeout_seconds": None}, "timeout_seconds: found NoneType. Field may not be null."),
+        ({"retry": None}, "retry: found NoneType. Field may not be null."),
+        (
+            {"retry": {"max_attempts": None}},
+            "retry.max_attempts: found NoneType. Field may not be null.",
+        ),
     ],
     ids=lambda value: str(value)[:70] if isinstance(value, dict) else "",
 )
-def test_a_setting_of_the_wrong_kind_is_told_with_its_path(
+def test_a_key_or_type_that_is_wrong_is_refused_with_its_path(
     settings: dict[str, Any], message: str
 ) -> None:
-    """An unknown key or a wrong type is refused with the key's path and what was found there."""
+    """An unknown key or a wrong type is refused with its path and what was found there."""
     assert refusal({**SETTINGS, **settings}) == message
 
 
@@ -308,8 +334,8 @@ def test_a_setting_of_the_wrong_kind_is_told_with_its_path(
     ],
     ids=str,
 )
-def test_a_number_in_quotes_is_no_number(settings: dict[str, Any]) -> None:
-    """A number that is text in the file is refused like any other text, with its place."""
+def test_a_number_in_quotes_is_not_a_number(settings: dict[str, Any]) -> None:
+    """A number in quotes is refused like any other text, with its place."""
     (place,) = settings
     assert refusal({**SETTINGS, **settings}).startswith(place)
 
@@ -327,24 +353,26 @@ def test_a_number_in_quotes_is_no_number(settings: dict[str, Any]) -> None:
         "breaker.then_seconds",
     ],
 )
-def test_a_number_without_end_is_no_setting(setting: str, number: str) -> None:
-    """Infinity and NaN, which parsers of JSON and TOML let pass, are refused with their place."""
+def test_infinity_and_nan_are_refused(setting: str, number: str) -> None:
+    """Infinity and NaN, which the parsers of JSON and TOML accept, are refused with their place."""
     name, _, inner = setting.partition(".")
     value = json.loads(f'{{"{inner}": {number}}}' if inner else number)
     assert refusal({**SETTINGS, name: value}).startswith(name)
 
 
 @pytest.mark.parametrize("key", ["platform_id", "syncs"])
-def test_a_missing_setting_is_told(key: str) -> None:
-    """A setting that there must be is refused by its name when it is missing."""
+def test_a_missing_setting_is_named(key: str) -> None:
+    """A required setting that is missing is named in the error."""
     settings = {name: value for name, value in SETTINGS.items() if name != key}
     assert refusal(settings) == f"{key}: found nothing. Missing data for required field."
 
 
-def test_all_wrong_settings_are_told_at_once() -> None:
+def test_one_error_names_all_wrong_settings() -> None:
     """One error names everything that is wrong with the settings."""
-    told = refusal({"colour": 1, "syncs": [{"event_type": 5, "events": ["a"]}], "connections": "x"})
-    assert told.split("; ") == [
+    message = refusal(
+        {"colour": 1, "syncs": [{"event_type": 5, "events": ["a"]}], "connections": "x"}
+    )
+    assert message.split("; ") == [
         "colour: found int. Unknown field.",
         "connections: found str. Not a valid integer.",
         "platform_id: found nothing. Missing data for required field.",
@@ -358,7 +386,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
         (
             {"syncs": [SYNC, {**SYNC, "event_type": "BUY"}]},
-            "syncs[1].event_type: 'BUY' is none of MCM's; use one of HOME",
+            "syncs[1].event_type: 'BUY' is not one of MCM's event types; use one of HOME",
         ),
         (
             {"syncs": [{**SYNC, "where": "a b"}]},
@@ -373,9 +401,15 @@ def test_all_wrong_settings_are_told_at_once() -> None:
             "syncs[0].mapping.items: 'a[' is not a JMESPath expression",
         ),
         ({"syncs": [{**SYNC, "events": []}]}, "syncs[0].events: found []; use names"),
-        ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is none"),
-        ({"channel_type": "TV"}, "channel_type: 'TV' is none of MCM's; use one of APP"),
-        ({"default_currency": "XXX"}, "default_currency: 'XXX' is none of MCM's; use one of AED"),
+        ({"syncs": [{**SYNC, "channel_type": "TV"}]}, "syncs[0].channel_type: 'TV' is not one of"),
+        (
+            {"channel_type": "TV"},
+            "channel_type: 'TV' is not one of MCM's channel types; use one of APP",
+        ),
+        (
+            {"default_currency": "XXX"},
+            "default_currency: 'XXX' is not one of MCM's currencies; use one of AED",
+        ),
         ({"hash_identifiers": "md5"}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": 5}}, "hash_identifiers: use True, or"),
         ({"hash_identifiers": {"salt": ""}}, "hash_identifiers: use True, or"),
@@ -399,21 +433,21 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ({"timeout_seconds": 0}, "timeout_seconds: 0 can't be used"),
         ({"shutdown_timeout_seconds": -0.5}, "shutdown_timeout_seconds: -0.5 can't be used"),
         ({"max_requests_per_second": 0}, "max_requests_per_second: "),
-        ({"buffer": "disk://"}, "buffer: 'disk://' is no buffer"),
+        ({"buffer": "disk://"}, "buffer: 'disk://' does not name a buffer"),
         ({"api_key": ""}, "api_key: empty"),
         ({"base_url": "http://mcm.example"}, "base_url: plain http to mcm.example"),
     ],
     ids=lambda value: str(value)[:70] if isinstance(value, dict) else "",
 )
-def test_a_setting_that_cannot_work_is_told_with_its_path(
+def test_a_value_that_cannot_work_is_refused_with_its_path(
     settings: dict[str, Any], start: str
 ) -> None:
-    """A setting of the right type that can't work is refused with its path and what would do."""
+    """A value of the right type that can't work is refused with its path and what to use."""
     assert refusal({**SETTINGS, **settings}).startswith(start)
 
 
 def test_no_refusal_holds_the_key() -> None:
-    """Whatever is wrong with the settings, the key is not told, nor the salt."""
+    """Whatever is wrong with the settings, the error shows neither the key nor the salt."""
     key, salt = "s3cret key", "s3cret salt"
     for wrong in ({"api_key": key}, {"api_key": [key]}, {"api_key": key, "colour": 1}):
         assert "s3cret" not in refusal({**SETTINGS, **wrong})
@@ -422,7 +456,7 @@ def test_no_refusal_holds_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reason"),
     [
         ("moloco.yaml", b"a: 1", "use a file that ends in .json or .toml"),
         ("moloco", b"{}", "use a file that ends in .json or .toml"),
@@ -431,37 +465,80 @@ def test_no_refusal_holds_the_key() -> None:
         ("moloco.json", b'{"a": "\xff"}', "not valid JSON ('utf-8' codec can't decode"),
         ("moloco.json", b"[]", "use an object with the settings"),
         ("moloco.json", b'"text"', "use an object with the settings"),
+        pytest.param("moloco.json", b"[" * 100_000, "not valid JSON (", id="deep"),
         ("moloco.toml", b"a = ", "not valid TOML (Invalid value"),
         ("moloco.toml", b"a = 1\na = 2", "not valid TOML (Cannot overwrite a value"),
         ("missing.json", None, "can't be read (No such file or directory)"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told(
-    tmp_path: Path, name: str, content: bytes | None, told: str
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
-    """A file that is missing, of another kind or malformed is refused with its path and why."""
+    """A file that is missing, of another kind or malformed is refused with path and reason."""
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         MolocoDestination.from_file(path)
-    assert str(caught.value).startswith(f"{path}: {told}")
+    assert str(caught.value).startswith(f"{path}: {reason}")
 
 
-def test_a_wrong_setting_in_a_file_is_told_like_in_a_dict(tmp_path: Path) -> None:
-    """What is wrong in a file is refused with the path of the key in it."""
+@pytest.mark.parametrize("name", ["moloco.toml", "moloco.TOML", "Moloco.Toml"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["", "BOM"])
+def test_a_file_from_windows_can_be_read(tmp_path: Path, name: str, bom: bytes) -> None:
+    """The suffix may be in any case, and a byte order mark is skipped."""
+    path = tmp_path / name
+    path.write_bytes(bom + TOML.replace("\n", "\r\n").encode())
+    assert read_file(path)["platform_id"] == "MY_SHOP"
+    path = path.with_suffix(".JSON")
+    path.write_bytes(bom + json.dumps(SETTINGS).encode())
+    assert read_file(path) == SETTINGS
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    """An unknown or missing key in a file is named after the file."""
     path = tmp_path / "moloco.toml"
     path.write_text(TOML.replace("events", "event"), encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
         MolocoDestination.from_file(path)
     assert str(caught.value).split("; ") == [
-        "syncs[0].event: found list. Unknown field.",
+        f"{path}: syncs[0].event: found list. Unknown field. Did you mean 'events'?",
         "syncs[0].events: found nothing. Missing data for required field.",
     ]
 
 
-def test_a_misspelled_type_in_a_file_is_understood() -> None:
-    """Amplitude's misspellings are understood in settings, too, with a warning."""
+def test_an_error_of_the_constructor_names_the_file(tmp_path: Path) -> None:
+    """A value in a file that can't work is named after the file, too."""
+    path = tmp_path / "moloco.json"
+    path.write_text(json.dumps({**SETTINGS, "connections": 0}), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_file(path)
+    assert str(caught.value).startswith(f"{path}: connections: 0 can't be used")
+
+
+@pytest.mark.parametrize("package", ["dataclasses_json", "marshmallow"])
+@pytest.mark.parametrize("call", ["from_dict({})", "from_file('moloco.json')"])
+def test_without_the_extra_the_error_names_it(package: str, call: str) -> None:
+    """Without the extra, from_dict and from_file raise an error that says what to install."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from amplitude_moloco import ConfigurationError, MolocoDestination\n"
+        "for _ in range(2):\n"
+        f"    try: MolocoDestination.{call}\n"
+        "    except ConfigurationError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    message = (
+        f"from_dict() and from_file() need the package {package}; "
+        "use pip install 'amplitude-moloco[config]'"
+    )
+    assert done.stdout.splitlines() == [message] * 2
+
+
+def test_a_misspelled_type_is_understood() -> None:
+    """Amplitude's misspellings are understood in plain data, too, with a warning."""
     settings = {**SETTINGS, "syncs": [{**SYNC, "event_type": "PURHCASE"}]}
     with pytest.warns(UserWarning, match="MCM's name is PURCHASE"):
         destination = MolocoDestination.from_dict(settings)
@@ -470,6 +547,6 @@ def test_a_misspelled_type_in_a_file_is_understood() -> None:
 
 @pytest.mark.parametrize("settings", [5, None, ["platform_id"]], ids=str)
 def test_settings_are_a_dict(settings: Any) -> None:
-    """What is no dict of settings at all is refused, too."""
+    """Anything but a dict of settings is refused."""
     with pytest.raises(ConfigurationError, match=r"^settings: found "):
         MolocoDestination.from_dict(settings)

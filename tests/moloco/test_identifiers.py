@@ -1,4 +1,4 @@
-"""The hash of a shopper's identifiers."""
+"""The hash of a shopper's identifier, and the fingerprint for logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 
 
 def test_the_hash_is_sha_256() -> None:
-    """The hash is SHA-256 as 64 small hexadecimal digits, so that any program can make it."""
+    """The hash is SHA-256 as 64 lowercase hexadecimal digits."""
     assert hash_identifier("abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
@@ -20,14 +20,14 @@ def test_the_hash_is_sha_256() -> None:
 
 @pytest.mark.parametrize("identifier", ["shopper-1", "微波炉", "x" * 1000], ids=len)
 def test_the_salt_comes_first(identifier: str) -> None:
-    """What is hashed is the salt followed by the identifier, in UTF-8."""
+    """The hash covers the salt followed by the identifier, in UTF-8."""
     expected = hashlib.sha256(f"pepper{identifier}".encode()).hexdigest()
     assert hash_identifier(identifier, "pepper") == expected
     assert hash_identifier(identifier, salt="pepper") == expected
 
 
 def test_the_hash_is_the_same_everywhere() -> None:
-    """The same identifier has the same hash every time, and another salt gives another."""
+    """An identifier has the same hash every time, and a different one for another salt."""
     assert hash_identifier("me", "a") == hash_identifier("me", "a")
     assert len({hash_identifier("me"), hash_identifier("me", "a"), hash_identifier("me", "b")}) == 3
 
@@ -42,11 +42,11 @@ def test_the_hash_is_the_same_everywhere() -> None:
     ],
     ids=["user_id", "persistent_id", "custom_id beside a device", "custom_id"],
 )
-def test_a_fingerprint_tells_identifiers_apart(body: bytes, identifier: str) -> None:
-    """The fingerprint of an event is a part of its first identifier's hash, and tells no more."""
+def test_a_fingerprint_is_part_of_a_hash(body: bytes, identifier: str) -> None:
+    """The fingerprint of an event is the start of its first identifier's hash."""
     assert fingerprint_of_body(body) == hash_identifier(identifier)[:16]
 
 
 def test_an_event_without_identifiers_has_a_fingerprint() -> None:
-    """Events of the mode ID_LESS share one fingerprint."""
+    """Events without identifiers share one fingerprint."""
     assert fingerprint_of_body(b'{"personalization_mode":"ID_LESS"}') == fingerprint_of_body(b"{}")

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from amplitude import BaseEvent, GroupIdentifyEvent, IdentifyEvent
+from support.events import NOW
+from support.events import bare_event as event
+from support.events import event as complete_event
 
 from amplitude_moloco import ChannelType, ConfigurationError, EventType, MolocoError, Sync
+from amplitude_moloco.moloco.converter import Converter
 
 ALL_TYPES = "HOME LAND PAGE_VIEW ITEM_PAGE_VIEW SEARCH ADD_TO_CART ADD_TO_WISHLIST PURCHASE".split()
 
 
-def event(name: str = "Viewed", properties: dict[str, Any] | None = None, **more: Any) -> BaseEvent:
-    return BaseEvent(name, event_properties=properties, **more)
-
-
 def selects(sync: Sync, made: BaseEvent) -> bool:
-    return sync.concerns(made.event_type) and sync.selects(made)
+    return sync.matches_name(made.event_type) and sync.selects(made)
 
 
 def refusal(**arguments: Any) -> str:
@@ -54,35 +55,35 @@ NAMES = ["Viewed", "viewed", "Home", "View.d", "Home Viewed", "Home\nViewed", "[
     ids=str,
 )
 def test_events_are_selected_by_name(events: str | Iterable[str], names: list[str]) -> None:
-    """Names are exact, case included, but for a * that stands for anything, or nothing."""
+    """Names match exactly, case included; a * stands for any text, even none."""
     sync = Sync("HOME", events)
-    assert [name for name in NAMES if selects(sync, event(name))] == names
+    assert [name for name in NAMES if selects(sync, event(event_type=name))] == names
 
 
 def test_one_callable_selects_events() -> None:
-    """A callable for the events gets the event, and is asked instead of the name."""
+    """A callable for the events gets the event, and replaces names."""
     sync = Sync("HOME", lambda made: made.user_id == "me")
-    assert selects(sync, event("Viewed", user_id="me"))
-    assert selects(sync, event("anything", user_id="me"))
-    assert not selects(sync, event("Viewed", user_id="you"))
+    assert selects(sync, event(user_id="me"))
+    assert selects(sync, event(event_type="anything", user_id="me"))
+    assert not selects(sync, event(user_id="you"))
 
 
 @pytest.mark.parametrize("events", ["*", "$*", "$identify", "$groupidentify", lambda made: True])
 def test_identify_events_are_never_sent(events: str | Callable[[Any], Any]) -> None:
-    """What only describes users and groups is not selected, whatever the sync says."""
+    """Events that describe users and groups are not selected, whatever the sync says."""
     sync = Sync("HOME", events)
-    assert not sync.concerns(IdentifyEvent().event_type)
-    assert not sync.concerns(GroupIdentifyEvent().event_type)
+    assert not sync.matches_name(IdentifyEvent().event_type)
+    assert not sync.matches_name(GroupIdentifyEvent().event_type)
 
 
 GOLD = event(
-    "Order Completed",
     {"total": 120, "coupon": "SPRING-24", "tags": ["sale", "new"], "gift": False, "count": 0},
+    event_type="Order Completed",
     user_properties={"tier": "gold"},
     platform="Web",
 )
-TIN = event("Order Completed", {"total": 20, "coupon": "", "tags": []}, platform="iOS")
-BARE = event("Order Completed")
+TIN = event({"total": 20, "coupon": "", "tags": []}, event_type="Order Completed", platform="iOS")
+BARE = event(event_type="Order Completed")
 
 
 @pytest.mark.parametrize(
@@ -122,18 +123,18 @@ BARE = event("Order Completed")
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:12],
 )
-def test_a_filter_is_what_amplitudes_conditions_are(
+def test_a_filter_can_express_amplitudes_conditions(
     where: str | Callable[[Any], Any] | None, selected: str
 ) -> None:
-    """A filter over event and user properties says whatever a condition of Amplitude's can."""
+    """A filter over event and user properties can express each of Amplitude's conditions."""
     sync = Sync("PURCHASE", "Order Completed", where=where)
     named = {"gold": GOLD, "tin": TIN, "bare": BARE}
     assert [name for name, made in named.items() if selects(sync, made)] == selected.split()
-    assert not selects(sync, event("Another"))
+    assert not selects(sync, event(event_type="Another"))
 
 
-def test_a_filter_comes_after_the_name() -> None:
-    """A filter is asked only about events whose name, or whose callable, says yes."""
+def test_a_filter_is_applied_after_the_events() -> None:
+    """A filter is applied only to events that the names or the callable select."""
     asked: list[str] = []
 
     def where(made: BaseEvent) -> bool:
@@ -141,18 +142,16 @@ def test_a_filter_comes_after_the_name() -> None:
         return True
 
     sync = Sync("HOME", lambda made: made.event_type == "Viewed", where=where)
-    assert [selects(sync, event(name)) for name in ("Other", "Viewed")] == [False, True]
+    assert [selects(sync, event(event_type=name)) for name in ("Other", "Viewed")] == [False, True]
     assert asked == ["Viewed"]
 
 
-def test_a_filter_that_raises_raises() -> None:
-    """What a filter raises is left to the caller, who knows which event it was."""
+def test_an_exception_of_a_filter_propagates() -> None:
+    """An exception of a filter propagates to the caller, which knows the event."""
     with pytest.raises(ZeroDivisionError):
         Sync("HOME", "Viewed", where=lambda made: 1 / 0).selects(event())
     with pytest.raises(TypeError):
-        Sync("HOME", "Viewed", where="event_properties.a > `1`").selects(
-            event(properties={"a": ""})
-        )
+        Sync("HOME", "Viewed", where="event_properties.a > `1`").selects(event({"a": ""}))
 
 
 def test_a_sync_can_be_switched_off_and_on() -> None:
@@ -168,7 +167,7 @@ def test_a_sync_can_be_switched_off_and_on() -> None:
 
 @pytest.mark.parametrize("event_type", EventType, ids=lambda each: each.value)
 def test_an_event_type_is_mcms_in_any_case(event_type: EventType) -> None:
-    """Each of the eight is taken as the enum, or as text in any case."""
+    """Each of the eight is accepted as the enum, or as text in any case."""
     for given in (event_type, event_type.value, event_type.value.lower(), f" {event_type.value}\n"):
         sync = Sync(given, "Viewed")
         assert sync.event_type is event_type
@@ -185,16 +184,18 @@ def test_an_event_type_is_mcms_in_any_case(event_type: EventType) -> None:
     ],
 )
 def test_amplitudes_misspellings_are_understood(misspelled: str, right: EventType) -> None:
-    """The two misspelled names on Amplitude's page are understood, with a warning that tells."""
-    told = f"{misspelled.upper()} is a misspelling on Amplitude's page; MCM's name is {right.value}"
-    with pytest.warns(UserWarning, match=f"^{told}$") as warned:
+    """The two misspelled names on Amplitude's page are accepted, with a warning."""
+    message = (
+        f"{misspelled.upper()} is a misspelling on Amplitude's page; MCM's name is {right.value}"
+    )
+    with pytest.warns(UserWarning, match=f"^{message}$") as warned:
         sync = Sync(misspelled, "Viewed")
     assert sync.event_type is right
     assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_the_right_names_give_no_warning() -> None:
-    """Spelled as MCM has it, no name is warned of."""
+    """The names as MCM spells them give no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ALL_TYPES:
@@ -207,9 +208,10 @@ def test_the_right_names_give_no_warning() -> None:
     ids=str,
 )
 def test_another_event_type_is_refused_with_the_eight(event_type: Any) -> None:
-    """What is none of MCM's types is refused with all eight."""
+    """Any other event type is refused with the list of types."""
     assert refusal(event_type=event_type) == (
-        f"event_type: {event_type!r} is none of MCM's; use one of {', '.join(ALL_TYPES)}"
+        f"event_type: {event_type!r} is not one of MCM's event types; use one of "
+        f"{', '.join(ALL_TYPES)}"
     )
 
 
@@ -222,15 +224,16 @@ def test_a_channel_type_is_mcms_in_any_case(given: ChannelType | str) -> None:
 
 @pytest.mark.parametrize("given", ["", "WEB", "UNKNOWN_CHANNEL_TYPE", 5, ["APP"]], ids=str)
 def test_another_channel_type_is_refused_with_the_four(given: Any) -> None:
-    """What is none of MCM's channels is refused with all four."""
+    """Any other channel type is refused with the list of channel types."""
     assert refusal(channel_type=given) == (
-        f"channel_type: {given!r} is none of MCM's; use one of APP, SITE, DESKTOP_SITE, MOBILE_SITE"
+        f"channel_type: {given!r} is not one of MCM's channel types; use one of APP, SITE, "
+        f"DESKTOP_SITE, MOBILE_SITE"
     )
 
 
 @pytest.mark.parametrize("events", ["", [], (), [""], ["Viewed", ""], ["Viewed", 5], [None], {}])
 def test_events_must_have_names(events: Any) -> None:
-    """A sync without any event, or with a name that is none, is refused with examples."""
+    """No names, or a name that is not text, are refused with examples."""
     message = refusal(events=events)
     assert message.startswith("events: found ")
     assert "['Order Completed']" in message
@@ -240,20 +243,20 @@ def test_events_must_have_names(events: Any) -> None:
 
 @pytest.mark.parametrize("events", [None, 5, True], ids=str)
 def test_events_of_another_kind_are_refused(events: Any) -> None:
-    """What can't be a list of names is refused as a setting, too."""
+    """Events of any other type are refused."""
     assert refusal(events=events).startswith("events: found ")
 
 
 @pytest.mark.parametrize("where", [5, True, ["platform"], {"platform": "iOS"}], ids=str)
 def test_a_filter_is_an_expression_or_a_callable(where: Any) -> None:
-    """A filter of another kind is refused with both kinds."""
+    """A filter of any other type is refused."""
     assert refusal(where=where) == (
         f"where: found {type(where).__name__}; use a JMESPath expression or a callable"
     )
 
 
 def test_settings_that_cannot_work_are_refused_at_once() -> None:
-    """Expressions and fields are checked while the sync is made, and told with their place."""
+    """Expressions and fields are checked at construction; the refusal names their place."""
     assert refusal(where="a b").startswith("where: 'a b' is not a JMESPath expression")
     assert refusal(mapping={"item": "a"}).startswith("mapping.item: 'item' is not a Moloco field")
     assert refusal(mapping={"items": "a["}).startswith("mapping.items: 'a[' is not a JMESPath")
@@ -261,19 +264,19 @@ def test_settings_that_cannot_work_are_refused_at_once() -> None:
 
 @pytest.mark.parametrize("mapping", [5, "items", ["items"]], ids=str)
 def test_a_mapping_is_a_mapping(mapping: Any) -> None:
-    """What is no mapping at all is refused as a setting, too."""
+    """A mapping of any other type is refused."""
     assert refusal(mapping=mapping).startswith("mapping: ")
 
 
 def test_a_refusal_is_a_value_error_of_this_library() -> None:
-    """A setting that can't work raises one kind of error, which is a ValueError too."""
+    """A setting that can't work raises an exception of this library, which is a ValueError."""
     with pytest.raises(ValueError, match="event_type") as caught:
         Sync("BUY", "Viewed")
     assert isinstance(caught.value, MolocoError)
 
 
 def test_a_sync_has_a_name() -> None:
-    """A sync is called after its type, or as it is told."""
+    """A sync's name is its event type, unless it is given one."""
     assert Sync("home", "Viewed").name == "HOME"
     sync = Sync("HOME", "Viewed", name="Start page", enabled=False)
     assert sync.name == "Start page"
@@ -281,9 +284,59 @@ def test_a_sync_has_a_name() -> None:
 
 
 def test_a_sync_keeps_its_own_mapping() -> None:
-    """What becomes of the caller's mapping later does not change the sync."""
+    """Later changes to the caller's mapping do not change the sync."""
     mapping = {"page_id": "platform"}
     sync = Sync("HOME", "Viewed", mapping=mapping)
     mapping["nonsense"] = "a["
     assert sync.mapping == {"page_id": "platform"}
     assert Sync("HOME", "Viewed").mapping == {}
+
+
+def test_the_mapping_cannot_be_changed() -> None:
+    """A change to a sync's mapping raises, and the events are still converted as before."""
+    sync = Sync("PAGE_VIEW", "Viewed", mapping={"page_id": "platform"})
+    converter = Converter([sync])
+    with pytest.raises(TypeError):
+        sync.mapping["page_id"] = "user_id"  # type: ignore[index]  # what is tested
+    with pytest.raises(AttributeError):
+        sync.mapping.clear()  # type: ignore[attr-defined]  # as above
+    assert sync.mapping == {"page_id": "platform"}
+    (conversion,) = converter.convert(complete_event(), NOW)
+    assert conversion.payload["page_id"] == "Web"
+
+
+@pytest.mark.parametrize(
+    "name", ["events", "where", "mapping", "event_type", "name", "channel_type", "enabeld"]
+)
+def test_nothing_but_enabled_can_be_changed(name: str) -> None:
+    """An assignment to any attribute but enabled raises, and changes nothing."""
+    sync = Sync("HOME", "Viewed", where="platform", mapping={"page_id": "platform"})
+    before = repr(sync), dict(sync.mapping)
+    message = f"^{name}: a sync can't be changed, except enabled; use a new Sync$"
+    with pytest.raises(AttributeError, match=message):
+        setattr(sync, name, "Other")
+    with pytest.raises(AttributeError, match=message):
+        delattr(sync, name)
+    assert (repr(sync), dict(sync.mapping)) == before
+    assert selects(sync, event(platform="Web"))
+    assert not selects(sync, event())
+
+
+def test_enabled_cannot_be_deleted() -> None:
+    """A sync is always enabled or disabled."""
+    sync = Sync("HOME", "Viewed")
+    with pytest.raises(AttributeError):
+        del sync.enabled
+    assert sync.enabled
+
+
+def test_a_copy_of_a_sync_is_a_sync() -> None:
+    """A copy selects the same events, and is enabled and disabled independently."""
+    sync = Sync("HOME", "Viewed", where="platform", mapping={"page_id": "platform"})
+    for copied in (copy.copy(sync), copy.deepcopy(sync)):
+        assert repr(copied) == repr(sync)
+        assert copied.mapping == sync.mapping
+        sync.enabled = False
+        assert selects(copied, event(platform="Web"))
+        assert not selects(copied, event())
+        sync.enabled = True

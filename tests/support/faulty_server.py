@@ -1,4 +1,4 @@
-"""A server on a loopback port that fails as its script says."""
+"""A server on a loopback port that follows a script of answers and faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.message import Message
 from functools import partial
@@ -16,14 +16,14 @@ from io import BufferedReader
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-_PATIENCE = 10.0
-"""Seconds after which a thread of a server has failed to end."""
-_AT_ONCE = struct.pack("ii", 1, 0)
+_END_TIMEOUT = 10.0
+"""The longest wait for a thread of a server to end, in seconds."""
+_NO_LINGER = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing resets the connection."""
 
 
 class Received(NamedTuple):
-    """One request, as it arrived."""
+    """One request, as received."""
 
     method: str
     target: str
@@ -33,7 +33,7 @@ class Received(NamedTuple):
 
 
 class Exchange:
-    """One connection, in the hands of the script. What a client does to it is no error."""
+    """One connection, as the script sees it. A client that closes it ends the script silently."""
 
     def __init__(self, server: FaultyServer, connection: socket.socket, client_port: int) -> None:
         self._server = server
@@ -41,7 +41,7 @@ class Exchange:
         self._use(connection)
 
     def wait(self) -> bool:
-        """Wait for a request's first byte; False if the connection came to its end."""
+        """Wait for the first byte of a request. Returns False at the end of the connection."""
         return not self._reader.closed and bool(self._reader.peek(1))
 
     def read_head(self) -> tuple[str, str, Message]:
@@ -60,7 +60,7 @@ class Exchange:
         return received
 
     def answer(self) -> None:
-        """Read a whole request, and do what the server decides about it."""
+        """Read a whole request, and do what the server's ``decide`` returns for it."""
         step = self._server.decide(self.read())
         if isinstance(step, bytes):
             self.send(step)
@@ -68,20 +68,21 @@ class Exchange:
             step(self)
 
     def receive(self) -> bytes:
-        """Whatever has arrived; nothing at the connection's end."""
+        """Return what has arrived; b"" at the end of the connection."""
         return self._reader.read1(65_536)
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
-    def drip(self, data: bytes, every_seconds: float) -> None:
-        """Send byte by byte, until the client has had enough."""
+    def drip(self, data: Iterable[int], every_seconds: float) -> None:
+        """Send byte by byte until the client closes the connection. ``data`` may be endless."""
         for byte in data:
             self.send(bytes([byte]))
-            self._server.stopping.wait(every_seconds)
+            if self._server.stopping.wait(every_seconds):
+                return
 
     def hang(self) -> None:
-        """Say nothing more, until the client has had enough."""
+        """Send nothing until the client closes the connection."""
         self._reader.read()
         self.close()
 
@@ -90,11 +91,11 @@ class Exchange:
         self._socket.close()
 
     def reset(self) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.close()
 
     def shut_down(self) -> None:
-        """End the connection from another thread: whoever reads from it sees its end."""
+        """End the connection from another thread; a thread that reads from it is woken."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -108,20 +109,19 @@ class Exchange:
 
 
 Step = bytes | Callable[[Exchange], object]
-"""What is sent, or what is done."""
+"""Bytes to send, or an action."""
 
 
 class FaultyServer:
-    """Answers on a loopback port as its script says, and after its end as ``decide`` does.
+    """Answers on a loopback port as its script says, and then as ``decide`` does: 200 by default.
 
-    That is 200 at first. It speaks HTTP/1.1 and keeps connections alive, unless the script does
-    something else.
+    It speaks HTTP/1.1 and keeps connections alive, unless the script does something else.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: deque[tuple[Step, ...]] = deque()
         self.requests: list[Received] = []
-        """Those that were read to their end."""
+        """Requests that were read completely."""
         self.decide: Callable[[Received], Step] = lambda request: self.reply(200)
         self.connections = 0
         self.stopping = threading.Event()
@@ -133,20 +133,20 @@ class FaultyServer:
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def will(self, *steps: Step) -> None:
-        """Read one request more, then do this."""
+        """Add to the script: read a request, then take these steps."""
         self.script.append((Exchange.read, *steps))
 
     def will_unread(self, *steps: Step) -> None:
-        """Do this as soon as one request more begins to arrive."""
+        """Add to the script: take these steps as soon as a request begins to arrive."""
         self.script.append(steps)
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        """Read one request more, then answer it as HTTP wants it."""
+        """Add to the script: read a request, then send a well-formed answer."""
         self.will(self.reply(status, body, **headers))
 
     @staticmethod
     def reply(status: int, body: bytes = b"{}", **headers: str) -> bytes:
-        """An answer as HTTP wants it."""
+        """Return a well-formed answer."""
         lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -163,13 +163,13 @@ class FaultyServer:
     ) -> None:
         self.stopping.set()
         with suppress(OSError):  # wakes the thread that accepts
-            socket.create_connection(("127.0.0.1", self.port), _PATIENCE).close()
-        self._threads[0].join(_PATIENCE)
+            socket.create_connection(("127.0.0.1", self.port), _END_TIMEOUT).close()
+        self._threads[0].join(_END_TIMEOUT)
         self._listener.close()
         for exchange in self._exchanges:
             exchange.shut_down()
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(_END_TIMEOUT)
         assert not any(thread.is_alive() for thread in self._threads)
 
     def _start(self, run: Callable[[], None]) -> None:
@@ -190,7 +190,7 @@ class FaultyServer:
 
     def _serve(self, exchange: Exchange) -> None:
         try:
-            with suppress(OSError, EOFError, ValueError):  # the client is gone, or no HTTP
+            with suppress(OSError, EOFError, ValueError):  # the client closed, or sent no HTTP
                 if self._tls:
                     exchange.start_tls(self._tls)
                 while exchange.wait():

@@ -1,4 +1,4 @@
-"""A server's certificate of our own making."""
+"""The certificate of a test server, from an authority of the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Tls(NamedTuple):
-    """A server's certificate, and what makes a client trust it."""
+    """A server's certificate, and the CA bundle that makes a client trust it."""
 
     context: ssl.SSLContext
     http_2: ssl.SSLContext

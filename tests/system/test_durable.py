@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ SENDERS = 16
 TRACKING = """
 import os, sys, threading
 from amplitude import Amplitude, BaseEvent, Config
-from amplitude_moloco import Buried, Delivered, Dropped, MolocoDestination, Sync
+from amplitude_moloco import DeadLettered, Delivered, Dropped, MolocoDestination, Sync
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.moloco.endpoint import endpoint
@@ -55,7 +55,7 @@ track, send, end = map(writer, ("tracked", "sent", "ended"))
 something_ended = threading.Event()
 
 def write_down(fact):
-    if isinstance(fact, (Delivered, Buried, Dropped)):
+    if isinstance(fact, (Delivered, DeadLettered, Dropped)):
         end(name, type(fact).__name__, fact.id)
         something_ended.set()
 
@@ -93,13 +93,6 @@ while destination.stats().buffered:  # of others, too
 destination.shutdown()
 os._exit(0)
 """
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A server of this test's own."""
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 def start(
@@ -357,7 +350,7 @@ def home(id: str) -> BaseEvent:
 def assert_lawful(destination: MolocoDestination) -> None:
     """What this process, which alone uses the file, has accepted is accounted for."""
     stats = destination.stats()
-    buried, dropped = sum(stats.buried.values()), sum(stats.dropped.values())
+    buried, dropped = sum(stats.dead_lettered.values()), sum(stats.dropped.values())
     assert stats.accepted == stats.delivered + buried + dropped + stats.buffered
 
 
@@ -474,10 +467,10 @@ def test_dead_letters_are_resent_as_they_were(tmp_path: Path, sandbox: Sandbox) 
     destination = make(tmp_path, sandbox.url)
     for id in ("a", "b", "c"):
         destination.execute(home(id))
-    assert destination.flush().result(timeout=10).buried == {"rejected": 3}
+    assert destination.flush().result(timeout=10).dead_lettered == {"rejected": 3}
     destination.shutdown()
     again = make(tmp_path, sandbox.url)
-    assert sorted(letter.entry.id for letter in again.dead_letters()) == ["a", "b", "c"]
+    assert sorted(letter.id for letter in again.dead_letters()) == ["a", "b", "c"]
     assert again.resend(["b"]) == 1
     assert again.flush().result(timeout=10).delivered == 1
     assert again.resend() == 2
@@ -546,7 +539,7 @@ def test_a_child_that_cannot_open_the_file_keeps_its_events_in_memory(
 ONE_OF_A_HERD = """
 import os, sys, threading, time
 from amplitude import BaseEvent
-from amplitude_moloco import BreakerSettings, Dropped, MolocoDestination, RetrySchedule, Sync
+from amplitude_moloco import BreakerPolicy, Dropped, MolocoDestination, RetrySchedule, Sync
 
 url, name, rate = sys.argv[1:]
 times = os.open("times", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -561,7 +554,7 @@ destination = MolocoDestination(
     buffer=f"sqlite://{os.getcwd()}/moloco.db?wait_millis=1000", connections=4, hooks=[write_down],
     max_requests_per_second=float(rate),
     retry=RetrySchedule(delays_seconds=(1,), then_seconds=1),
-    breaker=BreakerSettings(probe_delays_seconds=(1,), then_seconds=1),
+    breaker=BreakerPolicy(probe_delays_seconds=(1,), then_seconds=1),
 )
 enough = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), enough.set()), daemon=True).start()

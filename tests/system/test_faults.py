@@ -27,8 +27,8 @@ from support.faulty_server import Exchange, FaultyServer, Received, StartServer,
 from support.tls import Tls
 
 from amplitude_moloco import (
-    BreakerSettings,
-    Buried,
+    BreakerPolicy,
+    DeadLettered,
     Delivered,
     Dropped,
     Fact,
@@ -47,7 +47,7 @@ LONG = 20.0
 """Seconds after which a wait in a test has failed."""
 SHORT = 0.3
 """The timeout of a request that has to run into it, in seconds."""
-NEVER_OPEN = BreakerSettings(failures=1_000_000)
+NEVER_OPEN = BreakerPolicy(failures=1_000_000)
 
 
 def home(id: str) -> BaseEvent:
@@ -70,7 +70,7 @@ class Road:
         settings = {
             "timeout_seconds": LONG,
             "retry": RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
-            "breaker": BreakerSettings(probe_delays_seconds=(), then_seconds=0.02),
+            "breaker": BreakerPolicy(probe_delays_seconds=(), then_seconds=0.02),
             "flush_interval_millis": 5,
             "connections": 4,
             **settings,
@@ -101,7 +101,7 @@ class Road:
 
     def ends(self) -> list[str]:
         """The ids of the events that have come to their ends."""
-        return [fact.id for fact in self.told(Delivered, Buried, Dropped)]
+        return [fact.id for fact in self.told(Delivered, DeadLettered, Dropped)]
 
     def wait_for_ends(self) -> None:
         self.wait_until(lambda: len(self.ends()) >= len(self.tracked))
@@ -115,13 +115,13 @@ class Road:
         self.destination.shutdown()
         assert Counter(self.ends()) == Counter(self.tracked)
         stats = self.destination.stats()
-        buried, dropped = sum(stats.buried.values()), sum(stats.dropped.values())
+        buried, dropped = sum(stats.dead_lettered.values()), sum(stats.dropped.values())
         assert stats.accepted == len(self.tracked)
         assert stats.accepted == (
-            stats.delivered + sum(stats.rejected.values()) + buried + dropped + stats.buffered
+            stats.delivered + sum(stats.invalid.values()) + buried + dropped + stats.buffered
         )
         assert stats.delivered == len(self.told(Delivered))
-        assert buried == len(self.told(Buried)) == len(letters)
+        assert buried == len(self.told(DeadLettered)) == len(letters)
         copies = defaultdict(set)
         for server in servers:
             for request in server.requests:
@@ -297,13 +297,13 @@ def documented_end(status: int) -> list[str]:
         ]
     if status in (408, 429) or status >= 500:
         return [f"Retrying {status}", "Delivered 2 200"]
-    return [f"Buried rejected {status}"]
+    return [f"DeadLettered rejected {status}"]
 
 
 def in_words(fact: Any) -> str:
     values = {
         "Delivered": ("attempts", "status"),
-        "Buried": ("reason", "status"),
+        "DeadLettered": ("reason", "status"),
         "Paused": ("reason", "status"),
         "Retrying": ("reason",),
         "Resumed": (),
@@ -321,7 +321,7 @@ def test_each_status_has_its_documented_end(server: FaultyServer) -> None:
         connections=1,
         flush_queue_size=1,
         retry=RetrySchedule(delays_seconds=(soon,), then_seconds=soon),
-        breaker=BreakerSettings(probe_delays_seconds=(), then_seconds=soon),
+        breaker=BreakerPolicy(probe_delays_seconds=(), then_seconds=soon),
     )
     documented = {status: documented_end(status) for status in range(200, 600)}
     found = {}
@@ -334,7 +334,9 @@ def test_each_status_has_its_documented_end(server: FaultyServer) -> None:
         found[status] = [in_words(fact) for fact in road.facts[before:]]
     assert found == documented
     stats = road.judge(server)
-    assert len(server.requests) == stats.delivered + stats.retried + sum(stats.buried.values())
+    assert len(server.requests) == stats.delivered + stats.retried + sum(
+        stats.dead_lettered.values()
+    )
 
 
 def test_a_poisoned_event_holds_no_other_up(make_road: MakeRoad, server: FaultyServer) -> None:
@@ -347,12 +349,12 @@ def test_a_poisoned_event_holds_no_other_up(make_road: MakeRoad, server: FaultyS
     road = make_road(server.url)
     road.track(*map(str, range(300)))
     stats = road.destination.flush().result(LONG)
-    assert (stats.delivered, stats.buried, stats.retried) == (297, {"rejected": 3}, 0)
-    letters = {letter.entry.id: letter for letter in road.destination.dead_letters()}
+    assert (stats.delivered, stats.dead_lettered, stats.retried) == (297, {"rejected": 3}, 0)
+    letters = {letter.id: letter for letter in road.destination.dead_letters()}
     assert letters.keys() == set(poison)
     sent = {id_of(request): request.body for request in server.requests}
     for id, letter in letters.items():
-        told = (letter.reason, letter.status, letter.message, letter.entry.body)
+        told = (letter.reason, letter.status, letter.message, letter.body)
         assert told == ("rejected", 400, "missing page_id", sent[id])
     road.judge(server)
 
@@ -368,7 +370,7 @@ def test_a_server_that_fails_every_other_time_gets_everything(
     road.wait_for_ends()
     server.decide = lambda request: server.reply(200)
     stats = road.judge(server)
-    assert (stats.delivered, stats.buried) == (61, {})
+    assert (stats.delivered, stats.dead_lettered) == (61, {})
     assert stats.retried > 20
 
 
@@ -471,5 +473,5 @@ def test_a_flush_tells_the_truth(make_road: MakeRoad, server: FaultyServer) -> N
     answered.set()
     stats = future.result(LONG)
     assert (stats.accepted, stats.delivered, stats.buffered) == (100, 90, 0)
-    assert stats.buried == {"rejected": 10}
+    assert stats.dead_lettered == {"rejected": 10}
     road.judge(server)

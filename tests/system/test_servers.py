@@ -250,13 +250,6 @@ def visit_often(url: str) -> None:
         list(pool.map(partial(visit, url), range(VISITS)))
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A server of this test's own."""
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(params=KINDS, ids="-".join)
 def shop(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox) -> Shop:
     """An app of each kind in turn."""

@@ -30,7 +30,7 @@ import os, sys, threading, time
 from contextlib import suppress
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude_moloco import (
-    BreakerSettings, Buried, Delivered, Dropped, MolocoDestination, RetrySchedule, Sync
+    BreakerPolicy, DeadLettered, Delivered, Dropped, MolocoDestination, RetrySchedule, Sync
 )
 
 moloco_url, amplitude_url, buffer, transport, seconds = sys.argv[1:]
@@ -38,14 +38,14 @@ append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 tracked, ended = os.open("tracked", append), os.open("ended", append)
 
 def write_down(fact):
-    if isinstance(fact, (Delivered, Buried, Dropped)):
+    if isinstance(fact, (Delivered, DeadLettered, Dropped)):
         os.write(ended, f"{type(fact).__name__} {fact.id}\\n".encode())
 
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=moloco_url, channel_type="SITE",
     buffer=buffer, transport=transport, hooks=[write_down], timeout_seconds=2,
     retry=RetrySchedule(delays_seconds=(0.2, 0.5), then_seconds=1),
-    breaker=BreakerSettings(probe_delays_seconds=(0.2,), then_seconds=0.5),
+    breaker=BreakerPolicy(probe_delays_seconds=(0.2,), then_seconds=0.5),
 )
 client = Amplitude("amplitude-key", Config(server_url=amplitude_url, flush_interval_millis=500))
 client.add(destination)
@@ -86,7 +86,7 @@ while destination.stats().buffered:
 stats = destination.stats()
 client.shutdown()
 print(
-    stats.accepted, stats.delivered, sum(stats.rejected.values()), sum(stats.buried.values()),
+    stats.accepted, stats.delivered, sum(stats.invalid.values()), sum(stats.dead_lettered.values()),
     sum(stats.dropped.values()), stats.buffered, flush=True,
 )
 """

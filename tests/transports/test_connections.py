@@ -5,10 +5,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
+from support.endpoint import endpoint_at
 from support.faulty_server import Exchange, FaultyServer
 from urllib3 import PoolManager
 
-from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.transports.base import SendResult
 from amplitude_moloco.transports.connections import DeadlineAdapter, use_own_connections
 from amplitude_moloco.transports.requests import RequestsTransport
@@ -18,11 +18,11 @@ URL = "http://127.0.0.1:9/"
 
 
 class SocksManager(PoolManager):
-    """As one for SOCKS, which has connections of its own."""
+    """A manager with connections of its own, as requests uses for SOCKS."""
 
 
 def test_a_manager_of_another_kind_keeps_its_connections() -> None:
-    """Where connections are made in another way, as for SOCKS, they are left as they are."""
+    """A manager that makes its connections differently, as for SOCKS, is left unchanged."""
     usual, other = PoolManager(), SocksManager()
     before = other.pool_classes_by_scheme
     for manager in (usual, other):
@@ -31,8 +31,8 @@ def test_a_manager_of_another_kind_keeps_its_connections() -> None:
     assert usual.pool_classes_by_scheme is not before
 
 
-def test_without_a_connection_there_is_none_to_close() -> None:
-    """Neither before the first request, nor once all are closed, does closing them fail."""
+def test_without_a_connection_there_is_nothing_to_close() -> None:
+    """Closing idle connections works before the first request, and after all are closed."""
     adapter = DeadlineAdapter()
     adapter.close_idle()
     adapter.get_connection_with_tls_context(requests.Request("POST", URL).prepare(), verify=True)
@@ -42,7 +42,7 @@ def test_without_a_connection_there_is_none_to_close() -> None:
 
 
 def test_the_idle_connections_beside_a_closed_one_are_closed_at_once(server: FaultyServer) -> None:
-    """Where one turns out to be closed, the others are not left to the garbage collector."""
+    """When one connection has ended, the others do not wait for the garbage collector."""
     all_arrived, ended = threading.Barrier(3), threading.Semaphore(0)
 
     def end(exchange: Exchange) -> None:
@@ -53,8 +53,7 @@ def test_the_idle_connections_beside_a_closed_one_are_closed_at_once(server: Fau
 
     for _ in range(3):
         server.will(lambda _: all_arrived.wait(LONG), server.reply(200), end)
-    mcm = endpoint(api_key="key", platform_id="SHOP", platform_name=None, base_url=server.url)
-    transport = RequestsTransport(mcm)
+    transport = RequestsTransport(endpoint_at(server.url))
     gc.disable()
     try:
         with ThreadPoolExecutor(3) as pool:

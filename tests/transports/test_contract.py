@@ -1,12 +1,10 @@
-"""What holds for every transport in TRANSPORTS.
-
-Against a real server on loopback that fails as it is told.
-"""
+"""What every transport in TRANSPORTS does, against a real server on loopback that misbehaves."""
 
 from __future__ import annotations
 
 import gc
 import gzip
+import itertools
 import json
 import re
 import shutil
@@ -21,30 +19,29 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from support.endpoint import KEY, endpoint_at
 from support.faulty_server import Exchange, FaultyServer, StartServer, Step
 from support.tls import Tls
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.transports.base import SendResult, Transport
 from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.requests import RequestsTransport
 
 TRANSPORTS = [RequestsTransport, CurlTransport]
 
-KEY = "the-secret-key-0123456789"
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 LONG = 10.0
 """Seconds after which a wait in a test has failed."""
-SHORT = 0.3
-"""The timeout of a transport that has to run into it, in seconds."""
+SHORT = 0.5
+"""The timeout of a transport that is meant to run into it, in seconds."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 DELIVERED = SendResult(200)
 
 
 def assert_fault(result: SendResult) -> None:
-    """It is a fault of the network, told by the name of its kind alone."""
+    """Assert that this is a network fault, described by the name of its kind alone."""
     assert result.status is None
     assert re.fullmatch("[A-Za-z]+", result.message)
     assert result.retry_after_seconds == 0
@@ -52,15 +49,15 @@ def assert_fault(result: SendResult) -> None:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """What is inside takes no longer, but for the slowness of a busy machine."""
+    """Assert that the block takes no longer, on a machine that may be ten times slower."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < seconds + 1.5
+    assert time.monotonic() - began < 10 * seconds
 
 
 @contextmanager
 def at_least(seconds: float) -> Iterator[None]:
-    """What is inside takes so long, but for the coarseness of a clock."""
+    """Assert that the block takes this long, as far as a coarse clock can show."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began > seconds - 0.02
@@ -96,7 +93,7 @@ def open_transport(
             timeout_seconds: float = LONG,
         ) -> Transport:
             transport: Transport = request.param(
-                endpoint(api_key=KEY, platform_id=platform_id, platform_name=None, base_url=url),
+                endpoint_at(url, platform_id=platform_id),
                 connections=connections,
                 timeout_seconds=timeout_seconds,
                 ca_bundle=ca_bundle and str(ca_bundle),
@@ -118,7 +115,7 @@ def open_transport(
 def test_the_request_is_mcms(
     open_transport: OpenTransport, server: FaultyServer, body: bytes
 ) -> None:
-    """A body is posted to the platform's path as it is, with the key and MCM's headers."""
+    """A body is posted unchanged to the platform's path, with the key and MCM's headers."""
     assert open_transport(server.url).send(body) == DELIVERED
     (request,) = server.requests
     assert (request.method, request.target, request.body) == ("POST", PATH, body)
@@ -140,7 +137,7 @@ def test_a_path_before_mcms_is_kept(open_transport: OpenTransport, server: Fault
 def test_the_platform_id_arrives_quoted(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """A platform id of any characters is one segment of the path on the wire."""
+    """A platform id with any characters is one segment of the path on the wire."""
     open_transport(server.url, platform_id="A/B ü?").send(b"{}")
     assert server.requests[0].target == "/rmp/event/v1/platforms/A%2FB%20%C3%BC%3F/userevents"
 
@@ -149,7 +146,7 @@ def test_the_platform_id_arrives_quoted(
 
 
 def test_the_connection_is_kept_alive(open_transport: OpenTransport, server: FaultyServer) -> None:
-    """Requests that follow each other go over one connection, also after an error."""
+    """Consecutive requests use one connection, even after an error."""
     for status in (200, 400, 503):
         server.answer(status, b"{}")
     server.answer(204)
@@ -164,7 +161,7 @@ def test_the_connection_is_kept_alive(open_transport: OpenTransport, server: Fau
 def test_each_thread_has_its_connection(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """As many threads as there are connections send at once, and none connects a second time."""
+    """With a connection for each thread, all threads send at once, and none reconnects."""
     threads = 4
     all_arrived = threading.Barrier(threads)
     for _ in range(3 * threads):
@@ -180,7 +177,7 @@ def test_each_thread_has_its_connection(
 def test_a_connection_that_the_server_closed_is_replaced(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """When the server has closed an idle connection, the next request goes over a new one."""
+    """After the server closes an idle connection, the next request uses a new one."""
     closed = threading.Event()
     server.will(OK, lambda exchange: exchange.close(), lambda _: closed.set())
     transport = open_transport(server.url)
@@ -202,7 +199,7 @@ def test_a_connection_that_ends_under_a_request_is_replaced_at_once(
     end: str,
     size: int,
 ) -> None:
-    """A kept connection that the server closes as it is used again costs no attempt."""
+    """A kept-alive connection that ends when it is used again does not fail the request."""
     server = start_server(tls.context if is_secure else None)
     server.will(OK)
     server.will_unread(
@@ -217,7 +214,7 @@ def test_a_connection_that_ends_under_a_request_is_replaced_at_once(
 def test_connections_that_end_under_requests_are_all_replaced(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """When the server closes every kept connection as it is used again, no thread loses by it."""
+    """If every kept-alive connection ends when it is used again, no thread's request fails."""
     threads = 4
     all_arrived = threading.Barrier(threads)
     for _ in range(threads):
@@ -239,7 +236,7 @@ def test_a_tunnel_that_ends_under_a_request_is_replaced_at_once(
     monkeypatch: pytest.MonkeyPatch,
     end: str,
 ) -> None:
-    """The same is true of a connection through a proxy."""
+    """The same holds for a connection through a proxy."""
     server.will(ESTABLISHED, lambda exchange: exchange.start_tls(tls.context))
     server.will(OK)
     server.will_unread(lambda exchange: getattr(exchange, end)())
@@ -253,7 +250,7 @@ def test_a_tunnel_that_ends_under_a_request_is_replaced_at_once(
 def test_tunnels_that_end_under_requests_are_all_replaced(
     open_transport: OpenTransport, server: FaultyServer, tls: Tls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many tunnels a proxy closes as they are used again, no request is lost by it."""
+    """If a proxy closes every tunnel when it is used again, no request fails."""
     threads = 6
     all_arrived = threading.Barrier(threads)
     for _ in range(threads):
@@ -286,7 +283,7 @@ def test_a_new_connection_that_ends_under_a_request_is_a_fault(
     is_secure: bool,
     was_closed: bool,
 ) -> None:
-    """Where not even a new connection gets an answer, the request is made only once."""
+    """A request that fails on a new connection is not sent a second time."""
     server = start_server(tls.context if is_secure else None)
     transport = open_transport(server.url, ca_bundle=tls.ca_bundle)
     if was_closed:
@@ -304,7 +301,7 @@ def test_a_new_connection_that_ends_under_a_request_is_a_fault(
 def test_no_more_connections_are_kept_than_were_asked_for(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """More threads than connections may send; the connections that are too many are closed."""
+    """More threads than ``connections`` may send; surplus connections are closed afterwards."""
     threads = 3
     all_arrived, ends = threading.Barrier(threads), threading.Semaphore(0)
     for _ in range(threads):
@@ -323,7 +320,7 @@ def test_no_more_connections_are_kept_than_were_asked_for(
 
 
 def test_close_closes_the_connections(open_transport: OpenTransport, server: FaultyServer) -> None:
-    """After close() the server sees the connection's end, and no socket is left open."""
+    """After close() the server sees the end of the connection, and no socket stays open."""
     ended = threading.Event()
     server.will(OK, lambda exchange: exchange.hang(), lambda _: ended.set())
     transport = open_transport(server.url)
@@ -336,10 +333,10 @@ def test_close_closes_the_connections(open_transport: OpenTransport, server: Fau
     gc.collect()  # a socket that is left open would warn here
 
 
-def test_close_leaves_no_connection_of_a_request_under_way(
+def test_close_leaves_no_connection_of_a_request_in_flight(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """The connection of a request that is under way at close() is closed after its answer."""
+    """The connection of a request in flight at close() is closed after its answer."""
     arrived, is_closed, ended = threading.Event(), threading.Event(), threading.Event()
     server.will(
         lambda _: arrived.set(),
@@ -413,7 +410,7 @@ def chunked(*chunks: bytes, status: int = 200) -> bytes:
 def test_an_answer_is_read(
     open_transport: OpenTransport, server: FaultyServer, answer: bytes, result: SendResult
 ) -> None:
-    """The result tells the status, and for an error what MCM says about it, in any encoding."""
+    """The result has the status, and for an error MCM's message, in any encoding."""
     server.will(answer)
     transport = open_transport(server.url)
     assert transport.send(b"{}") == result
@@ -423,7 +420,7 @@ def test_an_answer_is_read(
 def test_an_answer_may_end_with_its_connection(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """An answer that does not tell its length is read until the server closes the connection."""
+    """An answer without a length is read until the server closes the connection."""
     server.will(b"HTTP/1.1 400 No\r\n\r\n", ERROR, lambda exchange: exchange.close())
     transport = open_transport(server.url)
     assert transport.send(b"{}") == SendResult(400, "missing page_id")
@@ -455,7 +452,7 @@ def test_an_answer_may_end_with_its_connection(
 def test_an_errors_message_is_quoted(
     open_transport: OpenTransport, server: FaultyServer, body: bytes, text: str
 ) -> None:
-    """An error tells MCM's message or else its body's beginning, 300 characters at most."""
+    """An error's message is MCM's, or else the beginning of its body; at most 300 characters."""
     server.answer(400, body)
     assert open_transport(server.url).send(b"{}") == SendResult(400, text)
 
@@ -473,7 +470,7 @@ def test_an_errors_message_is_quoted(
 def test_a_server_that_echoes_the_key_is_not_quoted(
     open_transport: OpenTransport, server: FaultyServer, body: str
 ) -> None:
-    """No part of the key gets from an answer into the result."""
+    """No part of the key in an answer appears in the result."""
     server.answer(403, body.encode(), X_Echo=KEY)
     result = open_transport(server.url).send(b"{}")
     assert result.status == 403
@@ -485,7 +482,7 @@ def test_a_server_that_echoes_the_key_is_not_quoted(
 def test_16_kib_of_an_answer_are_read(
     open_transport: OpenTransport, server: FaultyServer, size: int, connections: int
 ) -> None:
-    """An answer of 16 KiB is read to its end, so that its connection is kept; a larger one not."""
+    """The connection of an answer of 16 KiB is kept alive; that of a larger one is closed."""
     server.answer(500, b"h" * size)
     transport = open_transport(server.url)
     assert transport.send(b"{}") == SendResult(500, "h" * 300)
@@ -502,7 +499,7 @@ def test_16_kib_of_an_answer_are_read(
 def test_an_endless_answer_is_not_read_to_its_end(
     open_transport: OpenTransport, server: FaultyServer, status: int, head: bytes
 ) -> None:
-    """Of an answer that is too large only the beginning is read, and the next request works."""
+    """Only the beginning of an endless answer is read, and the next request works."""
 
     def send_for_ever(exchange: Exchange) -> None:
         while True:
@@ -521,7 +518,7 @@ def test_an_endless_answer_is_not_read_to_its_end(
 def test_no_redirect_is_followed(
     open_transport: OpenTransport, server: FaultyServer, start_server: StartServer, status: int
 ) -> None:
-    """A redirect is an answer like any other: the key and the event go nowhere else."""
+    """A redirect is an answer like any other: the key and the event go to no other server."""
     elsewhere = start_server()
     server.answer(status, Location=f"{elsewhere.url}{PATH}")
     transport = open_transport(server.url)
@@ -530,10 +527,10 @@ def test_no_redirect_is_followed(
 
 
 @pytest.mark.parametrize("status", [102, 103])
-def test_a_late_answer_is_nobody_elses(
+def test_a_late_answer_belongs_to_no_other_request(
     open_transport: OpenTransport, server: FaultyServer, status: int
 ) -> None:
-    """What comes after an early answer (1xx) is never taken for the next request's answer."""
+    """What follows an early answer (1xx) is never taken for the answer to the next request."""
     server.will(
         b"HTTP/1.1 %d Early\r\n\r\n" % status,
         lambda exchange: exchange.wait(),  # for the next request, or the connection's end
@@ -601,7 +598,7 @@ SLOWLY = 0.1
 def test_a_fault_of_the_network_is_a_result(
     open_transport: OpenTransport, server: FaultyServer, steps: list[Step]
 ) -> None:
-    """Without a whole answer the result has no status, names the fault, and never the key."""
+    """Without a complete answer the result has no status, and names the fault without the key."""
     server.will(*steps)
     transport = open_transport(server.url, timeout_seconds=SHORT)
     assert_fault(transport.send(b"{}"))
@@ -611,7 +608,7 @@ def test_a_fault_of_the_network_is_a_result(
 def test_a_reset_while_the_request_is_sent_is_a_result(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """A server that resets the connection before it has read the whole request is a fault."""
+    """A server that resets the connection in the middle of a request is a fault."""
     server.will_unread(lambda exchange: exchange.read_head(), lambda exchange: exchange.reset())
     transport = open_transport(server.url)
     assert_fault(transport.send(b"x" * 10_000_000))
@@ -621,7 +618,7 @@ def test_a_reset_while_the_request_is_sent_is_a_result(
 def test_a_server_that_reads_nothing_is_a_result(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """A server that stops reading is given up after the timeout."""
+    """A request to a server that stops reading fails after the timeout."""
     given_up = threading.Event()
     server.will_unread(lambda _: given_up.wait(LONG), lambda exchange: exchange.reset())
     transport = open_transport(server.url, timeout_seconds=SHORT)
@@ -631,17 +628,17 @@ def test_a_server_that_reads_nothing_is_a_result(
 
 
 def test_a_refused_connection_is_a_result(open_transport: OpenTransport) -> None:
-    """Where nobody listens, the result names the fault."""
+    """If no server listens, the result names the fault."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert_fault(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
 
 
 def test_connecting_takes_no_longer_than_the_timeout(open_transport: OpenTransport) -> None:
-    """A host that never answers a connection's first packet is given up after the timeout."""
+    """Connecting to a host that never accepts fails after the timeout, not before."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # nobody accepts: the next one waits for ever
+        for _ in range(8):  # they fill the backlog: the next one is never accepted
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
@@ -655,7 +652,7 @@ def test_connecting_takes_no_longer_than_the_timeout(open_transport: OpenTranspo
 def test_an_answer_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """A server that never answers is given up after the timeout, not before."""
+    """A request that is never answered fails after the timeout, not before."""
     server.will(lambda exchange: exchange.hang())
     transport = open_transport(server.url, timeout_seconds=SHORT)
     with at_least(SHORT), at_most(SHORT):
@@ -665,57 +662,69 @@ def test_an_answer_takes_no_longer_than_the_timeout(
 @pytest.mark.parametrize(
     ("head", "drops"),
     [
-        pytest.param(b"", b"HTTP/1.1 200 OK\r\nX-Slow: aaaaaaaa", id="head"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n", b"a" * 30, id="body"),
-        pytest.param(b"HTTP/1.1 500 No\r\n\r\n", b"a" * 30, id="body-until-closed"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", id="head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", b"a", id="body"),
+        pytest.param(b"HTTP/1.1 500 No\r\n\r\n", b"a", id="body-until-closed"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"1\r\na\r\n" * 5,
-            id="chunks",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", id="chunks"
         ),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n", b"a" * 30, id="chunk"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n", b"a", id="chunk"
         ),
     ],
 )
-def test_a_server_that_drips_is_given_up(
+def test_a_slow_answer_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, server: FaultyServer, head: bytes, drops: bytes
 ) -> None:
-    """The timeout is one for the whole answer, however often a byte of it arrives."""
-    server.will(head, lambda exchange: exchange.drip(drops, SLOWLY))
+    """One timeout covers the whole answer, even while bytes of it keep arriving."""
+    server.will(head, lambda exchange: exchange.drip(itertools.cycle(drops), SLOWLY))
     transport = open_transport(server.url, timeout_seconds=SHORT)
     with at_most(SHORT):
         transport.send(b"{}")
     assert transport.send(b"{}") == DELIVERED
 
 
-def test_a_proxy_that_drips_is_given_up(
+def test_an_answer_that_begins_slowly_takes_no_longer_than_the_timeout(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """The timeout covers the status line as well."""
+    status_line = itertools.chain(b"HTTP/1.1 200 ", itertools.repeat(ord("a")))
+    server.will(lambda exchange: exchange.drip(status_line, SLOWLY))
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    with at_most(SHORT):
+        assert_fault(transport.send(b"{}"))
+    assert transport.send(b"{}") == DELIVERED
+
+
+def test_a_slow_proxy_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that takes its time to make a tunnel is given up like any other server."""
-    server.will(lambda exchange: exchange.drip(ESTABLISHED, SLOWLY))
+    """The timeout covers the answer of a proxy that opens a tunnel."""
+    answer = itertools.chain(ESTABLISHED[:-2] + b"X-Slow: ", itertools.repeat(ord("a")))
+    server.will(lambda exchange: exchange.drip(answer, SLOWLY))
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     transport = open_transport("https://127.0.0.1:9", timeout_seconds=SHORT)
     with at_most(SHORT):
         assert_fault(transport.send(b"{}"))
 
 
-def test_a_server_that_drips_over_tls_is_given_up(
+def test_a_slow_answer_over_tls_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls
 ) -> None:
-    """The timeout is one for the whole answer over TLS as well."""
+    """One timeout covers the whole answer over TLS as well."""
     server = start_server(tls.context)
-    server.will(lambda exchange: exchange.drip(b"HTTP/1.1 200 OK\r\nX-Slow: aaaaa", SLOWLY))
+    answer = itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", itertools.repeat(ord("a")))
+    server.will(lambda exchange: exchange.drip(answer, SLOWLY))
     transport = open_transport(server.url, ca_bundle=tls.ca_bundle, timeout_seconds=SHORT)
     with at_most(SHORT):
         assert_fault(transport.send(b"{}"))
     assert transport.send(b"{}") == DELIVERED
 
 
-def test_a_server_that_never_speaks_tls_is_given_up(
+def test_a_handshake_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, server: FaultyServer, tls: Tls
 ) -> None:
-    """A server that says nothing when it is asked for TLS is given up after the timeout."""
+    """A request to a server that never answers the TLS handshake fails after the timeout."""
     server.will_unread(lambda exchange: exchange.hang())
     transport = open_transport(
         server.url.replace("http:", "https:"), ca_bundle=tls.ca_bundle, timeout_seconds=SHORT
@@ -730,8 +739,8 @@ def test_each_request_has_a_timeout_of_its_own(
     """On one connection, the second answer may take as long as the first one."""
     never = threading.Event()
     for _ in range(2):
-        server.will(OK[:9], lambda _: never.wait(0.35), OK[9:])
-    transport = open_transport(server.url, timeout_seconds=0.6)
+        server.will(OK[:9], lambda _: never.wait(1.1), OK[9:])
+    transport = open_transport(server.url, timeout_seconds=2.0)
     assert [transport.send(b"{}"), transport.send(b"{}")] == [DELIVERED, DELIVERED]
     assert server.connections == 1
 
@@ -739,18 +748,18 @@ def test_each_request_has_a_timeout_of_its_own(
 def test_a_replaced_connection_has_no_timeout_of_its_own(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """Where a request goes over a second connection, the timeout is one for both."""
+    """If a request goes over a second connection, one timeout covers both."""
     never = threading.Event()
     server.will(OK)
-    server.will(lambda _: never.wait(0.8), lambda exchange: exchange.close())
+    server.will(lambda _: never.wait(1.5), lambda exchange: exchange.close())
     server.will(lambda exchange: exchange.hang())
-    transport = open_transport(server.url, timeout_seconds=1.0)
+    transport = open_transport(server.url, timeout_seconds=2.0)
     assert transport.send(b"1") == DELIVERED
     began = time.monotonic()
     assert_fault(transport.send(b"2"))
-    # libcurl replaces this one by itself. Its later versions begin the timeout anew as they do.
-    most = 1.8 if isinstance(transport, CurlTransport) else 1.0
-    assert 1.0 - 0.02 < time.monotonic() - began < most + 0.6
+    # libcurl replaces this one itself. Its later versions then start the timeout again.
+    most = LONG if isinstance(transport, CurlTransport) else 1.5 + 2.0
+    assert 2.0 - 0.02 < time.monotonic() - began < most
     assert [request.body for request in server.requests] == [b"1", b"2", b"2"]
 
 
@@ -762,10 +771,15 @@ def test_a_replaced_connection_has_no_timeout_of_its_own(
     [
         pytest.param("0", 0, id="zero"),
         pytest.param("7", 7, id="seconds"),
+        pytest.param("007", 7, id="leading-zeros"),
+        pytest.param(" 7 ", 7, id="blanks"),
+        pytest.param("21600", 21600, id="six-hours"),
         pytest.param("Mon, 06 Jul 2020 12:00:00 GMT", 0, id="past"),
         pytest.param("Mon, 06 Jul 0001 12:00:00 GMT", 0, id="long-past"),
         pytest.param("Mon, 99 Jul 2026 12:00:00 GMT", 0, id="no-date"),
+        pytest.param("Mon, 06 Jul 2020 12:00:00 -0500", 0, id="past-with-a-zone"),
         pytest.param("-7", 0, id="negative"),
+        pytest.param("+7", 0, id="signed"),
         pytest.param("inf", 0, id="infinite"),
         pytest.param("nan", 0, id="nan"),
         pytest.param("", 0, id="empty"),
@@ -776,7 +790,7 @@ def test_a_replaced_connection_has_no_timeout_of_its_own(
 def test_retry_after_is_read(
     open_transport: OpenTransport, server: FaultyServer, value: str, seconds: float
 ) -> None:
-    """Retry-After counts as seconds or as a date, and as nothing where it makes no sense."""
+    """Retry-After is read as seconds or as a date; a malformed one asks for no wait."""
     server.answer(429, Retry_After=value)
     assert open_transport(server.url).send(b"{}") == SendResult(429, retry_after_seconds=seconds)
 
@@ -784,7 +798,7 @@ def test_retry_after_is_read(
 def test_a_long_retry_after_is_a_long_one(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """However long a wait MCM asks for, it is told as one of hours at least."""
+    """A wait of years is read as one of six hours at least; libcurl reads no longer one."""
     server.answer(429, Retry_After="1000000000")
     assert open_transport(server.url).send(b"{}").retry_after_seconds >= 6 * 3600
 
@@ -793,7 +807,7 @@ def test_a_long_retry_after_is_a_long_one(
 def test_retry_after_is_read_whatever_the_status(
     open_transport: OpenTransport, server: FaultyServer, status: int
 ) -> None:
-    """A wait that is asked for is told with any status."""
+    """Retry-After is read from an answer with any status."""
     server.answer(status, Retry_After="7")
     assert open_transport(server.url).send(b"{}") == SendResult(status, retry_after_seconds=7)
 
@@ -801,14 +815,14 @@ def test_retry_after_is_read_whatever_the_status(
 def test_a_retry_after_beyond_all_numbers_is_a_result(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """A number of seconds that no float can hold is no exception."""
+    """A number of seconds that no float can hold asks for no wait, and raises nothing."""
     server.answer(429, Retry_After="9" * 400)
     assert open_transport(server.url).send(b"{}") == SendResult(429)
 
 
 @pytest.fixture
 def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The local time is nine hours ahead of UTC."""
+    """Sets the local time to nine hours ahead of UTC."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Asia/Seoul")
         time.tzset()
@@ -817,11 +831,13 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_from_greenwich")
-@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+@pytest.mark.parametrize(
+    "form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"]
+)
 def test_the_date_of_retry_after_is_in_utc(
     open_transport: OpenTransport, server: FaultyServer, form: str
 ) -> None:
-    """A date counts as UTC in each of HTTP's forms, wherever the process runs."""
+    """A date is read as UTC in each of HTTP's forms, in any time zone."""
     server.answer(429, Retry_After=time.strftime(form, time.gmtime(time.time() + 600)))
     assert 500 < open_transport(server.url).send(b"{}").retry_after_seconds <= 600
 
@@ -829,7 +845,7 @@ def test_the_date_of_retry_after_is_in_utc(
 def test_a_result_without_retry_after_has_none(
     open_transport: OpenTransport, server: FaultyServer
 ) -> None:
-    """Without the header the result asks for no wait."""
+    """Without the header, the result asks for no wait."""
     server.answer(429)
     assert open_transport(server.url).send(b"{}").retry_after_seconds == 0
 
@@ -840,7 +856,7 @@ def test_a_result_without_retry_after_has_none(
 def test_a_trusted_server_gets_the_event(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls
 ) -> None:
-    """With the right bundle of certificates, events go over one TLS connection."""
+    """With the right CA bundle, events go over one TLS connection."""
     server = start_server(tls.context)
     transport = open_transport(server.url, ca_bundle=tls.ca_bundle)
     assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED, DELIVERED]
@@ -865,7 +881,7 @@ def test_an_unknown_certificate_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
 ) -> None:
-    """A server with a certificate of one's own making gets nothing, whatever the environment."""
+    """A server with a self-made certificate receives nothing, whatever the environment says."""
     server = start_server(tls.context)
     transport = open_transport(server.url)
     for name, value in environment.items():
@@ -879,7 +895,7 @@ def test_an_unknown_certificate_is_refused(
 def test_a_certificate_for_another_host_is_refused(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls
 ) -> None:
-    """A trusted certificate opens only the host that it is for."""
+    """A trusted certificate is accepted only from the host it was issued for."""
     server = start_server(tls.context)
     url = f"https://localhost:{server.port}"
     assert_fault(open_transport(url, ca_bundle=tls.ca_bundle).send(b"{}"))
@@ -889,7 +905,7 @@ def test_a_certificate_for_another_host_is_refused(
 def test_a_server_without_tls_is_a_fault(
     open_transport: OpenTransport, server: FaultyServer, tls: Tls
 ) -> None:
-    """Where https meets a server that speaks plain HTTP, it is not told anything."""
+    """A server that speaks plain HTTP receives nothing that was meant for https."""
     server.will_unread(b"HTTP/1.1 400 No\r\n\r\n", lambda exchange: exchange.close())
     url = server.url.replace("http:", "https:")
     assert_fault(open_transport(url, ca_bundle=tls.ca_bundle, timeout_seconds=SHORT).send(b"{}"))
@@ -899,7 +915,7 @@ def test_a_server_without_tls_is_a_fault(
 def test_a_server_with_tls_only_is_a_fault(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls
 ) -> None:
-    """Where plain HTTP meets a server that speaks TLS, the result names the fault."""
+    """Plain HTTP to a server that speaks TLS is a fault."""
     url = start_server(tls.context).url.replace("https:", "http:")
     assert_fault(open_transport(url, timeout_seconds=SHORT).send(b"{}"))
 
@@ -915,7 +931,7 @@ def test_a_bundle_of_the_environment_is_trusted(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """The certificates that the environment names are trusted."""
+    """The CA bundle that the environment names is trusted."""
     monkeypatch.setenv(name, str(tls.ca_bundle))
     assert open_transport(start_server(tls.context).url).send(b"{}") == DELIVERED
 
@@ -926,14 +942,14 @@ def test_the_setting_goes_before_the_environments_bundle(
     tls: Tls,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A bundle that is set is trusted, and one of the environment is then not even read."""
+    """If a CA bundle is given, the environment's is not even read."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
     server = start_server(tls.context)
     assert open_transport(server.url, ca_bundle=tls.ca_bundle).send(b"{}") == DELIVERED
 
 
-def test_a_bundle_that_is_not_there_is_refused(open_transport: OpenTransport) -> None:
-    """A path of certificates that can't be read is a setting that can't work."""
+def test_a_bundle_that_does_not_exist_is_refused(open_transport: OpenTransport) -> None:
+    """A CA bundle that does not exist is refused."""
     with pytest.raises(ConfigurationError, match=r"^ca_bundle: .*nonexistent"):
         open_transport("https://mcm.invalid", ca_bundle=Path("/nonexistent/ca.pem"))
 
@@ -942,7 +958,7 @@ def test_a_bundle_that_is_not_there_is_refused(open_transport: OpenTransport) ->
 def test_a_bundle_may_be_a_directory(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls, tmp_path: Path
 ) -> None:
-    """Certificates in a directory are trusted if they are named as OpenSSL wants it."""
+    """Certificates in a directory are trusted if their files are named as OpenSSL requires."""
     server = start_server(tls.context)
     assert_fault(open_transport(server.url, ca_bundle=tmp_path).send(b"{}"))
     command = ["openssl", "x509", "-noout", "-hash", "-in", str(tls.ca_bundle)]
@@ -959,7 +975,7 @@ def test_plain_http_never_leaves_the_host(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """What goes to a loopback address in plain http is not sent to a proxy."""
+    """Plain http to a loopback address does not go through a proxy."""
     proxy = start_server()
     monkeypatch.setenv(name, proxy.url)
     assert open_transport(server.url).send(b"{}") == DELIVERED
@@ -972,7 +988,7 @@ def test_no_proxy_is_used_where_the_environment_says_so(
     tls: Tls,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """NO_PROXY takes a host away from the proxy."""
+    """A host in NO_PROXY is reached without the proxy."""
     server, proxy = start_server(tls.context), start_server()
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -988,7 +1004,7 @@ def test_a_proxy_of_https_sees_neither_key_nor_event(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """A proxy makes a tunnel; the key and the events go inside, over one connection."""
+    """The key and the events go through the proxy in a tunnel, over one connection."""
     server.will(
         ESTABLISHED,
         lambda exchange: exchange.start_tls(tls.context),
@@ -1013,7 +1029,7 @@ def test_a_proxy_that_refuses_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
     status: int,
 ) -> None:
-    """What a proxy answers instead of making a tunnel is not taken for MCM's answer."""
+    """A proxy's own answer is never taken for MCM's."""
     server.answer(status, b"{}", Location="http://127.0.0.1:9/")
     monkeypatch.setenv("HTTPS_PROXY", server.url.replace("//", "//user:secret@"))
     result = open_transport("https://127.0.0.1:9").send(b"{}")
@@ -1044,7 +1060,7 @@ def test_a_proxy_that_can_not_work_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
     proxy: str,
 ) -> None:
-    """With a proxy that can't be used nothing is raised, and nothing is sent past it."""
+    """With an unusable proxy nothing is raised, and nothing bypasses it."""
     server = start_server(tls.context)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     assert_fault(open_transport(server.url, ca_bundle=tls.ca_bundle).send(b"{}"))
@@ -1057,7 +1073,7 @@ def test_netrc_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A login for the host in .netrc adds nothing to the request: the key alone opens MCM."""
+    """A login for the host in .netrc adds nothing to the request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password my-own-secret\n")
     netrc.chmod(0o600)
@@ -1099,7 +1115,7 @@ def test_a_fault_of_connecting_has_the_name_that_requests_gives_it(
     tls: Tls,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """So is that of one that was not even connected for."""
+    """A fault while connecting has the name of requests' exception as well."""
     assert open_transport("http://127.0.0.1:9").send(b"{}").message == "ConnectionError"
     assert open_transport(start_server(tls.context).url).send(b"{}").message == "SSLError"
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -1113,7 +1129,7 @@ def test_a_fault_of_connecting_has_the_name_that_requests_gives_it(
 def test_the_key_is_in_no_repr_and_no_output(
     open_transport: OpenTransport, server: FaultyServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither a transport's repr nor anything that is written while it sends holds the key."""
+    """Neither a transport's repr nor its output contains the key."""
     transport = open_transport(server.url)
     assert transport.send(b"{}") == DELIVERED
     server.will(lambda exchange: exchange.close())

@@ -1,4 +1,4 @@
-"""Transports by their name, and inside a destination."""
+"""Transports by their name in the settings."""
 
 from __future__ import annotations
 
@@ -6,110 +6,57 @@ import sys
 from typing import Any
 
 import pytest
-from amplitude import BaseEvent
-from support.faulty_server import FaultyServer, Step
+from support.endpoint import endpoint_at
+from support.faulty_server import FaultyServer
 
-from amplitude_moloco import (
-    BreakerSettings,
-    ConfigurationError,
-    Delivered,
-    MolocoDestination,
-    RetrySchedule,
-    Sync,
-)
-from amplitude_moloco.transports.base import transport_named
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.transports.base import SendResult, Transport
 from amplitude_moloco.transports.curl import CurlTransport
+from amplitude_moloco.transports.named import open_transport
 from amplitude_moloco.transports.requests import RequestsTransport
 
-
-def make(**settings: Any) -> MolocoDestination:
-    return MolocoDestination(
-        "key", "SHOP", [Sync("HOME", ["Home"])], channel_type="SITE", **settings
-    )
+URL = "http://127.0.0.1:9"
 
 
-def test_each_name_opens_its_transport() -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("requests", RequestsTransport), ("curl", CurlTransport)]
+)
+def test_each_name_opens_its_transport(
+    bare_environment: pytest.MonkeyPatch, name: str, kind: type[Transport]
+) -> None:
     """There are two names, one for each transport."""
-    assert transport_named("requests") is RequestsTransport
-    assert transport_named("curl") is CurlTransport
+    transport = open_transport(name, endpoint_at(URL))
+    assert type(transport) is kind
+    transport.close()
 
 
 @pytest.mark.parametrize("name", ["Curl", "pycurl", " ", 5])
 def test_another_name_is_refused(name: Any) -> None:
-    """What is neither a name nor a callable is a setting that can't work."""
+    """An unknown name is refused with those that exist."""
     with pytest.raises(ConfigurationError, match=r"^transport: .* use 'requests', 'curl', or a"):
-        make(transport=name, base_url="http://127.0.0.1:9")
+        open_transport(name, endpoint_at(URL))
 
 
-def test_curl_without_pycurl_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pycurl is missing, choosing it is refused with the command that installs it."""
+def test_curl_without_pycurl_is_refused_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If pycurl is not installed, choosing it is refused with the command that installs it."""
     monkeypatch.setitem(sys.modules, "pycurl", None)
-    monkeypatch.delitem(sys.modules, "amplitude_moloco.transports.curl")
+    for module in list(sys.modules):
+        if module.startswith("amplitude_moloco.transports.curl"):
+            monkeypatch.delitem(sys.modules, module)
     with pytest.raises(ConfigurationError, match=r"pip install 'amplitude-moloco\[curl\]'$"):
-        make(transport="curl", base_url="http://127.0.0.1:9")
+        open_transport("curl", endpoint_at(URL))
 
 
-@pytest.mark.parametrize(
-    ("setting", "agent"),
-    [
-        ({}, "python"),
-        ({"transport": "requests"}, "python"),
-        ({"transport": "curl"}, "PycURL"),
-    ],
-)
-def test_a_destination_sends_through_the_transport_that_it_names(
-    bare_environment: pytest.MonkeyPatch, server: FaultyServer, setting: dict[str, str], agent: str
+@pytest.mark.parametrize("name", ["requests", "curl"])
+def test_the_settings_apply_to_each_transport(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, name: str
 ) -> None:
-    """The setting transport chooses how events travel; without it they go over requests."""
-    destination = make(base_url=server.url, **setting)
-    destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
-    assert destination.flush().result(10).delivered == 1
-    destination.close()
-    assert server.requests[0].headers["User-Agent"].startswith(agent)
-
-
-@pytest.mark.parametrize("transport", ["requests", "curl"])
-def test_the_settings_of_connections_hold_for_each_transport(
-    bare_environment: pytest.MonkeyPatch, transport: str
-) -> None:
-    """A bundle of certificates that is not there is refused, whatever the transport."""
+    """The timeout and the CA bundle of the settings are those of the transport."""
+    server.will(lambda exchange: exchange.hang())
+    transport = open_transport(name, endpoint_at(server.url), connections=1, timeout_seconds=0.1)
+    assert transport.send(b"{}") == SendResult(None, "ReadTimeout")
+    transport.close()
     with pytest.raises(ConfigurationError, match=r"^ca_bundle: "):
-        make(transport=transport, platform_name="shop", ca_bundle="/nonexistent")
-
-
-@pytest.mark.parametrize("transport", ["requests", "curl"])
-def test_a_server_that_fails_in_every_way_gets_every_event(
-    bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str
-) -> None:
-    """Through ends of connections, garbage, silence and 503s, each event is delivered once."""
-    faults: list[tuple[Step, ...]] = [
-        (lambda exchange: exchange.close(),),
-        (lambda exchange: exchange.reset(),),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", lambda exchange: exchange.close()),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", lambda exchange: exchange.close()),
-        (b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n{}",),
-        (lambda exchange: exchange.hang(),),
-    ]
-    for fault in faults * 5:
-        server.answer(200)
-        server.will(*fault)
-    ends: list[Delivered] = []
-    destination = make(
-        transport=transport,
-        base_url=server.url,
-        connections=4,
-        timeout_seconds=0.3,
-        hooks=[lambda fact: ends.append(fact) if isinstance(fact, Delivered) else None],
-        retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01, max_attempts=1000),
-        breaker=BreakerSettings(failures=1000),
-    )
-    for number in range(60):
-        destination.execute(
-            BaseEvent("Home", user_id="u", insert_id=f"{number}", time=1_700_000_000_000)
-        )
-    while (stats := destination.flush().result(10)).buffered:
-        pass
-    destination.close()
-    assert stats.delivered == len({fact.id for fact in ends}) == len(ends) == 60
-    assert stats.retried > 0
-    assert not server.script
+        open_transport(name, endpoint_at(URL), ca_bundle="/nonexistent")

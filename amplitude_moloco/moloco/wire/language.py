@@ -1,4 +1,4 @@
-"""The language of a device, as ISO 639-1 wants it: two letters."""
+"""The language of a device as ISO 639-1 writes it: two letters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ _CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_.@].*)?")
 
 @lru_cache(maxsize=1024)
 def iso_639_1(text: str) -> str | None:
-    """``English``, ``en-US``, ``en_GB`` and ``eng`` all give ``en``; None if it can't be told.
+    """Returns ``en`` for ``English``, ``en-US``, ``en_GB`` and ``eng``; None for unknown languages.
 
-    Remembers what it has seen, so that an event pays for one look-up in a dictionary.
+    Results are cached: converting an event costs one dictionary lookup.
     """
-    # Imported here, since reading the ISO tables takes longer than importing the rest of the
-    # package. A destination asks once while it is constructed, so that no event waits for it.
+    # Imported here because loading the ISO tables takes longer than importing the rest of the
+    # package. A destination calls this once at construction, so that no event waits for it.
     from iso639 import Lang
     from iso639.exceptions import DeprecatedLanguageValue, InvalidLanguageValue
 
     text = text.strip()
     code = _CODE.fullmatch(text)
-    for candidate in (code[1].lower(),) if code else (text.capitalize(), text.title(), text):
+    candidates = (code[1].lower(),) if code else (text.capitalize(), text.title(), text)
+    for candidate in candidates:
         try:
             return Lang(candidate).pt1 or None
         except DeprecatedLanguageValue as deprecated:

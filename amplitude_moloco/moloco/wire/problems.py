@@ -1,36 +1,44 @@
-"""The problems of one event, gathered while it is read."""
+"""The problems of one event, collected while its fields are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from amplitude_moloco.convert.problem import Problem
-from amplitude_moloco.moloco.wire.values import Unusable
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 
 _Value = TypeVar("_Value")
 
 
-class Problems(list[Problem]):
-    """The problems of one event, noted while it is read."""
+class InvalidValue(Exception):
+    """A value that can't be sent. Describes the kind of value, never the value."""
 
-    item: int | None = None
-    """The index of the item that is read; None for the fields of the event itself."""
+    def __init__(self, reason: ProblemReason, found: str, fix: str) -> None:
+        super().__init__(reason, found, fix)
+        self.reason, self.found, self.fix = reason, found, fix
+
+
+class Problems(list[Problem]):
+    """The problems of one event, in the order in which they were found."""
+
+    item_index: int | None = None
+    """The item that is being read; None for fields outside ``items``."""
 
     def read(
-        self, field: str, as_what: Callable[[object], _Value | None], value: object
+        self, field: str, reader: Callable[[object], _Value | None], value: object
     ) -> _Value | None:
-        """``value`` as what MCM wants; None, and a problem, if it can't be that."""
+        """Returns what ``reader`` makes of ``value``; None, and a problem, if it refuses it."""
         try:
-            return as_what(value)
-        except Unusable as unusable:
-            self.note_unusable(field, unusable)
+            return reader(value)
+        except InvalidValue as invalid:
+            self.add_invalid(field, invalid)
             return None
 
-    def note_unusable(self, field: str, unusable: Unusable) -> None:
-        self.note(field, unusable.reason, unusable.found, unusable.fix)
+    def add_invalid(self, field: str, invalid: InvalidValue) -> None:
+        self.add(field, invalid.reason, invalid.found, invalid.fix)
 
-    def note(self, field: str, reason: str, found: str, fix: str) -> None:
-        if self.item is not None:
-            field = f"items[{self.item}].{field}".rstrip(".")
+    def add(self, field: str, reason: ProblemReason, found: str, fix: str) -> None:
+        """Adds a problem. Inside an item, ``field`` is the item's field, or empty for the item."""
+        if self.item_index is not None:
+            field = f"items[{self.item_index}].{field}".rstrip(".")
         self.append(Problem(field, reason, found, fix))

@@ -1,4 +1,4 @@
-"""MCM's words and limits, as its User Event API defines them."""
+"""The words and limits of MCM's User Event API, and the limits that this library adds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChannelType(str, Enum):
 
 
 class PersonalizationMode(str, Enum):
-    """What MCM may do with an event: all, metrics only, or nothing that identifies."""
+    """What MCM may use an event for: everything, metrics only, or nothing that identifies."""
 
     STANDARD = "STANDARD"
     METRIC_ONLY = "METRIC_ONLY"
@@ -40,7 +40,15 @@ CURRENCIES = frozenset(
     AED CHF""".split()
 )
 NULL_LIKE = frozenset({"null", "undefined", "invalid", "nil"})
-"""An identifier that reads so, in any case, is no value."""
+"""Identifiers that MCM treats as absent, in any case."""
 MAX_ID_CHARACTERS = 128
 MAX_CLOCK_SKEW_MILLIS = 5 * 60 * 1000
-"""Ours: how far ahead an event's clock may be to be taken for skew and clamped to now."""
+"""This library's limit: an event's clock may be this far ahead, and its time is then set to now."""
+MAX_SIZE = 1_000_000
+"""This library's limit for the bytes of a request, and for the characters in an object's texts.
+
+MCM states none. An event of a megabyte is a mistake."""
+MAX_VALUES = 10_000
+"""This library's limit for the values in an object, and for the items of a list.
+
+It also stops at an object that contains itself."""

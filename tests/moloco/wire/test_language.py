@@ -39,7 +39,7 @@ LANGUAGES = [language for language in iter_langs() if language.pt1]
     ],
 )
 def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
-    """Names, codes of two and three letters, locales and withdrawn codes become two letters."""
+    """Names, codes of two or three letters, locales and withdrawn codes become two letters."""
     assert iso_639_1(text) == code
 
 
@@ -62,13 +62,13 @@ def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
         "en us",
     ],
 )
-def test_what_has_no_two_letters_is_none(text: str) -> None:
-    """What is no language, or none that ISO 639-1 has letters for, is left out."""
+def test_other_text_is_left_out(text: str) -> None:
+    """Text that is not a language, or a language without a code in ISO 639-1, gives None."""
     assert iso_639_1(text) is None
 
 
 def test_every_language_of_iso_639_1_is_known() -> None:
-    """Each language that has two letters is found by any of its codes and by its English name."""
+    """Each language of ISO 639-1 is found by any of its codes and by its English name."""
     assert len(LANGUAGES) > 180
     for language in LANGUAGES:
         for known_as in (language.pt1, language.pt2b, language.pt2t, language.pt3, language.name):
@@ -80,7 +80,7 @@ def test_every_language_of_iso_639_1_is_known() -> None:
 @example("\ud800")
 @example("x" * 100_000)
 @settings(deadline=None)  # a machine may be slow
-def test_any_text_is_two_letters_or_nothing(text: str) -> None:
-    """Whatever the text, the answer is two small letters or none."""
+def test_any_text_gives_two_letters_or_none(text: str) -> None:
+    """Any text gives two lowercase letters or None."""
     code = iso_639_1(text)
     assert code is None or (len(code) == 2 and code.isascii() and code.islower())

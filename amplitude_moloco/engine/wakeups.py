@@ -1,0 +1,76 @@
+"""How idle senders wait: one watches the time, the others sleep until they are woken."""
+
+from __future__ import annotations
+
+import threading
+from math import inf
+
+from amplitude_moloco.engine.runtime import Runtime
+
+
+class Wakeups:
+    """Safe from any thread.
+
+    No wake-up is lost between asking for work and waiting: the caller reads ``signals`` before it
+    asks, and ``wait`` returns at once if they have changed since.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._monotonic = runtime.monotonic
+        self._wait = runtime.wait
+        self._lock = threading.RLock()
+        self._watch = threading.Condition(self._lock)  # one idle sender waits here, with a timeout
+        self._sleep = threading.Condition(self._lock)  # the other idle senders wait here
+        self._has_watcher = False
+        self._watch_ends_at = inf
+        self._sleepers = 0
+        self._is_closed = False
+        self.signals = 0
+        """How often ``wake`` was called."""
+
+    def wake(self) -> None:
+        """Something may be due sooner than the watcher knows."""
+        with self._lock:
+            self.signals += 1
+            self._watch.notify()
+
+    def wait(self, seconds: float | None, seen: int) -> None:
+        """Wait until woken, but no longer than this. Returns at once after ``close()``."""
+        ends_at = inf if seconds is None else self._monotonic() + seconds
+        with self._lock:
+            if self.signals != seen or self._is_closed:
+                return
+            if not self._has_watcher:
+                self._has_watcher, self._watch_ends_at = True, ends_at
+                try:
+                    self._wait(self._watch, seconds)
+                finally:
+                    self._has_watcher = False
+                return
+            if ends_at < self._watch_ends_at:  # the watcher asks again, and learns of it
+                self.wake()
+            self._sleepers += 1
+            try:
+                self._wait(self._sleep, None)
+            finally:
+                self._sleepers -= 1
+
+    def hand_over(self, *, has_more: bool) -> bool:
+        """Called before a sender goes to send. Returns True if another sender must be started.
+
+        Another one is needed to watch the time, or for more work that is there.
+        """
+        with self._lock:
+            if self._has_watcher and not has_more:
+                return False
+            if self._sleepers:
+                self._sleep.notify()
+                return False
+            return not self._has_watcher or has_more
+
+    def close(self) -> None:
+        """Wake all senders, and let none wait again."""
+        with self._lock:
+            self._is_closed = True
+            self._watch.notify_all()
+            self._sleep.notify_all()

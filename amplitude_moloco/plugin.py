@@ -1,0 +1,212 @@
+"""The life of a destination plugin in Amplitude's SDK, for any partner.
+
+setup, execute, flush, shutdown; and what the SDK does not know of: fork, exit, close.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent import futures
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Protocol
+
+from amplitude import BaseEvent, Config, DestinationPlugin
+
+from amplitude_moloco.buffers.base import BufferState, DeadLetter
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.engine.checks import number
+from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
+from amplitude_moloco.engine.facts import Degraded, Invalid
+from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.host import fork, sdk
+from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
+
+
+class Converter(Protocol):
+    """Turns an event into requests. Safe from any thread, and never raises."""
+
+    def convert(self, event: Any, now_millis: int) -> list[Conversion]:
+        """Returns one conversion for each sync that selects the event, which is not changed."""
+        ...
+
+
+class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has no types
+    """Delivers events to a partner, next to Amplitude's own upload.
+
+    Ready once constructed. All methods are safe from any thread. None raises into ``track()``, and
+    ``track()`` never waits for the network.
+
+    Args:
+        converter: Turns an event into the partner's requests.
+        settings: How to build the engine, in every process anew.
+        shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise.
+    """
+
+    def __init__(
+        self, converter: Converter, settings: EngineSettings, shutdown_timeout_seconds: float
+    ) -> None:
+        super().__init__()
+        self.timeline.configuration = Config()  # an event may come before setup() does
+        self._converter = converter
+        self._settings = settings
+        self._shutdown_timeout_seconds = number(
+            "shutdown_timeout_seconds", shutdown_timeout_seconds
+        )
+        self._engine = build_engine(settings)
+        self._timelines: list[Any] = [self.timeline]
+        self._is_set_up = False
+        self._rebuilding = threading.RLock()
+        fork.call_in_forked_child(self._renew_locks)
+        call_at_end_of_celery_child(self.close)
+
+    # -- called by the SDK -------------------------------------------------------------------
+
+    def setup(self, client: Any) -> None:
+        """Called when the destination is added to a client. A second call does nothing more."""
+        super().setup(client)
+        timeline = sdk.timeline_of(client)
+        if not any(timeline is known for known in self._timelines):
+            self._timelines.append(timeline)
+        if not self._is_set_up:
+            self._is_set_up = True
+            call_early_at_exit(self.close)
+            self._current_engine().start()
+
+    def execute(self, event: BaseEvent) -> None:
+        """Take one event. Called inside ``track()``, under a lock of the SDK.
+
+        Never raises, logs, calls a hook or waits for the network.
+        """
+        engine = self._current_engine()
+        try:
+            for conversion in self._convert(event):
+                if conversion.problems:
+                    engine.invalid(_invalid(event, conversion))
+                else:
+                    engine.put(str(conversion.id), conversion.sync, conversion.body)
+        except Exception as error:  # most likely a plugin that was added to this one
+            engine.invalid(_failed(error))
+
+    def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
+        """Send at once what waits for its first attempt, and wait at most this long for it.
+
+        The future is done when everything tracked before has been delivered, refused or tried
+        once. Its result is the counters at that time. Never raises: if a durable buffer can't be
+        read, that is the future's exception.
+        """
+        future = self._current_engine().flush()
+        futures.wait([future], timeout_seconds)
+        return future
+
+    def shutdown(self, timeout_seconds: float | None = None) -> None:
+        """Close this destination, and the plugins that were added to it."""
+        self.close(timeout_seconds)
+        super().shutdown()
+
+    # -- called by the app -------------------------------------------------------------------
+
+    def preview(self, event: BaseEvent) -> list[Conversion]:
+        """Returns what would be sent for an event, one conversion for each sync that selects it.
+
+        Sends nothing. Works on a copy, with the time and the insert_id that ``track()`` would add.
+        """
+        event = copy.deepcopy(event)
+        event.time = event.time or int(time.time() * 1000)
+        event.insert_id = event.insert_id or str(uuid.uuid4())
+        return self._convert(event)
+
+    def stats(self) -> Stats:
+        """Returns the counters of this process at this moment."""
+        return self._current_engine().stats()
+
+    def buffer_state(self) -> BufferState:
+        """Returns what the buffer holds. A durable buffer counts the events of all processes."""
+        return self._current_engine().buffer_state()
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Returns the events that can't be delivered, with the reason of each, oldest first."""
+        return self._current_engine().dead_letters()
+
+    def resend(self, ids: Iterable[str] | None = None) -> int:
+        """Send dead letters again: those with these ids, or all. Returns how many there were.
+
+        Each keeps its id, its body and with it its timestamp, and is counted as accepted again.
+        """
+        return self._current_engine().resend(ids)
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Go on sending for at most ``timeout_seconds``, then end the threads.
+
+        The default is the setting ``shutdown_timeout_seconds``. Events that could not be sent in
+        time are handed to the hooks as :class:`Dropped`, and their number is logged; a durable
+        buffer keeps them instead. A second call does nothing.
+
+        Call it for a destination that was removed from its client. Otherwise ``shutdown()`` or the
+        interpreter's exit calls it.
+        """
+        if (
+            not self._engine.origin.is_elsewhere
+        ):  # a child that tracked nothing has nothing to close
+            default = self._shutdown_timeout_seconds
+            self._engine.close(default if timeout_seconds is None else timeout_seconds)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _convert(self, event: BaseEvent) -> list[Conversion]:
+        if any(self.timeline.plugins.values()):
+            event = self.timeline.process(event)
+        if event is None:  # a plugin that was added to this one has dropped it
+            return []
+        return self._converter.convert(event, int(time.time() * 1000))
+
+    def _current_engine(self) -> Engine:
+        """Returns this process's engine.
+
+        A forked child has no threads, and must not send its parent's events: it builds an engine
+        of its own, and never touches the parent's again.
+        """
+        if self._engine.origin.is_elsewhere:
+            # gunicorn has gevent patch the classes of locks only after the fork.
+            if not isinstance(self._rebuilding, type(threading.RLock())):
+                self._renew_locks()
+            with self._rebuilding:
+                if self._engine.origin.is_elsewhere:  # no other thread was faster
+                    self._engine = self._engine_of_child()
+        return self._engine
+
+    def _engine_of_child(self) -> Engine:
+        """Runs inside ``track()``: a buffer that can't be opened must not raise into it."""
+        call_at_end_of_celery_child(self.close)  # Celery may have been imported since
+        try:
+            return build_engine(self._settings)
+        except Exception as error:
+            engine = build_engine(replace(self._settings, open_buffer=MemoryBuffer))
+            engine.post(Degraded(str(error)))
+            return engine
+
+    def _renew_locks(self) -> None:
+        self._rebuilding = threading.RLock()
+        for timeline in self._timelines:
+            sdk.renew_locks(timeline)
+
+
+def _invalid(event: BaseEvent, conversion: Conversion) -> Invalid:
+    name = event.event_type if isinstance(event.event_type, str) else ""
+    return Invalid(conversion.sync, conversion.id, name, conversion.problems)
+
+
+def _failed(error: Exception) -> Invalid:
+    problem = Problem(
+        "event",
+        ProblemReason.FAILED,
+        f"a plugin or a value that raised {type(error).__name__}",
+        "use plugins that don't raise",
+    )
+    return Invalid("", None, "", (problem,))

@@ -1,0 +1,49 @@
+"""Opens a transport by its name in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.transports.base import Endpoint, Transport
+
+
+def open_transport(
+    name: str,
+    endpoint: Endpoint,
+    *,
+    connections: int = 16,
+    timeout_seconds: float = 10.0,
+    ca_bundle: str | PathLike[str] | None = None,
+) -> Transport:
+    """Open the transport called ``requests`` or ``curl``.
+
+    The other arguments are those of :class:`RequestsTransport` and :class:`CurlTransport`. Raises
+    ConfigurationError for any other name, if the transport's library is not installed, and for
+    certificates that can't be read.
+    """
+    kind = _kind_named(name)
+    return kind(
+        endpoint, connections=connections, timeout_seconds=timeout_seconds, ca_bundle=ca_bundle
+    )
+
+
+def _kind_named(name: str) -> Callable[..., Transport]:
+    # Imported only when chosen: pycurl is optional.
+    if name == "requests":
+        from amplitude_moloco.transports.requests import RequestsTransport
+
+        return RequestsTransport
+    if name == "curl":
+        try:
+            from amplitude_moloco.transports.curl import CurlTransport
+        except ImportError as error:
+            raise ConfigurationError(
+                f"transport: 'curl' needs pycurl ({error}); pip install 'amplitude-moloco[curl]'"
+            ) from None
+        return CurlTransport
+    raise ConfigurationError(
+        f"transport: unknown name {name!r}; use 'requests', 'curl', or a callable that opens a "
+        f"transport"
+    )

@@ -1,0 +1,177 @@
+"""What the log says."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+from support.facts import (
+    BODY,
+    DEGRADED,
+    DELIVERED,
+    DROPPED,
+    EXPIRED,
+    FACTS,
+    INVALID,
+    MISCONFIGURED,
+    OTHER,
+    OUTAGE,
+    PROBLEM,
+    REJECTED,
+    RETRYING,
+    THROTTLED,
+    UNTOLD,
+    kind_of,
+)
+
+from amplitude_moloco.engine.facts import (
+    DeadLettered,
+    Delivered,
+    Dropped,
+    Fact,
+    Invalid,
+    Paused,
+    Resumed,
+    Retrying,
+)
+from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
+
+
+@pytest.mark.parametrize(
+    ("fact", "level", "text"),
+    [
+        (DELIVERED, "DEBUG", "Delivered id-1 to MCM (sync HOME)"),
+        (
+            RETRYING,
+            "DEBUG",
+            "Attempt 3 of id-1 failed (sync HOME, 503); next attempt in 20 s",
+        ),
+        (
+            INVALID,
+            "WARNING",
+            (
+                "Sync SEARCH: 'Products Searched' is invalid: search_query: found "
+                "nothing; use a text; items[1].price: found a text; use a number"
+            ),
+        ),
+        (
+            REJECTED,
+            "WARNING",
+            "Sync HOME: id-1 is a dead letter, rejected: 400 missing page_id",
+        ),
+        (EXPIRED, "WARNING", "Sync HOME: id-1 is a dead letter, expired: ReadTimeout"),
+        (DROPPED, "WARNING", "Sync HOME: id-1 was dropped, full"),
+        (
+            OUTAGE,
+            "ERROR",
+            "MCM fails (503 try later). Events are kept, and sent when it works again.",
+        ),
+        (
+            MISCONFIGURED,
+            "ERROR",
+            (
+                "MCM refuses all events (401): the key is wrong. Events are kept, and sent once "
+                "that is corrected."
+            ),
+        ),
+        (
+            Paused(PauseReason.OUTAGE, None, "ConnectionError"),
+            "ERROR",
+            "MCM fails (ConnectionError). Events are kept, and sent when it works again.",
+        ),
+        (Resumed(), "WARNING", "MCM accepts events again. Sending what was kept."),
+        (
+            DEGRADED,
+            "ERROR",
+            "The buffer can't be opened; events wait in memory: the file is not there",
+        ),
+        (
+            THROTTLED,
+            "WARNING",
+            (
+                "MCM throttles one identifier while others pass (fingerprint 5d41402a). Do many "
+                "shoppers share it?"
+            ),
+        ),
+        (UNTOLD, "WARNING", "Hooks are too slow: 7 facts were counted, but not told"),
+    ],
+    ids=kind_of,
+)
+def test_a_fact_has_its_line_in_the_log(
+    caplog: pytest.LogCaptureFixture, fact: Fact, level: str, text: str
+) -> None:
+    """Each kind of fact is one line, at the level that an operator needs."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    LogHook("MCM", "the key")(fact)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("amplitude_moloco.engine.log", level)
+    assert record.getMessage() == text
+
+
+@pytest.mark.parametrize("fact", [INVALID, REJECTED, DROPPED], ids=kind_of)
+def test_a_loss_is_a_warning_only_the_first_time(
+    caplog: pytest.LogCaptureFixture, fact: Invalid | DeadLettered | Dropped
+) -> None:
+    """A reason is a warning when it first turns up in a sync, and info from then on."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    log = LogHook("MCM", "the key")
+    in_another_sync = dataclasses.replace(fact, sync="OTHER")
+    for each in (fact, dataclasses.replace(fact, id="id-2"), in_another_sync, fact):
+        log(each)
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO", "WARNING", "INFO"]
+
+
+def test_each_reason_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """In one sync each reason is warned of, whatever was lost before for another one."""
+    log = LogHook("MCM", "the key")
+    log(Dropped("HOME", "id-1", DropReason.FULL, BODY))
+    log(Dropped("HOME", "id-2", DropReason.CLOSED, BODY))
+    log(DeadLettered("HOME", "id-3", 1, DeadLetterReason.REJECTED, 400, ""))
+    log(DeadLettered("HOME", "id-4", 1, DeadLetterReason.EXHAUSTED, 503, ""))
+    log(Invalid("HOME", None, "Home", (PROBLEM,)))
+    log(Invalid("HOME", None, "Home", (OTHER, PROBLEM)))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 6
+
+
+@pytest.mark.parametrize("fact", [INVALID, REJECTED, DROPPED], ids=kind_of)
+def test_a_loss_can_be_counted_from_the_log(
+    caplog: pytest.LogCaptureFixture, fact: Invalid | DeadLettered | Dropped
+) -> None:
+    """A record of a loss has the id, the sync and the reason as fields of their own."""
+    LogHook("MCM", "the key")(fact)
+    (record,) = caplog.records
+    fields = [getattr(record, name) for name in ("event_id", "sync", "reason")]
+    assert fields == [fact.id, fact.sync, fact.reason]
+
+
+def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
+    """All records of one kind have one message, and what differs in their arguments."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    log = LogHook("MCM", "the key")
+    for fact in FACTS:
+        log(fact)
+        if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
+            log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
+    messages = {record.msg for record in caplog.records}
+    assert len(messages) == 11  # of ten kinds of facts; a pause has two
+    assert not any(char in message for message in messages for char in "{}")
+    assert not any("id-" in message or "HOME" in message for message in messages)
+
+
+def test_no_record_holds_a_body(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the message nor any field of a record holds what is in an event."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    log = LogHook("MCM", "the key")
+    for fact in FACTS:
+        log(fact)
+    assert len(caplog.records) == len(FACTS)
+    for record in caplog.records:
+        held = [
+            record.getMessage(),
+            *map(repr, vars(record).values()),
+            *map(str, record.args or ()),
+        ]
+        assert not any("me@example.com" in each for each in held)

@@ -1,0 +1,122 @@
+"""The identifiers of a shopper in MCM's event."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+from support.events import NOW
+from support.values import refusal
+from support.wire import IDENTIFIERS, LONG_TEXTS, SHORT_TEXTS, at, payload, problem, problems
+
+from amplitude_moloco.moloco.wire.identifiers import hashed_identifier, identifier
+
+LONGEST_ID = "x" * 128
+
+
+@pytest.mark.parametrize(
+    "value", ["null", "NULL", "undefined", "Invalid", "nil", " nil\n", "", "  ", None], ids=repr
+)
+def test_null_like_text_does_not_identify(value: object) -> None:
+    """Null-like words, in any case and with spaces around them, count as absent."""
+    assert identifier(value) is None
+    assert hashed_identifier(lambda plain: "hash", value) is None
+
+
+@pytest.mark.parametrize("value", ["nullable", "0", "-", "none", "nils", "nil nil"])
+def test_other_short_words_identify(value: str) -> None:
+    """Only the four null-like words count as absent, not words that contain them."""
+    assert identifier(value) == value
+
+
+def test_an_identifier_is_measured_as_it_is_sent() -> None:
+    """The limit of 128 characters applies to what is sent: to the hash, if there is one."""
+    assert identifier(LONGEST_ID) == LONGEST_ID
+    refused = refusal(identifier, LONGEST_ID + "x")
+    assert (refused.reason, refused.found) == ("too_long", "text of 129 characters")
+
+    def hashed(plain: str) -> str:
+        return sha256(plain.encode()).hexdigest()
+
+    assert hashed_identifier(hashed, LONGEST_ID + "x") == hashed(LONGEST_ID + "x")
+    assert hashed_identifier(hashed, 4711) == hashed("4711")
+    assert hashed_identifier(lambda plain: LONGEST_ID, "me") == LONGEST_ID
+    refused = refusal(lambda value: hashed_identifier(lambda plain: plain, value), "x" * 129)
+    assert refused.reason == "too_long"
+
+
+@pytest.mark.parametrize("field", IDENTIFIERS)
+def test_one_identifier_is_enough(field: str) -> None:
+    """Any one of the three identifiers is enough."""
+    result = payload(**{"user_id": None, field: "me"})
+    assert [at(result, path) for path in IDENTIFIERS.values()].count("me") == 1
+
+
+@pytest.mark.parametrize("field", IDENTIFIERS)
+@pytest.mark.parametrize("word", ["null", "Undefined", "INVALID", " nil "])
+def test_null_like_words_do_not_identify(field: str, word: str) -> None:
+    """A null-like identifier is left out beside another one, and a problem without one."""
+    result = payload(**{"user_id": "me", "device_persistent_id": "mine", field: word})
+    assert at(result, IDENTIFIERS[field]) == {}
+    reported = problem(**{"user_id": None, field: word})
+    assert (reported.field, reported.reason) == ("user_id", "no_identifier")
+    assert reported.found == "only placeholders (blank, null, undefined, invalid, nil)"
+
+
+@pytest.mark.parametrize("mode", [None, "STANDARD", "METRIC_ONLY"])
+def test_an_event_without_identifier_is_a_problem(mode: str | None) -> None:
+    """An event without any of the three identifiers is a problem."""
+    reported = problem(user_id=None, personalization_mode=mode)
+    assert (reported.field, reported.reason, reported.found) == (
+        "user_id",
+        "no_identifier",
+        "no identifier",
+    )
+    for name in (*IDENTIFIERS, "ID_LESS"):
+        assert name in reported.fix
+
+
+def test_an_unusable_identifier_is_reported_once() -> None:
+    """An identifier that can't be used is reported once, and not as missing too."""
+    assert problems(user_id="x" * 129) == [("user_id", "too_long")]
+    assert problems(user_id=1.5, device_persistent_id="mine") == [("user_id", "wrong_type")]
+
+
+def test_id_less_sends_none_of_the_identifiers() -> None:
+    """With ID_LESS no identifier is sent, and none is required."""
+    result = payload(
+        personalization_mode="id_less",
+        user_id="me",
+        device_persistent_id="mine",
+        custom_id="ours",
+        advertising_id="38400000-8cf0-11bd-b23e-10b96e40000d",
+    )
+    assert result == {
+        "event_type": "HOME",
+        "id": "event-1",
+        "channel_type": "SITE",
+        "personalization_mode": "ID_LESS",
+        "timestamp": str(NOW),
+    }
+    assert payload(personalization_mode="ID_LESS", user_id=None, os_name="iOS")["device"] == {
+        "os": "iOS"
+    }
+
+
+def test_only_the_three_identifiers_are_hashed() -> None:
+    """Hashing applies to the three identifiers, and to nothing else."""
+
+    def hashed(plain: str) -> str:
+        return sha256(plain.encode()).hexdigest()
+
+    ids = dict.fromkeys([*SHORT_TEXTS, *LONG_TEXTS, "language"], "en")
+    result = payload(hash_identifier=hashed, **ids)
+    assert at(result, ("device", "language")) == "en"
+    for field, path in {**SHORT_TEXTS, **LONG_TEXTS}.items():
+        assert at(result, path) == (hashed("en") if field in IDENTIFIERS else "en")
+
+
+def test_hashed_identifiers_may_be_of_any_length() -> None:
+    """An identifier of over 128 characters can be sent as a hash."""
+    result = payload(user_id="x" * 129, hash_identifier=lambda plain: "hash")
+    assert result["user_id"] == "hash"

@@ -1,0 +1,97 @@
+"""Transports inside a destination."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from amplitude import BaseEvent
+from support.faulty_server import FaultyServer, Step
+
+from amplitude_moloco import (
+    BreakerPolicy,
+    ConfigurationError,
+    Delivered,
+    MolocoDestination,
+    RetrySchedule,
+    Sync,
+)
+
+
+def make(**settings: Any) -> MolocoDestination:
+    return MolocoDestination(
+        "key", "SHOP", [Sync("HOME", ["Home"])], channel_type="SITE", **settings
+    )
+
+
+@pytest.mark.parametrize("name", ["Curl", "pycurl", " ", 5])
+def test_an_unknown_name_is_refused(name: Any) -> None:
+    """The setting ``transport`` is a name of a transport or a callable."""
+    with pytest.raises(ConfigurationError, match=r"^transport: .* use 'requests', 'curl', or a"):
+        make(transport=name, base_url="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("setting", "agent"),
+    [
+        ({}, "python"),
+        ({"transport": "requests"}, "python"),
+        ({"transport": "curl"}, "PycURL"),
+    ],
+)
+def test_a_destination_sends_through_the_transport_that_it_names(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, setting: dict[str, str], agent: str
+) -> None:
+    """The setting ``transport`` chooses how events are sent; the default is requests."""
+    destination = make(base_url=server.url, **setting)
+    destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
+    assert destination.flush().result(10).delivered == 1
+    destination.close()
+    assert server.requests[0].headers["User-Agent"].startswith(agent)
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_the_ca_bundle_applies_to_each_transport(
+    bare_environment: pytest.MonkeyPatch, transport: str
+) -> None:
+    """A CA bundle that does not exist is refused, whatever the transport."""
+    with pytest.raises(ConfigurationError, match=r"^ca_bundle: "):
+        make(transport=transport, platform_name="shop", ca_bundle="/nonexistent")
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_a_server_that_fails_in_every_way_gets_every_event(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str
+) -> None:
+    """Despite ended connections, garbage, silence and 503s, each event is delivered once."""
+    faults: list[tuple[Step, ...]] = [
+        (lambda exchange: exchange.close(),),
+        (lambda exchange: exchange.reset(),),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", lambda exchange: exchange.close()),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", lambda exchange: exchange.close()),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n{}",),
+        (lambda exchange: exchange.hang(),),
+    ]
+    for fault in faults * 5:
+        server.answer(200)
+        server.will(*fault)
+    ends: list[Delivered] = []
+    destination = make(
+        transport=transport,
+        base_url=server.url,
+        connections=4,
+        timeout_seconds=0.3,
+        hooks=[lambda fact: ends.append(fact) if isinstance(fact, Delivered) else None],
+        retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01, max_attempts=1000),
+        breaker=BreakerPolicy(failures=1000),
+    )
+    for number in range(60):
+        destination.execute(
+            BaseEvent("Home", user_id="u", insert_id=f"{number}", time=1_700_000_000_000)
+        )
+    while (stats := destination.flush().result(10)).buffered:
+        pass
+    destination.close()
+    assert stats.delivered == len({fact.id for fact in ends}) == len(ends) == 60
+    assert stats.retried > 0
+    assert not server.script
