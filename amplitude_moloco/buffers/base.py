@@ -97,7 +97,7 @@ class Buffer(Protocol):
         ...
 
     def checkpoint(self) -> Callable[[], bool]:
-        """Returns a function that tells whether all entries stored before now have been tried.
+        """Returns a function that says whether all entries stored before now have been tried.
 
         Tried means sent at least once, or removed. The function may be called many times, from
         any thread.

@@ -1,4 +1,4 @@
-"""The end of a process: who calls us, and how early. Never raises."""
+"""Hooks at the end of a process, and how early they run. Never raises."""
 
 from __future__ import annotations
 

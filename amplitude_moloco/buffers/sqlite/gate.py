@@ -51,7 +51,7 @@ class Gate:
         self._check_seconds = check_seconds
         _make_directory(path.parent)
         self.descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
-        """Of a file on the same disk."""
+        """The lock file's descriptor. The file lies on the same disk."""
         self._is_open = True
 
     def enter(self, run: Callable[[Prepare], object]) -> None:

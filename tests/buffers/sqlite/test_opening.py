@@ -137,7 +137,7 @@ def test_another_process_that_opens_it_for_ever_is_reported(
 
 @pytest.fixture
 def unprivileged(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory of the user nobody, as whom the test continues."""
+    """An empty directory of an unprivileged user. The test continues as that user."""
     directory = Path(tempfile.mkdtemp())
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
