@@ -6,7 +6,6 @@ from functools import partial
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import open_buffer
-from amplitude_moloco.engine.checks import whole_number
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
@@ -45,7 +44,7 @@ def transport_factory(
             open_transport,
             transport,
             endpoint,
-            connections=whole_number("connections", connections),
+            connections=connections,
             timeout_seconds=timeout_seconds,
             ca_bundle=ca_bundle,
         )
