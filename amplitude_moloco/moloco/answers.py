@@ -40,7 +40,7 @@ def classify(result: SendResult) -> Verdict:
 
 
 def error_message(body: bytes) -> str:
-    """Return the ``message`` of an error of MCM's, or the whole text if there is none."""
+    """Return the ``message`` of an MCM error, or the whole text if there is none."""
     text = body.decode(errors="replace")
     try:
         message = json.loads(text)["message"]

@@ -73,9 +73,9 @@ class RequestLoop(Protocol):
         """Advance all requests, and return the results since the last call.
 
         Waits at most ``timeout_seconds`` for the first result. It may return an empty list
-        earlier, so that the caller can start more requests. ``poll(0)`` does not wait.
+        earlier, so that the caller can start more requests. With 0 or less, it does not wait.
 
-        Requests advance only inside this method. An answer that nobody reads before its deadline
+        Requests advance only inside this method. An answer that is not read before its deadline
         counts as a timeout, so a caller that handles results slowly calls ``poll(0)`` in between.
         """
         ...

@@ -8,6 +8,9 @@ from os import PathLike
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, Transport
 
+_DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
+"""The name of this library on PyPI."""
+
 
 def open_transport(
     name: str,
@@ -40,7 +43,7 @@ def _kind_named(name: str) -> Callable[..., Transport]:
             from amplitude_moloco.transports.curl import CurlTransport
         except ImportError as error:
             raise ConfigurationError(
-                f"transport: 'curl' needs pycurl ({error}); pip install 'amplitude-moloco[curl]'"
+                f"transport: 'curl' needs pycurl ({error}); pip install '{_DISTRIBUTION}[curl]'"
             ) from None
         return CurlTransport
     raise ConfigurationError(

@@ -173,18 +173,22 @@ def test_poll_returns_before_its_timeout_so_that_more_can_be_started(
     server.will(lambda _: arrived.set(), OK)
     loop = open_loop(server.url)
     loop.start(0, b"0")
-    assert loop.poll(3600) == []
+    for _ in range(10):  # beyond all that connecting and sending could end a poll with
+        assert loop.poll(3600) == []
     loop.start(1, b"1")
     assert poll(loop, 2) == all_delivered(2)
 
 
-def test_a_poll_of_no_seconds_does_not_wait(open_loop: OpenLoop, server: FaultyServer) -> None:
-    """A thousand polls without a wait are over before a single short wait each would be."""
+@pytest.mark.parametrize("seconds", [0, -1.0])
+def test_a_poll_of_no_seconds_does_not_wait(
+    open_loop: OpenLoop, server: FaultyServer, seconds: float
+) -> None:
+    """A thousand polls without a wait take less time than a thousand short waits."""
     server.will(lambda exchange: exchange.hang())
     loop = open_loop(server.url)
     loop.start(0, b"0")
     began = time.monotonic()
-    assert not any(loop.poll(0) for _ in range(1000))
+    assert not any(loop.poll(seconds) for _ in range(1000))
     assert time.monotonic() - began < LONG
 
 
@@ -218,7 +222,7 @@ def test_polling_between_slow_steps_keeps_answers_in_time(
     results = poll(loop, 4)
     is_slow.set()  # the first results are being handled, and that takes beyond the timeout
     assert is_sent.wait(LONG)
-    while time.monotonic() - began < 2.0:
+    while time.monotonic() - began < 2.5:
         results.update(loop.poll(0))
     assert results == all_delivered(5)
 
