@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import open_buffer
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.base import Endpoint, Transport, TransportFactory
 from amplitude_moloco.transports.named import open_transport
 
 
@@ -37,7 +38,7 @@ def transport_factory(
     connections: int,
     timeout_seconds: float,
     ca_bundle: str | None,
-) -> TransportFactory:
+) -> Callable[[], Transport]:
     """Returns what opens the transport that a setting names. Raises ConfigurationError."""
     if isinstance(transport, str):
         return partial(
@@ -49,7 +50,7 @@ def transport_factory(
             ca_bundle=ca_bundle,
         )
     if callable(transport):
-        return transport
+        return partial(transport, endpoint)
     raise ConfigurationError(
         f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable"
     )

@@ -24,7 +24,7 @@ from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.host.fork import Origin
 from amplitude_moloco.reasons import DropReason
-from amplitude_moloco.transports.base import Transport, TransportFactory
+from amplitude_moloco.transports.base import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class EngineSettings:
 
     partner: Partner
     open_buffer: BufferFactory
-    open_transport: TransportFactory
+    open_transport: Callable[[], Transport]
     hooks: tuple[Hook, ...] = ()
     retry: RetrySchedule = field(default_factory=RetrySchedule)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)

@@ -59,8 +59,9 @@ class MolocoDestination(PartnerDestination):
         retry: When an event is sent again after a failure.
         breaker: When sending pauses because MCM fails, and when it is probed.
         transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
-            name and takes far less processor time. Or a callable that opens a ``Transport``, which
-            has a thread for each request, or a ``ConcurrentTransport``, which has one for all.
+            name and takes far less processor time. Or a callable that gets the ``Endpoint``
+            and opens a ``Transport``, which has a thread for each request, or a
+            ``ConcurrentTransport``, which has one for all.
 
     Raises:
         ConfigurationError: A setting can't work; the text says what to use instead.

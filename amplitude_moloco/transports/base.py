@@ -94,4 +94,4 @@ class ConcurrentTransport(Transport, Protocol):
         ...
 
 
-TransportFactory = Callable[[], Transport]
+TransportFactory = Callable[[Endpoint], Transport]

@@ -69,7 +69,7 @@ def transport() -> Accepting:
 def make(transport: Accepting | None = None, *syncs: Sync, **settings: Any) -> MolocoDestination:
     """A destination that sends nothing to anybody, unless it is told to."""
     if transport is not None:
-        settings["transport"] = lambda: transport
+        settings["transport"] = lambda endpoint: transport
     settings = {"platform_name": "shop", "channel_type": "SITE", "api_key": "key", **settings}
     return MolocoDestination(platform_id="SHOP", syncs=syncs or (HOME, SEARCH), **settings)
 
@@ -787,7 +787,7 @@ def test_a_file_configures_a_destination(tmp_path: Path, transport: Accepting) -
     )
     facts: list[Fact] = []
     destination = MolocoDestination.from_file(
-        path, hooks=[facts.append], transport=lambda: transport
+        path, hooks=[facts.append], transport=lambda endpoint: transport
     )
     destination.execute(home())
     assert flush(destination).delivered == 1

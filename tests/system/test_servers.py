@@ -189,7 +189,7 @@ class Shop:
         )
         try:
             destination.flush()
-            await_that(lambda: destination.stats().buffered == 0)
+            await_that(lambda: sum(destination.buffer_state()[:2]) == 0)
             assert destination.dead_letters() == []
         finally:
             destination.close()

@@ -81,10 +81,10 @@ print("tracked", flush=True)
 sys.stdin.readline()  # the faults have stopped
 track("fresh")
 destination.flush().result(timeout=60)
-while destination.stats().buffered:
+while sum(destination.buffer_state()[:2]):
     pause.wait(0.05)
-stats = destination.stats()
 client.shutdown()
+stats = destination.stats()
 print(
     stats.accepted, stats.delivered, sum(stats.invalid.values()), sum(stats.dead_lettered.values()),
     sum(stats.dropped.values()), stats.buffered, flush=True,
