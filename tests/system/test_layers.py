@@ -1,10 +1,12 @@
-"""Which module may import which: imports follow the road of an event, in one direction."""
+"""Which province may import which, and what no province may know."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -16,26 +18,38 @@ import amplitude_moloco
 PACKAGE = Path(amplitude_moloco.__file__).parent
 # From the ground up. A province is a folder or a module at the top of the package.
 LAYERS = [
-    {"errors", "host"},
+    {"errors", "reasons", "host"},
     {"convert", "transports", "buffers"},
     {"engine"},
+    {"plugin", "wiring"},
     {"moloco"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
 RANK = {province: rank for rank, provinces in enumerate(LAYERS) for province in provinces}
-PARTNERLESS = {"errors", "host", "convert", "transports", "buffers", "engine"}
+KNOW_NO_PARTNER = set().union(*LAYERS[:4])
+NAME_NO_PARTNER = {"engine", "buffers", "transports"}
+PARTNER_NAME = re.compile(r"(?<!amplitude_)moloco|\bmcm\b|adjust\b|adbrix", re.IGNORECASE)
+# What the SDK does not document. Its public interface has none of these.
+SDK_PRIVATE = re.compile(r"_Amplitude__|\b(buffer_lock_cv|consumer_lock|threads_pool)\b")
+PROCESS_PRIVATE = re.compile(r"\b(register_at_fork|_register_atexit|getpid|atexit|celery)\b")
 FILES = sorted(PACKAGE.rglob("*.py"))
+MAX_CLASS_LINES = 300
+MAX_FUNCTION_LINES = 50
 
 
 def name_of(file: Path) -> str:
-    """The dotted name in the package: ``wire.values``, and ``wire`` for ``wire/__init__.py``."""
+    """The dotted name in the package: ``engine.rate``, and ``engine`` for its ``__init__.py``."""
     parts = file.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def room_of(name: str) -> str:
+def province_of(name: str) -> str:
     return name.partition(".")[0]
+
+
+def files_of(provinces: set[str]) -> list[Path]:
+    return [file for file in FILES if province_of(name_of(file)) in provinces]
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -66,33 +80,78 @@ def others(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(file)}
 
 
-def test_every_room_has_a_layer() -> None:
-    """Each module and package of the library has its place, and there is no place without one."""
-    assert {room_of(name_of(file)) for file in FILES} == set(RANK)
+def texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The strings and comments of a file, docstrings included, each with its line."""
+    with file.open("rb") as lines:
+        for token in tokenize.tokenize(lines.readline):
+            if token.type in (tokenize.STRING, tokenize.COMMENT) or (
+                tokenize.tok_name[token.type] == "FSTRING_MIDDLE"
+            ):
+                yield token.start[0], token.string
+
+
+def test_every_province_has_a_layer() -> None:
+    """Each folder and module of the library has its place, and there is no place without one."""
+    assert {province_of(name_of(file)) for file in FILES} == set(RANK)
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_imports_go_down(file: Path) -> None:
     """A module imports from its own layer and those below, and never from one above."""
-    room = room_of(name_of(file))
+    province = province_of(name_of(file))
     for imported in own_imports(file):
-        assert RANK[room_of(imported)] <= RANK[room], f"{room} imports {imported}"
+        assert RANK[province_of(imported)] <= RANK[province], f"{province} imports {imported}"
 
 
 def test_no_imports_go_round() -> None:
-    """No room imports itself by way of others, so that each can be read without those above."""
-    rooms: dict[str, set[str]] = {room: set() for room in RANK}
-    for file in FILES:
-        room = room_of(name_of(file))
-        rooms[room] |= {room_of(name) for name in own_imports(file)} - {room}
-    assert len(list(TopologicalSorter(rooms).static_order())) == len(RANK)
+    """No module imports itself by way of others, so that each can be read without those above."""
+    modules = {name_of(file): own_imports(file) - {name_of(file)} for file in FILES}
+    assert len(list(TopologicalSorter(modules).static_order())) == len(FILES)
+    provinces: dict[str, set[str]] = {province: set() for province in RANK}
+    for name, imported in modules.items():
+        province = province_of(name)
+        provinces[province] |= {province_of(each) for each in imported} - {province}
+    assert len(list(TopologicalSorter(provinces).static_order())) == len(RANK)
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_only_the_destination_knows_amplitude(file: Path) -> None:
-    """Amplitude's SDK is imported by the destination, by what shows it off, and nowhere else."""
-    room = room_of(name_of(file))
-    assert "amplitude" not in others(file) or room in {"moloco", "sandbox", "cli"}
+def test_only_the_plugin_and_what_shows_it_off_import_amplitude(file: Path) -> None:
+    """Amplitude's SDK is imported by plugin.py, by the demo, and nowhere else."""
+    province = province_of(name_of(file))
+    assert "amplitude" not in others(file) or province in {"plugin", "cli"}
+
+
+def test_the_sandbox_imports_nothing_of_the_library() -> None:
+    """The sandbox is a second opinion: it shares no code with what it judges."""
+    for file in files_of({"sandbox"}):
+        assert {province_of(name) for name in own_imports(file)} <= {"sandbox"}
+
+
+@pytest.mark.parametrize("file", files_of(NAME_NO_PARTNER), ids=name_of)
+def test_what_moves_entries_names_no_partner(file: Path) -> None:
+    """No string, docstring or comment of engine, buffers and transports holds a partner's name."""
+    named = [text for text in texts(file) if PARTNER_NAME.search(text[1])]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if province_of(name_of(file)) != "host"], ids=name_of
+)
+def test_only_the_host_touches_privates_exit_hooks_and_forks(file: Path) -> None:
+    """The SDK's private parts, exit hooks and the process id are the business of host/ alone."""
+    code = file.read_text(encoding="utf-8")
+    assert not SDK_PRIVATE.search(code)
+    assert not PROCESS_PRIVATE.search(re.sub(r"call_at_end_of_celery_child", "", code))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_classes_and_functions_are_short(file: Path) -> None:
+    """No class has more than 300 lines, no function more than 50, docstrings included."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            is_class = isinstance(node, ast.ClassDef)
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= (MAX_CLASS_LINES if is_class else MAX_FUNCTION_LINES), node.name
 
 
 @pytest.mark.parametrize(
