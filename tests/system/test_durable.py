@@ -231,6 +231,7 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.transports.requests import RequestsTransport
 
 url, *points = sys.argv[1:]
+target = f"{url}/rmp/event/v1/platforms/SHOP/userevents"
 
 class Ending:
     # A buffer or a transport that passes everything on, up to a point.
@@ -248,7 +249,7 @@ class Ending:
         def call(*args, **more):
             self.pass_by(f"before {name}")
             result = value(*args, **more)
-            if result != []:  # a claim that found nothing
+            if result != ([], None):  # a claim that found nothing
                 self.pass_by(f"after {name}")
             return result
 
@@ -267,9 +268,9 @@ for point in points:
     destination = MolocoDestination(
         "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
         buffer=lambda: Ending(
-            SqliteBuffer(f"{point}/moloco.db", target=mcm.url, lease_seconds=0.5), point
+            SqliteBuffer(f"{point}/moloco.db", target=target, lease_seconds=0.5), point
         ),
-        transport=lambda endpoint: Ending(RequestsTransport(mcm), point),
+        transport=lambda endpoint: Ending(RequestsTransport(endpoint), point),
         # Nothing is on its way where the end comes with a put.
         connections=1, flush_queue_size=99 if "put" in point else 1, flush_interval_millis=60_000,
     )

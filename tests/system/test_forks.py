@@ -142,11 +142,11 @@ from amplitude_moloco.transports.requests import RequestsTransport
 mcm = endpoint(api_key="key", platform_id="SHOP", platform_name=None, base_url=moloco_url)
 is_starting, others_are_done = threading.Event(), threading.Event()
 
-def open_slowly():
+def open_slowly(endpoint):
     if parent != os.getpid():
         is_starting.set()
         others_are_done.wait(0.5)
-    return RequestsTransport(mcm)
+    return RequestsTransport(endpoint)
 
 def come_second():
     is_starting.wait(20)
