@@ -3,9 +3,8 @@
     MolocoError
     └── ConfigurationError (also a ValueError)    a setting cannot work
 
-Every one of them is raised while a destination or a sync is being constructed, never from
-``track()``: a fault of the network is a value that is returned, and what happens to an event is
-told to the hooks.
+Both are raised while a destination or a sync is constructed, never from ``track()``. A network
+fault is a returned value, and what happens to an event is a fact, told to the hooks.
 """
 
 from __future__ import annotations
@@ -18,6 +17,6 @@ class MolocoError(Exception):
 class ConfigurationError(MolocoError, ValueError):
     """A setting cannot work.
 
-    The text names the place (``syncs[1].mapping.item``), what was found there and what would do.
-    It never holds the API key.
+    The text names the place (``syncs[1].mapping.item``), what was found there and what to use
+    instead. It never holds the API key.
     """

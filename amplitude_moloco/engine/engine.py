@@ -52,7 +52,7 @@ class EngineSettings:
     """How to build an engine.
 
     Raises:
-        ConfigurationError: A number is none, or not above 0.
+        ConfigurationError: A number is not above 0, or of the wrong type.
     """
 
     partner: Partner

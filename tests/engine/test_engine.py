@@ -139,8 +139,8 @@ def test_a_full_buffer_refuses_the_new_event_and_says_so(make_bench: MakeBench) 
         assert (dropped.id, dropped.reason, dropped.body) == ("c", "full", b"c")
 
 
-def test_a_rejected_event_is_told_by_a_sender(make_bench: MakeBench) -> None:
-    """What is rejected is counted at once, and told from a thread that is not the app's."""
+def test_an_invalid_event_is_told_by_a_sender(make_bench: MakeBench) -> None:
+    """An invalid event is counted at once, and told from a thread that is not the app's."""
     threads: list[str] = []
     bench = make_bench(Gate(), hook=lambda fact: threads.append(threading.current_thread().name))
     with closing(bench):

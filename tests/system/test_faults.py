@@ -1,7 +1,7 @@
 """The whole road, from an event to a server that fails: over a real wire, with each buffer.
 
-Each test ends with the law: what was accepted was delivered, rejected, buried or dropped, or lies
-in the buffer. And with it: each event has one end, each copy of it the same bytes, and a fresh
+Each test ends with the law: what was accepted was delivered, invalid, a dead letter or dropped, or
+lies in the buffer. And with it: each event has one end, each copy of it the same bytes, and a fresh
 event gets through.
 """
 
