@@ -213,7 +213,7 @@ def test_flush_and_shutdown_take_no_longer_than_they_may(
     for wait in (road.destination.flush, road.destination.shutdown):
         started = time.monotonic()
         wait(0.3)
-        assert time.monotonic() - started < 0.3 + 0.2 + 0.5  # for the slowness of a busy machine
+        assert time.monotonic() - started < LONG / 2
     road.wait_for_ends()
     stats = road.destination.stats()
     assert stats.accepted == 8 == stats.delivered + sum(stats.dropped.values())
