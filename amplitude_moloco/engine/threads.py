@@ -20,7 +20,7 @@ class Threads:
 
     def __init__(
         self,
-        run: Callable[[], None],
+        run: Callable[[], object],
         *,
         most: int,
         name: str,
