@@ -509,7 +509,8 @@ def test_any_event_is_sent_or_has_problems(place: str, kind: str) -> None:
 
 def test_a_value_that_raises_is_a_problem() -> None:
     """A value that raises when it is read costs its part, and names the exception's type."""
-    made = event({"search_query": Hostile()}, user_properties={"a": Hostile(), "b": 1})
+    made = event(user_properties={"a": Hostile(), "b": 1})
+    made.event_properties = {"search_query": Hostile()}
     conversion = only(made, Sync("SEARCH", "Viewed"))
     assert codes(conversion) == [("search_query", "unreadable")]
     assert conversion.problems[0].found == "a value that raised RuntimeError when it was read"
