@@ -24,9 +24,11 @@ from amplitude_moloco.engine.facts import (
     Hook,
     Invalid,
     Paused,
+    RepeatedId,
     Resumed,
     Retrying,
     ThrottledIdentifier,
+    Trimmed,
     Untold,
 )
 from amplitude_moloco.engine.ledger import Stats
@@ -75,6 +77,7 @@ __all__ = [
     "Paused",
     "PersonalizationMode",
     "Problem",
+    "RepeatedId",
     "RequestLoop",
     "Resumed",
     "RetrySchedule",
@@ -84,6 +87,7 @@ __all__ = [
     "Sync",
     "ThrottledIdentifier",
     "Transport",
+    "Trimmed",
     "Untold",
     "ecommerce_syncs",
     "hash_identifier",

@@ -21,9 +21,10 @@ from amplitude_moloco.buffers.base import BufferState, DeadLetter
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.convert.repeats import RepeatedIds
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
-from amplitude_moloco.engine.facts import Degraded, Invalid
+from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, Trimmed
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
@@ -60,6 +61,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             "shutdown_timeout_seconds", shutdown_timeout_seconds
         )
         self._engine = build_engine(settings)
+        self._repeats = RepeatedIds()
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         self._rebuilding = threading.RLock()
@@ -91,6 +93,10 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                     engine.invalid(_invalid(event, conversion))
                 else:
                     engine.put(str(conversion.id), conversion.sync, conversion.body)
+                    if conversion.omissions:
+                        engine.post(_trimmed(event, conversion))
+                    if conversion.id is not None and self._repeats.found(conversion.id, event):
+                        engine.post(RepeatedId(conversion.sync, conversion.id))
         except Exception as error:  # most likely a plugin that was added to this one
             engine.invalid(_failed(error))
 
@@ -200,6 +206,10 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 def _invalid(event: BaseEvent, conversion: Conversion) -> Invalid:
     name = event.event_type if isinstance(event.event_type, str) else ""
     return Invalid(conversion.sync, conversion.id, name, conversion.problems)
+
+
+def _trimmed(event: BaseEvent, conversion: Conversion) -> Trimmed:
+    return Trimmed(conversion.sync, str(conversion.id), str(event.event_type), conversion.omissions)
 
 
 def _failed(error: Exception) -> Invalid:

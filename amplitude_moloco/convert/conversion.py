@@ -8,7 +8,10 @@ from amplitude_moloco.convert.problem import Problem
 
 
 class Conversion(NamedTuple):
-    """What one sync makes of one event: a request's body, or the problems that prevent it."""
+    """What one sync makes of one event: a request's body, or the problems that prevent it.
+
+    Parts that can't be sent, and that the event does without, are ``omissions``.
+    """
 
     sync: str
     """The sync's name."""
@@ -19,8 +22,16 @@ class Conversion(NamedTuple):
     body: bytes
     """The bytes of the request; empty if there are problems."""
     problems: tuple[Problem, ...]
+    """Why it can't be sent; empty if it can."""
+    omissions: tuple[Problem, ...] = ()
+    """What was left out, since the partner doesn't require it and it can't be sent as it is."""
 
     def __str__(self) -> str:
         if self.problems:
-            return f"{self.sync} can't be sent:" + "".join(f"\n- {each}" for each in self.problems)
-        return f"{self.sync} is sent as {self.body.decode()}"
+            return f"{self.sync} can't be sent:{_lines(self.problems)}"
+        sent = f"{self.sync} is sent as {self.body.decode()}"
+        return f"{sent}\nwithout:{_lines(self.omissions)}" if self.omissions else sent
+
+
+def _lines(problems: tuple[Problem, ...]) -> str:
+    return "".join(f"\n- {problem}" for problem in problems)

@@ -1,4 +1,4 @@
-"""Why an event can't be sent."""
+"""Why an event, or a part of it, can't be sent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class ProblemReason(Reason):
 
 @dataclass(frozen=True)
 class Problem:
-    """One reason why an event can't be sent. Holds no value of the event, so it may be logged."""
+    """One reason why an event, or a part of it, can't be sent.
+
+    Holds no value of the event, so it may be logged.
+    """
 
     field: str
     """The field of the partner's event, with its place: ``items[1].price``."""

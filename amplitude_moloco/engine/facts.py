@@ -55,6 +55,26 @@ class Invalid:
 
 
 @dataclass(frozen=True)
+class Trimmed:
+    """Parts of the event could not be sent, and were left out. The event itself goes."""
+
+    sync: str
+    id: str
+    event_name: str
+    """Amplitude's event type."""
+    omissions: tuple[Problem, ...]
+    """What was left out, and why."""
+
+
+@dataclass(frozen=True)
+class RepeatedId:
+    """Two shoppers' events have the same id, and the server may suppress one. Told once."""
+
+    sync: str
+    id: str
+
+
+@dataclass(frozen=True)
 class DeadLettered:
     """The event can't be delivered, and is kept as a dead letter. Final, unless it is resent."""
 
@@ -122,6 +142,8 @@ Fact = (
     Delivered
     | Retrying
     | Invalid
+    | Trimmed
+    | RepeatedId
     | DeadLettered
     | Dropped
     | Paused

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -16,6 +16,7 @@ from amplitude_moloco.engine.facts import (
     Hook,
     Invalid,
     Retrying,
+    Trimmed,
     Untold,
 )
 
@@ -59,6 +60,8 @@ class Stats:
     """Failed attempts that are followed by another one."""
     untold: int
     """Facts that were counted but not told to hooks, since these were too slow."""
+    trimmed: Mapping[str, int] = field(default_factory=dict)
+    """Parts left out of events that were sent, by code: ``user_properties not_json``."""
 
 
 class Ledger:
@@ -76,6 +79,7 @@ class Ledger:
         self._invalid: Counter[str] = Counter()
         self._dead_lettered: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+        self._trimmed: Counter[str] = Counter()
         self._posted: deque[Fact] = deque()
         self._posted_bytes = 0
         self._newly_untold = 0
@@ -148,6 +152,7 @@ class Ledger:
                 handed_on=self._handed_on,
                 taken_over=self._taken_over,
                 retried=self._retried,
+                trimmed=dict(self._trimmed),
                 untold=self._untold,
             )
 
@@ -158,6 +163,8 @@ class Ledger:
                 self._buffered -= 1
             elif isinstance(fact, Retrying):
                 self._retried += 1
+            elif isinstance(fact, Trimmed):
+                self._trimmed.update(each.code for each in fact.omissions)
             elif isinstance(fact, DeadLettered):
                 self._dead_lettered[fact.reason] += 1
                 self._buffered -= 1

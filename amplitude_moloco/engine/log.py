@@ -12,9 +12,11 @@ from amplitude_moloco.engine.facts import (
     Fact,
     Invalid,
     Paused,
+    RepeatedId,
     Resumed,
     Retrying,
     ThrottledIdentifier,
+    Trimmed,
     Untold,
 )
 from amplitude_moloco.reasons import PauseReason
@@ -26,7 +28,8 @@ class LogHook:
     """Logs what an operator needs to know, under the package's logger. Holds no value of an event.
 
     An event that is invalid, undeliverable or lost is a warning the first time that its reason
-    occurs in a sync, and info from then on. Attempts and deliveries are debug.
+    occurs in a sync, and info from then on. A part that was left out is a warning the first time,
+    and debug from then on. Attempts and deliveries are debug.
 
     Args:
         server: The name of the partner's server, as log lines call it.
@@ -50,6 +53,8 @@ class LogHook:
         elif isinstance(fact, Invalid):
             problems = "; ".join(map(str, fact.problems))
             self._log_end(fact, "Sync %s: %r is invalid: %s", fact.event_name, problems)
+        elif isinstance(fact, Trimmed):
+            self._log_trimmed(fact)
         elif isinstance(fact, DeadLettered):
             said = _said(fact)
             self._log_end(fact, "Sync %s: %s is a dead letter, %s: %s", fact.id, fact.reason, said)
@@ -76,6 +81,13 @@ class LogHook:
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
             logger.error("The buffer can't be opened; events wait in memory: %s", fact.message)
+        elif isinstance(fact, RepeatedId):
+            logger.warning(
+                "Sync %s: events of different users have the same id, %s; %s may keep only one of "
+                "them. Use a new event object for each event, and ids that are unique among all "
+                "users.",
+                *(fact.sync, fact.id, server),
+            )
         elif isinstance(fact, Untold):
             logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
         elif isinstance(fact, ThrottledIdentifier):
@@ -83,6 +95,18 @@ class LogHook:
                 "%s throttles one identifier while others pass (fingerprint %s). Do many shoppers "
                 "share it?",
                 *(server, fact.identifier),
+            )
+
+    def _log_trimmed(self, fact: Trimmed) -> None:
+        for problem in fact.omissions:
+            seen = ("Trimmed", fact.sync, problem.code)
+            level = logging.DEBUG if seen in self._warned else logging.WARNING
+            self._warned.add(seen)
+            logger.log(
+                level,
+                "Sync %s: %r is sent without a part: %s",
+                *(fact.sync, fact.event_name, problem),
+                extra={"event_id": fact.id, "sync": fact.sync, "reason": problem.code},
             )
 
     def _log_end(self, fact: Invalid | DeadLettered | Dropped, message: str, *args: object) -> None:

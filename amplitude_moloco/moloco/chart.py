@@ -15,6 +15,7 @@ from typing import Any
 from amplitude_moloco.convert.expression import compile_expression
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 
 FieldSource = str | Callable[[Any], Any]
@@ -61,10 +62,12 @@ MOLOCO_FIELDS = tuple(
     dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
 )
 """The fields that a mapping may name."""
+_OS_OF_PLATFORM = {
+    **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad"), "iOS"),
+    **dict.fromkeys(("android", "fire os", "fireos", "android tv", "wear os"), "Android"),
+}
 _CHANNEL_OF_PLATFORM = {
-    "ios": "APP",
-    "ipados": "APP",
-    "android": "APP",
+    **dict.fromkeys(_OS_OF_PLATFORM, "APP"),
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
@@ -85,6 +88,7 @@ class Chart:
         *,
         channel_type: ChannelType | None = None,
         include_user_properties: bool | Collection[str] = True,
+        library_as_user_agent: bool = True,
     ) -> None:
         mapping = {} if mapping is None else mapping
         if not isinstance(mapping, Mapping):
@@ -93,7 +97,11 @@ class Chart:
                 f"JMESPath expressions or callables"
             )
         self._sources = [(field, *_compile(field, source)) for field, source in mapping.items()]
-        self._attributes = [pair for pair in _DEFAULT_ATTRIBUTES if pair[0] not in mapping]
+        self._attributes = [
+            pair
+            for pair in _DEFAULT_ATTRIBUTES
+            if pair[0] not in mapping and (library_as_user_agent or pair[1] != "library")
+        ]
         self._properties = [field for field in _DEFAULT_PROPERTIES if field not in mapping]
         self._property_names = frozenset(self._properties)
         is_purchase = event_type is EventType.PURCHASE
@@ -136,24 +144,45 @@ class Chart:
         self._finish(fields, attributes)
         return fields, problems
 
+    def platform_os(self, event: Any) -> str | None:
+        """Returns the os that the event's platform implies, for an app's event without one."""
+        platform = vars(event).get("platform")
+        for field, search, takes_event in self._sources:
+            if field == "platform":
+                platform = search(event if takes_event else vars(event))
+        if not _is_text(platform):
+            return None
+        return _OS_OF_PLATFORM.get(str.__str__(platform).strip().lower())
+
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         """Sets the channel and the user properties, and removes Amplitude's placeholders."""
         platform = fields.get("platform")
         channel = self._channel_type
-        if isinstance(platform, str):
-            channel = _CHANNEL_OF_PLATFORM.get(str.__str__(platform).strip().lower(), channel)
+        if _is_text(platform):
+            name = str.__str__(platform).strip().lower()
+            channel = _CHANNEL_OF_PLATFORM.get(name, channel)
         if channel:
             fields["platform"] = channel
-        if fields.get("custom_id") in (-1, "-1"):  # Amplitude's placeholder for no session
-            del fields["custom_id"]
-        if fields.get("ip_address") == "$remote":  # Amplitude's placeholder for the caller's
-            del fields["ip_address"]
+        custom_id = fields.get("custom_id")
+        if type(custom_id) in (int, str) and custom_id in (-1, "-1"):
+            del fields["custom_id"]  # Amplitude's placeholder for no session
+        ip_address = fields.get("ip_address")
+        if type(ip_address) is str and ip_address == "$remote":
+            del fields["ip_address"]  # Amplitude's placeholder for the caller's
         include = self._include_user_properties
         if include:
             user_properties = attributes.get("user_properties")
-            if include is not True and isinstance(user_properties, Mapping):
+            if include is not True and is_mapping(user_properties):
                 user_properties = {k: v for k, v in user_properties.items() if k in include}
             fields["user_properties"] = user_properties
+
+
+def _is_text(value: object) -> bool:
+    """Same as ``isinstance(value, str)``, and False for an object that raises when asked."""
+    try:
+        return type(value) is str or isinstance(value, str)
+    except Exception:
+        return False
 
 
 def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:

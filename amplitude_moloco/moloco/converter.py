@@ -19,7 +19,7 @@ from amplitude_moloco.moloco.wire.identifiers import (
     identifier,
 )
 from amplitude_moloco.moloco.wire.problems import InvalidValue
-from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, ChannelType
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
 from amplitude_moloco.reasons import Reason
 
 _ChartedSync = tuple[Sync, Chart]
@@ -52,11 +52,18 @@ class Converter:
         default_currency: str | None = None,
         include_user_properties: bool | Collection[str] = True,
         hash_identifier: Callable[[str], str] | None = None,
+        absent_identifiers: Collection[str] = (),
+        id_less_fields: Collection[str] = (),
+        library_as_user_agent: bool = True,
     ) -> None:
         self.syncs = tuple(syncs)
         self._default_currency = default_currency
+        self._id_less_fields = frozenset(id_less_fields)
+        absent = ABSENT_IDENTIFIERS.union(word.strip().lower() for word in absent_identifiers)
         self._read_identifier: IdentifierReader = (
-            partial(hashed_identifier, hash_identifier) if hash_identifier else identifier
+            partial(hashed_identifier, hash_identifier, absent=absent)
+            if hash_identifier
+            else partial(identifier, absent=absent)
         )
         self._candidates_by_name: dict[str, tuple[_ChartedSync, ...]] = {}
         self._charted_syncs: list[_ChartedSync] = [
@@ -67,6 +74,7 @@ class Converter:
                     sync.mapping,
                     channel_type=sync.channel_type or channel_type,
                     include_user_properties=include_user_properties,
+                    library_as_user_agent=library_as_user_agent,
                 ),
             )
             for sync in syncs
@@ -114,24 +122,64 @@ class Converter:
         if earlier:
             # MCM takes a second event with the same id for a duplicate, even of another type.
             fields["event_id"] = _with_suffix(fields.get("event_id"), f"-{earlier + 1}")
-        payload, problems = wire.build(
+        payload, problems, omissions = wire.build(
             sync.event_type,
             fields,
             now_millis=now_millis,
             default_currency=self._default_currency,
             read_identifier=self._read_identifier,
+            id_less_fields=self._id_less_fields,
+            platform_os=partial(chart.platform_os, event),
         )
-        if not (problems or failed):
-            body = wire.encode(payload)
-            if len(body) <= MAX_SIZE:
+        if failed:
+            problems, omissions = _with_failed(failed, problems, omissions)
+        if not problems:
+            body, too_big = _encode(payload)
+            if not too_big and not omissions:
                 return Conversion(sync.name, payload["id"], payload, body, ())
-            problems.append(_too_big(body))
-        # A field whose mapping failed has one problem, and is not reported as missing too.
-        failed_fields = {problem.field for problem in failed}
-        problems = failed + [each for each in problems if each.field not in failed_fields]
+            if len(body) <= MAX_SIZE:
+                omissions += too_big
+            else:
+                problems, body = too_big, b""
+        else:
+            body = b""
         if not vars(event).get("event_properties"):
             problems = [_with_emptied_hint(problem, chart) for problem in problems]
-        return Conversion(sync.name, payload.get("id"), payload, b"", tuple(problems))
+            omissions = [_with_emptied_hint(problem, chart) for problem in omissions]
+        return Conversion(
+            sync.name, payload.get("id"), payload, body, tuple(problems), tuple(omissions)
+        )
+
+
+def _encode(payload: dict[str, Any]) -> tuple[bytes, list[Problem]]:
+    """Returns the body. If it is too big, with a problem, and without the user properties."""
+    body = wire.encode(payload)
+    if len(body) <= MAX_SIZE:
+        return body, []
+    if payload.pop("user_properties", None) is None:
+        return body, [_too_big("event", body)]
+    smaller = wire.encode(payload)
+    field = "user_properties" if len(smaller) <= MAX_SIZE else "event"
+    return smaller, [_too_big(field, body)]
+
+
+def _with_failed(
+    failed: list[Problem], problems: list[Problem], omissions: list[Problem]
+) -> tuple[list[Problem], list[Problem]]:
+    """Returns both lists with the mappings that raised, in place of what became of their fields.
+
+    A field whose mapping failed has one problem, and is not reported as missing too.
+    """
+    fields = {problem.field for problem in failed}
+    refused = {problem.field for problem in problems}
+    if any(problem.reason == ProblemReason.NO_IDENTIFIER for problem in problems):
+        refused |= _IDENTIFIERS
+    refusing = [problem for problem in failed if problem.field in refused]
+    others = [problem for problem in failed if problem.field not in refused]
+    return (
+        refusing + [problem for problem in problems if problem.field not in fields],
+        others + [problem for problem in omissions if problem.field not in fields],
+    )
 
 
 def _with_emptied_hint(problem: Problem, chart: Chart) -> Problem:
@@ -174,6 +222,8 @@ def _unreadable(sync: Sync, error: Exception) -> Conversion:
     return Conversion(sync.name, None, {}, b"", (problem,))
 
 
-def _too_big(body: bytes) -> Problem:
+def _too_big(field: str, body: bytes) -> Problem:
     found, fix = f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes"
-    return Problem("event", ProblemReason.TOO_BIG, found, fix)
+    if field != "event":
+        found = f"an event of {found}"
+    return Problem(field, ProblemReason.TOO_BIG, found, fix)

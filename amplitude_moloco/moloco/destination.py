@@ -45,6 +45,12 @@ class MolocoDestination(PartnerDestination):
             a list those named.
         hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id
             are sent as :func:`hash_identifier` returns them.
+        absent_identifiers: Texts that stand for no one shopper, such as a shared guest account, in
+            any case. They count as absent, like ``null``, ``None``, ``anonymous`` and many more.
+        id_less_fields: Those of ``ip_address``, ``advertising_id`` and ``user_properties`` that are
+            sent with the personalization_mode ID_LESS too. By default none is.
+        library_as_user_agent: Whether an event without a ``user_agent`` sends its ``library``, as
+            Amplitude's own destination does. A server's library is no device's user agent.
         buffer: Where events wait: ``memory://``, or ``sqlite:///path/to/moloco.db``, which keeps
             them when the process ends and may be shared by all processes of a machine; see
             :func:`open_buffer` for the options. Or a callable that opens a buffer.
@@ -79,6 +85,9 @@ class MolocoDestination(PartnerDestination):
         default_currency: str | None = None,
         include_user_properties: bool | Collection[str] = True,
         hash_identifiers: bool | Mapping[str, str] | None = None,
+        absent_identifiers: Iterable[str] = (),
+        id_less_fields: Iterable[str] = (),
+        library_as_user_agent: bool = True,
         buffer: str | BufferFactory = "memory://",
         flush_queue_size: int = 16,
         flush_interval_millis: int = 200,
@@ -96,7 +105,14 @@ class MolocoDestination(PartnerDestination):
             api_key=api_key, platform_id=platform_id, platform_name=platform_name, base_url=base_url
         )
         converter = settings.converter_of(
-            syncs, channel_type, default_currency, include_user_properties, hash_identifiers
+            syncs,
+            channel_type,
+            default_currency,
+            include_user_properties,
+            hash_identifiers,
+            absent_identifiers=absent_identifiers,
+            id_less_fields=id_less_fields,
+            library_as_user_agent=library_as_user_agent,
         )
         retry = retry or RetrySchedule()
         timeout_seconds = number("timeout_seconds", timeout_seconds)

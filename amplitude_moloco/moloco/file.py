@@ -99,6 +99,9 @@ class DestinationSettings:
     default_currency: str | None = None
     include_user_properties: bool | list[str] | None = None
     hash_identifiers: bool | dict[str, str] | None = None
+    absent_identifiers: list[str] | None = None
+    id_less_fields: list[str] | None = None
+    library_as_user_agent: bool | None = None
     buffer: str | None = None
     flush_queue_size: int | None = None
     flush_interval_millis: int | None = None

@@ -12,6 +12,7 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.identifiers import hash_identifier
 from amplitude_moloco.moloco.sync import Sync, read_channel_type
+from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
 
 
@@ -21,6 +22,10 @@ def converter_of(
     default_currency: str | None,
     include_user_properties: bool | Collection[str],
     hash_identifiers: bool | Mapping[str, str] | None,
+    *,
+    absent_identifiers: Iterable[str] = (),
+    id_less_fields: Iterable[str] = (),
+    library_as_user_agent: bool = True,
 ) -> Converter:
     """Returns the converter that these settings describe."""
     return Converter(
@@ -29,6 +34,9 @@ def converter_of(
         default_currency=currency_of(default_currency),
         include_user_properties=names_of(include_user_properties),
         hash_identifier=hash_of(hash_identifiers),
+        absent_identifiers=words_of("absent_identifiers", absent_identifiers),
+        id_less_fields=id_less_fields_of(id_less_fields),
+        library_as_user_agent=flag_of("library_as_user_agent", library_as_user_agent),
     )
 
 
@@ -63,6 +71,33 @@ def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
             "include_user_properties: use True, False, or a list of the names to send"
         )
     return frozenset(names)
+
+
+def words_of(name: str, words: Iterable[str]) -> frozenset[str]:
+    """Returns the words of a setting that is a list of texts."""
+    is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes, Mapping))
+    checked = list(words) if is_list else []
+    if not is_list or not all(isinstance(word, str) for word in checked):
+        raise ConfigurationError(f"{name}: found {type(words).__name__}; use a list of texts")
+    return frozenset(checked)
+
+
+def id_less_fields_of(fields: Iterable[str]) -> frozenset[str]:
+    """Returns the fields that are sent with ID_LESS too."""
+    names = words_of("id_less_fields", fields)
+    unknown = sorted(names.difference(ID_LESS_FIELDS))
+    if unknown:
+        raise ConfigurationError(
+            f"id_less_fields: found {unknown[0]!r}; use any of {', '.join(ID_LESS_FIELDS)}"
+        )
+    return names
+
+
+def flag_of(name: str, flag: bool) -> bool:
+    """Returns a setting that is True or False."""
+    if not isinstance(flag, bool):
+        raise ConfigurationError(f"{name}: found {type(flag).__name__}; use True or False")
+    return flag
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:

@@ -27,7 +27,6 @@ _ENUMS = {
 _REQUIRED_ENUMS = ("event_type", "channel_type")
 
 _REQUIRED = {
-    "LAND": ("referrer_page_id",),
     "PAGE_VIEW": ("page_id",),
     "ITEM_PAGE_VIEW": ("items",),
     "SEARCH": ("search_query",),
@@ -37,8 +36,8 @@ _REQUIRED = {
 }
 
 _MAX_ID_CHARACTERS = 128
-_ID_TEXTS = ("id", "user_id", "custom_id", "session_id", "page_id", "referrer_page_id")
-_TEXTS = ("search_query", "domain", "decision_track_id")
+_ID_TEXTS = ("id", "user_id", "custom_id", "session_id")
+_TEXTS = ("page_id", "referrer_page_id", "search_query", "domain", "decision_track_id")
 _DEVICE_ID_TEXTS = ("persistent_id", "unique_device_id")
 _DEVICE_TEXTS = ("os", "os_version", "model", "ua", "language", "ip", "advertising_id")
 _ITEM_TEXTS = ("id", "item_group_id", "seller_id")

@@ -375,7 +375,8 @@ def test_emptied_properties_are_named_as_the_likely_cause(
     if "identifier" in setting:
         emptied.user_id = None
     conversion = only(emptied, Sync("SEARCH", "Viewed", mapping=made))
-    (reported,) = [each for each in conversion.problems if each.field == needs]
+    lacking = conversion.problems + conversion.omissions
+    (reported,) = [each for each in lacking if each.field == needs]
     assert reported.reason == expected
     assert "silently empties" in reported.fix
     assert "datetime" in reported.fix
@@ -502,14 +503,23 @@ def test_any_event_is_sent_or_has_problems(place: str, kind: str) -> None:
     for include in (True, ["a"]):
         for conversion in convert(made, *syncs, include_user_properties=include):
             assert bool(conversion.body) is not bool(conversion.problems)
-            assert "¤" not in "".join(map(str, conversion.problems))
+            told = (*conversion.problems, *conversion.omissions)
+            assert "¤" not in "".join(map(str, told))
 
 
 def test_a_value_that_raises_is_a_problem() -> None:
-    """A value that raises when it is read is a problem that names the exception's type."""
-    conversion = only(event(user_properties={"a": Hostile()}))
-    assert codes(conversion) == [("event", "unreadable")]
+    """A value that raises when it is read costs its part, and names the exception's type."""
+    made = event(user_properties={"a": Hostile(), "b": 1})
+    made.event_properties = {"search_query": Hostile()}
+    conversion = only(made, Sync("SEARCH", "Viewed"))
+    assert codes(conversion) == [("search_query", "unreadable")]
     assert conversion.problems[0].found == "a value that raised RuntimeError when it was read"
+    conversion = only(made)
+    assert conversion.payload["user_properties"] == {"b": 1}
+    assert [each.code for each in conversion.omissions] == [
+        "search_query unreadable",
+        "user_properties unreadable",
+    ]
 
 
 def test_an_attribute_may_be_missing() -> None:

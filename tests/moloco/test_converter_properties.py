@@ -28,7 +28,7 @@ MARK = "¤"
 
 REQUIRED = {
     "HOME": set(),
-    "LAND": {"referrer_page_id"},
+    "LAND": set(),
     "PAGE_VIEW": {"page_id"},
     "ITEM_PAGE_VIEW": {"items"},
     "SEARCH": {"search_query"},
@@ -44,6 +44,7 @@ CHANNELS = ["APP", "SITE", "DESKTOP_SITE", "MOBILE_SITE"]
 MODES = ["STANDARD", "METRIC_ONLY", "ID_LESS"]
 TEXTS = {"search_query", "domain", "decision_track_id"}
 SHORT_TEXTS = {"id", "user_id", "custom_id", "page_id", "referrer_page_id"}
+SENT_WHOLE = {"PAGE_VIEW": {"page_id"}, "LAND": {"referrer_page_id"}}
 DEVICE_TEXTS = {"os", "os_version", "model", "ua", "ip", "language", "advertising_id"}
 
 
@@ -67,7 +68,8 @@ def violations(body: bytes) -> Iterator[str]:
     if event.get("personalization_mode", "STANDARD") not in MODES:
         yield "personalization_mode"
     yield from _times(event["timestamp"])
-    yield from _texts(event, TEXTS, SHORT_TEXTS)
+    whole = SENT_WHOLE.get(event["event_type"], set())
+    yield from _texts(event, TEXTS | whole, SHORT_TEXTS - whole)
     yield from _texts(device, DEVICE_TEXTS, {"persistent_id"})
     yield from _identifiers(event, device)
     yield from _device(event["channel_type"], device)
@@ -115,7 +117,7 @@ def _identifiers(event: dict[str, Any], device: dict[str, Any]) -> Iterator[str]
     if "-1" in identifiers[-1:] and event.get("custom_id") == "-1":
         yield "no session"
     if event.get("personalization_mode") == "ID_LESS":
-        if identifiers or "advertising_id" in device:
+        if identifiers or {"advertising_id", "ip"} & device.keys() or "user_properties" in event:
             yield "identifiers in ID_LESS"
     elif not identifiers:
         yield "no identifier"
@@ -409,6 +411,7 @@ def test_a_valid_event_is_sent(case: Case) -> None:
     assert len(conversions) == len(case.syncs)
     for conversion in conversions:
         assert conversion.problems == ()
+        assert conversion.omissions == ()
         assert list(violations(conversion.body)) == []
     assert len({conversion.id for conversion in conversions}) == len(conversions)
 
@@ -434,6 +437,7 @@ def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
     assert [each.body for each in first] == [each.body for each in second]
     assert [each.id for each in first] == [each.id for each in second]
     assert [each.problems for each in first] == [each.problems for each in second]
+    assert [each.omissions for each in first] == [each.omissions for each in second]
 
 
 @given(cases)
@@ -450,7 +454,7 @@ def test_converting_changes_nothing(case: Case) -> None:
 def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
     """Problems contain no text of the event, so they may be logged."""
     for conversion in case.convert():
-        for problem in conversion.problems:
+        for problem in (*conversion.problems, *conversion.omissions):
             assert MARK not in f"{problem}{problem.code}{problem!r}"
 
 

@@ -195,9 +195,8 @@ class TestUserEvents:
             ),
             *(
                 (user_event(**{field: "x" * 129}), f"{field} must be 128 characters or fewer")
-                for field in ("id", "user_id", "custom_id", "session_id", "page_id")
+                for field in ("id", "user_id", "custom_id", "session_id")
             ),
-            (user_event("LAND", referrer_page_id="x" * 129), "referrer_page_id must be 128"),
             (user_event(device={"persistent_id": "x" * 129}), "device.persistent_id must be 128"),
             (user_event(device={"unique_device_id": "x" * 129}), "device.unique_device_id must be"),
             (user_event(id=7), "id must be a string"),
@@ -212,7 +211,6 @@ class TestUserEvents:
                 "device.advertising_id must not be all zeros",
             ),
             (user_event(channel_type="APP", device={"os": "windows"}), "device os must contain"),
-            (user_event("LAND", referrer_page_id=ABSENT), "missing referrer_page_id"),
             *(
                 (user_event(event_type, items=items), "missing items")
                 for event_type in ("ITEM_PAGE_VIEW", "ADD_TO_CART", "ADD_TO_WISHLIST", "PURCHASE")
@@ -266,6 +264,9 @@ class TestUserEvents:
             user_event(user_id=ABSENT, personalization_mode="ID_LESS"),
             user_event(personalization_mode="METRIC_ONLY"),
             user_event(id="x" * 128),
+            user_event("LAND", referrer_page_id=ABSENT),
+            user_event("LAND", referrer_page_id="x" * 1000),
+            user_event("PAGE_VIEW", page_id="x" * 1000),
             user_event(channel_type="APP", device={"os": "Android 14"}),
             user_event(channel_type="APP", device={"os": "iOS", "language": "en"}),
             user_event("ADD_TO_CART", items=[{"item_group_id": "shoes"}]),

@@ -70,7 +70,25 @@ def build_event(
     hash_identifier: Callable[[str], str] | None = None,
     **fields: Any,
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The result for a complete event with these fields instead of its own; None removes one."""
+    """The event, and all that can't be sent of it: the problems, then the omissions.
+
+    Of a complete event with these fields instead of its own; None removes one.
+    """
+    result, problems, omissions = build_parts(
+        event_type, default_currency=default_currency, hash_identifier=hash_identifier, **fields
+    )
+    return result, problems + omissions
+
+
+def build_parts(
+    event_type: EventType = EventType.HOME,
+    /,
+    *,
+    default_currency: str | None = None,
+    hash_identifier: Callable[[str], str] | None = None,
+    **fields: Any,
+) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
+    """The event, its problems, and its omissions."""
     settings: dict[str, Any] = {}
     if hash_identifier:
         settings["read_identifier"] = partial(hashed_identifier, hash_identifier)
@@ -99,6 +117,13 @@ def problem(event_type: EventType = EventType.HOME, /, **fields: Any) -> Problem
     """The only problem."""
     (found,) = build_event(event_type, **fields)[1]
     return found
+
+
+def trimmed(event_type: EventType = EventType.HOME, /, **fields: Any) -> Problem:
+    """The only omission of an event that is sent without it."""
+    _, refused, (left_out,) = build_parts(event_type, **fields)
+    assert refused == []
+    return left_out
 
 
 def at(result: dict[str, Any], path: Path) -> Any:

@@ -159,9 +159,8 @@ def test_classes_and_functions_are_short(file: Path) -> None:
     [
         "starlette uvicorn typer rich click pycurl",
         "dataclasses_json marshmallow",
-        "iso639",
     ],
-    ids=["optional packages", "what reads files", "the tables of languages"],
+    ids=["optional packages", "what reads files"],
 )
 def test_importing_imports_no_more_than_it_needs(not_imported: str) -> None:
     """A bare import takes along no optional package, and nothing that most apps never use."""

@@ -69,7 +69,7 @@ def required(extra: str | None = None) -> set[str]:
 
 def test_the_core_needs_no_marshmallow() -> None:
     """The core requires neither marshmallow nor dataclasses-json, so any marshmallow fits."""
-    assert required() == {"amplitude-analytics", "iso639-lang", "jmespath", "orjson", "requests"}
+    assert required() == {"amplitude-analytics", "jmespath", "orjson", "requests"}
 
 
 def test_the_extras() -> None:

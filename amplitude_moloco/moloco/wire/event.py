@@ -20,7 +20,7 @@ The contract, as Moloco publishes it. User Event API: ``POST
 ``revenue``         Money; required by PURCHASE
 ``shipping_charge`` Money
 ``page_id``         text, 128 characters; required by PAGE_VIEW
-``referrer_page_id``  text, 128 characters; required by LAND
+``referrer_page_id``  text, 128 characters; recommended for LAND
 ``search_query``    text; required by SEARCH
 ``domain``          text
 ``decision_track_id``  text
@@ -30,17 +30,18 @@ The contract, as Moloco publishes it. User Event API: ``POST
 Money is ``{"currency": …, "amount": …}``, always both, the amount in whole units (12.34 is
 $12.34). 0 is an amount. An identifier that reads ``null``, ``undefined``, ``invalid`` or ``nil``
 counts as absent. MCM tolerates further fields, so the user properties are sent as
-``user_properties``. Absent values are left out: no null and no empty text is ever sent.
+``user_properties``. Absent values are left out: no null and no empty text is ever sent. What can't
+be sent as it is costs the event only where the event needs it; see ``omissions.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
 
-from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
     IdentifierReader,
@@ -49,7 +50,8 @@ from amplitude_moloco.moloco.wire.identifiers import (
 )
 from amplitude_moloco.moloco.wire.items import read_items
 from amplitude_moloco.moloco.wire.money import read_money
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
+from amplitude_moloco.moloco.wire.omissions import is_sent_whole, split
+from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
 from amplitude_moloco.moloco.wire.requirements import check_requirements
 from amplitude_moloco.moloco.wire.user_properties import read_user_properties
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
@@ -75,7 +77,6 @@ _READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "domain": (False, "domain", values.text),
     "decision_track_id": (False, "decision_track_id", values.text),
     "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
-    "user_properties": (False, "user_properties", read_user_properties),
 }
 # Key in MCM's event, and the fields of the chart for its amount and its currency.
 _MONEY = (
@@ -83,6 +84,8 @@ _MONEY = (
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
 _ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
+ID_LESS_FIELDS = ("ip_address", "advertising_id", "user_properties")
+"""Fields of the chart that may tell who a shopper is: not sent with ID_LESS unless asked for."""
 
 
 def build(
@@ -92,10 +95,14 @@ def build(
     now_millis: int,
     default_currency: str | None = None,
     read_identifier: IdentifierReader = identifier,
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Returns MCM's event for the fields of the chart, and every problem that prevents sending it.
+    id_less_fields: Collection[str] = (),
+    platform_os: Callable[[], str | None] | None = None,
+) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
+    """Returns MCM's event for the fields of the chart, its problems, and its omissions.
 
-    The event is complete only if there are no problems. Changes none of its arguments.
+    The problems prevent sending it. The omissions are the parts that could not be sent, and that
+    the event does without. The event is complete only if there are no problems. Changes none of
+    its arguments.
 
     Args:
         event_type: The event's type.
@@ -103,6 +110,8 @@ def build(
         now_millis: The current Unix time in milliseconds.
         default_currency: The currency of amounts without one.
         read_identifier: Reads, and may hash, each of the three identifiers.
+        id_less_fields: Those of :data:`ID_LESS_FIELDS` that are sent with ID_LESS too.
+        platform_os: Returns the os that the platform implies; called if no other is usable.
     """
     problems = Problems()
     payload: dict[str, Any] = {"event_type": event_type.value}
@@ -112,7 +121,7 @@ def build(
     if timestamp is not None:
         payload["timestamp"] = timestamp
     if payload.get("personalization_mode") == _ID_LESS:
-        device.pop("advertising_id", None)
+        _remove_identifying(payload, device, id_less_fields)
     else:
         read_identifiers(problems, fields, read_identifier, payload, device)
     if device:
@@ -121,8 +130,10 @@ def build(
     if items is not None and (items := read_items(problems, items, default_currency)):
         payload["items"] = items
     _read_money_fields(problems, fields, default_currency, payload)
-    check_requirements(problems, payload)
-    return payload, problems
+    check_requirements(problems, payload, platform_os)
+    if not problems:
+        return payload, problems, []
+    return payload, *split(problems, payload)
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
@@ -144,10 +155,36 @@ def _read_fields(
         try:
             part = read(value)
         except InvalidValue as invalid:
+            if invalid.reason is ProblemReason.TOO_LONG and is_sent_whole(
+                payload["event_type"], field
+            ):
+                payload[key] = values.text(value)
+                continue
             problems.add_invalid(field, invalid)
+            continue
+        except Exception as error:  # from an object that raises when it is read
+            problems.add_invalid(field, unreadable(error))
             continue
         if part is not None:
             (device if in_device else payload)[key] = part
+    user_properties = fields.get("user_properties")
+    if user_properties is not None:
+        sent, left_out = read_user_properties(user_properties)
+        if sent is not None:
+            payload["user_properties"] = sent
+        for reason in left_out:
+            problems.add_invalid("user_properties", reason)
+
+
+def _remove_identifying(
+    payload: dict[str, Any], device: dict[str, Any], asked_for: Collection[str]
+) -> None:
+    if "ip_address" not in asked_for:
+        device.pop("ip", None)
+    if "advertising_id" not in asked_for:
+        device.pop("advertising_id", None)
+    if "user_properties" not in asked_for:
+        payload.pop("user_properties", None)
 
 
 def _read_timestamp(problems: Problems, value: object, now_millis: int) -> str | None:
@@ -155,7 +192,9 @@ def _read_timestamp(problems: Problems, value: object, now_millis: int) -> str |
         return values.timestamp(now_millis, value)
     except InvalidValue as invalid:
         problems.add_invalid("timestamp", invalid)
-        return None
+    except Exception as error:
+        problems.add_invalid("timestamp", unreadable(error))
+    return None
 
 
 def _read_money_fields(

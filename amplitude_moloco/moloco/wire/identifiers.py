@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import check_id_length, text
-from amplitude_moloco.moloco.wire.vocabulary import NULL_LIKE
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS
 
 IdentifierReader = Callable[[object], str | None]
 # Field of the chart, whether it belongs to the device, and its key in MCM's event.
@@ -17,16 +18,26 @@ _IDENTIFIERS = (
     ("device_persistent_id", True, "persistent_id"),
     ("custom_id", False, "custom_id"),
 )
+# Devices that know no id of their own report zeros: as digits, in hexadecimal, as a UUID or a MAC.
+_ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
+_ZEROS_BEGIN = ("0", "{0", "(0", "urn:uuid:")
 
 
-def identifier(value: object) -> str | None:
-    """Returns identifying text of at most 128 characters; None if the value does not identify."""
-    return check_id_length(_identifying_text(value))
+def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> str | None:
+    """Returns identifying text of at most 128 characters; None if the value does not identify.
+
+    ``absent`` are the texts, in lowercase, that count as no identifier.
+    """
+    return check_id_length(_identifying_text(value, absent))
 
 
-def hashed_identifier(hash_identifier: Callable[[str], str], value: object) -> str | None:
+def hashed_identifier(
+    hash_identifier: Callable[[str], str],
+    value: object,
+    absent: Collection[str] = ABSENT_IDENTIFIERS,
+) -> str | None:
     """Returns the hash of identifying text of any length; None if the value does not identify."""
-    plain = _identifying_text(value)
+    plain = _identifying_text(value, absent)
     return None if plain is None else check_id_length(hash_identifier(plain))
 
 
@@ -45,6 +56,8 @@ def read_identifiers(
         if value is None:
             continue
         is_given = True
+        if in_device and type(value) in (str, int) and value in (0, "0"):
+            continue  # a user may have the number 0; a device that reports it has none
         identifying = problems.read(field, reader, value)
         if identifying is not None:
             is_identified = True
@@ -53,7 +66,7 @@ def read_identifiers(
         problems.add(
             "user_id",
             ProblemReason.NO_IDENTIFIER,
-            "only placeholders (blank, null, undefined, invalid, nil)"
+            "only placeholders (blank, null, None, nan, anonymous, zeros, …)"
             if is_given
             else "no identifier",
             "use at least one of user_id, device_persistent_id (Amplitude's device_id) and "
@@ -61,6 +74,11 @@ def read_identifiers(
         )
 
 
-def _identifying_text(value: object) -> str | None:
+def _identifying_text(value: object, absent: Collection[str]) -> str | None:
     plain = text(value)
-    return None if plain is None or plain.strip().lower() in NULL_LIKE else plain
+    if plain is None:
+        return None
+    word = plain.strip().lower()
+    if word in absent or (word.startswith(_ZEROS_BEGIN) and _ZEROS.fullmatch(word)):
+        return None
+    return plain

@@ -8,7 +8,7 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.money import exact_money, read_price
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
+from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
 from amplitude_moloco.moloco.wire.vocabulary import MAX_VALUES
 
 ITEM_FIX = (
@@ -28,7 +28,7 @@ _PRICES = ("price", "price_seller")
 def read_items(
     problems: Problems, value: object, default_currency: str | None
 ) -> list[dict[str, Any]] | None:
-    """Returns MCM's items for a list of objects; None for an empty list."""
+    """Returns MCM's items for a list of objects: those that have an id. None if none is left."""
     if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
         fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
         problems.add("items", ProblemReason.WRONG_TYPE, values.describe(value), fix)
@@ -36,7 +36,13 @@ def read_items(
     items = []
     for index, item in enumerate(value):
         problems.item_index = index
-        items.append(_read_item(problems, item, default_currency))
+        try:
+            part = _read_item(problems, item, default_currency)
+        except Exception as error:  # from an object that raises when it is read
+            problems.add_invalid("", unreadable(error))
+            continue
+        if "id" in part or "item_group_id" in part:  # without, the item is left out
+            items.append(part)
     problems.item_index = None
     return items or None
 

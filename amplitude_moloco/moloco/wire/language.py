@@ -5,7 +5,24 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_.@].*)?")
+from amplitude_moloco.moloco.wire.languages import LANGUAGES, WITHDRAWN
+
+_CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_.@,;].*)?", re.DOTALL)
+_NAME_WITH_REGION = re.compile(r"([^()]+?)\s*\([^()]*\)")
+
+
+def _index() -> dict[str, str]:
+    """Returns the two letters for every code and, in lowercase, for every name."""
+    found = dict(WITHDRAWN)
+    for line in LANGUAGES.split("\n")[1:-1]:
+        codes, _, names = line.partition(": ")
+        two_letters = codes[:2]
+        for known_as in (*codes.split(), *names.lower().split(", ")):
+            found[known_as] = two_letters
+    return found
+
+
+_TWO_LETTERS = _index()
 
 
 @lru_cache(maxsize=1024)
@@ -14,19 +31,9 @@ def iso_639_1(text: str) -> str | None:
 
     Results are cached: converting an event costs one dictionary lookup.
     """
-    # Imported here because loading the ISO tables takes longer than importing the rest of the
-    # package. A destination calls this once at construction, so that no event waits for it.
-    from iso639 import Lang
-    from iso639.exceptions import DeprecatedLanguageValue, InvalidLanguageValue
-
-    text = text.strip()
-    code = _CODE.fullmatch(text)
-    candidates = (code[1].lower(),) if code else (text.capitalize(), text.title(), text)
-    for candidate in candidates:
-        try:
-            return Lang(candidate).pt1 or None
-        except DeprecatedLanguageValue as deprecated:
-            return iso_639_1(deprecated.change_to) if deprecated.change_to else None
-        except InvalidLanguageValue:
-            continue
-    return None
+    text = text.strip().lower()
+    known = _TWO_LETTERS.get(text)
+    if known is None:
+        form = _CODE.fullmatch(text) or _NAME_WITH_REGION.fullmatch(text)
+        known = _TWO_LETTERS.get(form[1]) if form else None
+    return known

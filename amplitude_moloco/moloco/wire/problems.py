@@ -18,6 +18,15 @@ class InvalidValue(Exception):
         self.reason, self.found, self.fix = reason, found, fix
 
 
+def unreadable(error: Exception) -> InvalidValue:
+    """Returns the refusal of a value that raised this when it was read."""
+    return InvalidValue(
+        ProblemReason.UNREADABLE,
+        f"a value that raised {type(error).__name__} when it was read",
+        "use plain dicts, lists, text and numbers",
+    )
+
+
 class Problems(list[Problem]):
     """The problems of one event, in the order in which they were found."""
 
@@ -27,12 +36,14 @@ class Problems(list[Problem]):
     def read(
         self, field: str, reader: Callable[[object], _Value | None], value: object
     ) -> _Value | None:
-        """Returns what ``reader`` makes of ``value``; None, and a problem, if it refuses it."""
+        """Returns what ``reader`` makes of ``value``; None, and a problem, if it raises."""
         try:
             return reader(value)
         except InvalidValue as invalid:
             self.add_invalid(field, invalid)
-            return None
+        except Exception as error:
+            self.add_invalid(field, unreadable(error))
+        return None
 
     def add_invalid(self, field: str, invalid: InvalidValue) -> None:
         self.add(field, invalid.reason, invalid.found, invalid.fix)

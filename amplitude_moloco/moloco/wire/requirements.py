@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.problem import ProblemReason
@@ -10,6 +10,8 @@ from amplitude_moloco.moloco.wire.items import ITEM_FIX
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import describe
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
+
+PlatformOs = Callable[[], str | None] | None
 
 
 class _Requirement(NamedTuple):
@@ -40,6 +42,17 @@ _QUERY = _Requirement("search_query", "search_query", "map search_query to what 
 _REVENUE = _Requirement(
     "revenue", "revenue_amount", "map revenue_amount to the sum of price x quantity"
 )
+_APP_OS_FIX = (
+    "for channel APP the os_name must contain ios or android: set the event's os_name, or map "
+    "it, as in \"'ios'\""
+)
+# How the names of other systems of apps begin, and which of MCM's two they are.
+_MEANS = {
+    **dict.fromkeys(
+        ("ipados", "ipad os", "iphone", "ipod", "tvos", "apple tv", "watchos", "visionos"), "iOS"
+    ),
+    **dict.fromkeys(("fireos", "fire os", "wearos", "wear os"), "Android"),
+}
 # Keyed by text, because hashing a member of an enum calls Python code.
 _REQUIREMENTS = {
     EventType.HOME.value: _ALWAYS,
@@ -53,13 +66,18 @@ _REQUIREMENTS = {
 }
 
 
-def check_requirements(problems: Problems, payload: Mapping[str, Any]) -> None:
-    """Adds a problem for each required key that ``payload`` lacks."""
+def check_requirements(
+    problems: Problems, payload: dict[str, Any], platform_os: PlatformOs = None
+) -> None:
+    """Adds a problem for each required or recommended key that ``payload`` lacks.
+
+    For channel APP, writes the os as MCM knows it; ``platform_os`` returns the platform's.
+    """
     for requirement in _REQUIREMENTS[payload["event_type"]]:
         if requirement.key not in payload:
             _add_missing(problems, requirement)
     if payload.get("channel_type") == _APP:
-        _check_app_os(problems, payload)
+        _check_app_os(problems, payload, platform_os)
 
 
 def _add_missing(problems: Problems, requirement: _Requirement) -> None:
@@ -69,14 +87,21 @@ def _add_missing(problems: Problems, requirement: _Requirement) -> None:
         problems.add(field, ProblemReason.MISSING, "nothing", fix)
 
 
-def _check_app_os(problems: Problems, payload: Mapping[str, Any]) -> None:
+def _check_app_os(problems: Problems, payload: dict[str, Any], platform_os: PlatformOs) -> None:
     os = payload.get("device", {}).get("os")
-    if os is not None and ("ios" in os.lower() or "android" in os.lower()):
+    if os is not None:
+        name = os.lower()
+        if "ios" in name or "android" in name:
+            return
+        known = next((known for word, known in _MEANS.items() if name.startswith(word)), None)
+        if known:
+            payload["device"]["os"] = known
+            return
+    implied = platform_os() if platform_os else None
+    if implied is None:
+        problems.add("os_name", ProblemReason.APP_OS, describe(os), _APP_OS_FIX)
         return
-    problems.add(
-        "os_name",
-        ProblemReason.APP_OS,
-        describe(os),
-        "for channel APP the os_name must contain ios or android: set the event's os_name, or map "
-        "it, as in \"'ios'\"",
-    )
+    payload.setdefault("device", {})["os"] = implied
+    if os is not None:
+        fix = "use an os_name that contains ios or android; the platform's is sent instead"
+        problems.add("os_name", ProblemReason.UNKNOWN_VALUE, describe(os), fix)

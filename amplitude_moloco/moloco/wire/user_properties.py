@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from amplitude_moloco.convert.problem import ProblemReason
-from amplitude_moloco.moloco.wire.problems import InvalidValue
-from amplitude_moloco.moloco.wire.values import check_unicode, describe, is_mapping, number, text
+from amplitude_moloco.moloco.wire.problems import InvalidValue, unreadable
+from amplitude_moloco.moloco.wire.values import (
+    check_unicode,
+    describe,
+    is_mapping,
+    number,
+    scalar,
+    text,
+)
 from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, MAX_VALUES
 
 _MAX_DEPTH = 64
 _CHARACTERS_PER_VALUE = MAX_SIZE // MAX_VALUES
+_MAX_TOO_BIG = 20  # properties that are too big, each of which may take milliseconds to read
+_TOO_BIG = InvalidValue(
+    ProblemReason.TOO_BIG,
+    "an object that is too big, too deeply nested or contains itself",
+    f"use at most {MAX_SIZE} characters (each value counts as {_CHARACTERS_PER_VALUE} more) and "
+    f"{_MAX_DEPTH} levels",
+)
 
 
-def read_user_properties(value: object) -> dict[str, Any] | None:
-    """Reads an object as a JSON copy without nulls, empty texts, empty lists and empty objects.
+def read_user_properties(value: object) -> tuple[dict[str, Any] | None, Iterable[InvalidValue]]:
+    """Returns a JSON copy of an object, and why parts of it were left out: each reason once.
 
-    Returns None if nothing is left. Raises InvalidValue if it is not an object, if JSON can't
-    represent a part of it, or if it is too big, too deep or contains itself.
+    The copy has no nulls, empty texts, empty lists and empty objects; None if nothing is left. A
+    key or value that JSON can't represent is left out alone. A property that is too big, too deep
+    or contains itself, or that raises when it is read, is left out as a whole.
     """
-    if not is_mapping(value):
-        raise InvalidValue(ProblemReason.WRONG_TYPE, describe(value), "use an object")
-    return _JsonCopy().copy_mapping(value, _MAX_DEPTH)
+    copy = _JsonCopy()
+    try:
+        return copy.copy_properties(value), copy.left_out.values()
+    except Exception as error:  # from an object that raises when it is read
+        copy.leave_out(unreadable(error))
+        return None, copy.left_out.values()
 
 
 class _JsonCopy:
@@ -31,13 +50,49 @@ class _JsonCopy:
 
     def __init__(self) -> None:
         self._remaining = MAX_SIZE
+        self.left_out: dict[tuple[str, str], InvalidValue] = {}
 
-    def copy_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any] | None:
+    def leave_out(self, invalid: InvalidValue) -> None:
+        self.left_out.setdefault((invalid.reason, invalid.found), invalid)
+
+    def copy_properties(self, value: object) -> dict[str, Any] | None:
+        """Returns a copy of the outermost object, without the properties that can't be copied."""
+        if not is_mapping(value):
+            self.leave_out(InvalidValue(ProblemReason.WRONG_TYPE, describe(value), "use an object"))
+            return None
+        copy: dict[str, Any] = {}
+        too_big = 0
+        if len(value) > MAX_VALUES:
+            self.leave_out(_TOO_BIG)
+        for key, part in islice(value.items(), MAX_VALUES):
+            before = self._remaining
+            try:
+                self._take_values(1, _MAX_DEPTH)
+                name = key if type(key) is str and key.isascii() else _read_key(key)
+                present = self._copy_part(part, _MAX_DEPTH - 1)
+                if present is not None:
+                    self._remaining -= len(name)
+                self._take_values(0, _MAX_DEPTH)
+            except Exception as error:
+                invalid = error if isinstance(error, InvalidValue) else unreadable(error)
+                self.leave_out(invalid)
+                too_big += invalid.reason is ProblemReason.TOO_BIG
+                self._remaining = before if too_big < _MAX_TOO_BIG else -1
+                continue
+            if present is not None:
+                copy[name] = present
+        return copy or None
+
+    def _copy_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any] | None:
         self._take_values(len(value), depth)
         copy: dict[str, Any] = {}
         for key, part in value.items():
-            name = key if type(key) is str and key.isascii() else _read_key(key)
-            present = self._copy_part(part, depth - 1)
+            try:
+                name = key if type(key) is str and key.isascii() else _read_key(key)
+                present = self._copy_part(part, depth - 1)
+            except InvalidValue as invalid:
+                self._survive(invalid)
+                continue
             if present is not None:
                 copy[name] = present
                 self._remaining -= len(name)
@@ -46,7 +101,12 @@ class _JsonCopy:
 
     def _copy_list(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any] | None:
         self._take_values(len(value), depth)
-        parts = [self._copy_part(part, depth - 1) for part in value]
+        parts = []
+        for part in value:
+            try:
+                parts.append(self._copy_part(part, depth - 1))
+            except InvalidValue as invalid:
+                self._survive(invalid)
         self._take_values(0, depth)
         return [part for part in parts if part is not None] or None
 
@@ -59,25 +119,27 @@ class _JsonCopy:
         if isinstance(value, (int, float)):
             return _read_number(value)
         if is_mapping(value):
-            return self.copy_mapping(value, depth)
+            return self._copy_mapping(value, depth)
         if isinstance(value, (list, tuple)):
             return self._copy_list(value, depth)
         if isinstance(value, Enum):
             return self._copy_part(value.value, depth)
         if isinstance(value, str):
             return self._copy_part(str.__str__(value), depth)
-        return _read_number(value)
+        plain = scalar(value)
+        return _read_number(value) if plain is value else self._copy_part(plain, depth)
+
+    def _survive(self, invalid: InvalidValue) -> None:
+        """Leaves out one value. Raises again if the whole property is too big."""
+        if invalid.reason is ProblemReason.TOO_BIG:
+            raise invalid
+        self.leave_out(invalid)
 
     def _take_values(self, count: int, depth: int) -> None:
         """Subtracts this many values from what remains. Raises InvalidValue beyond the limits."""
         self._remaining -= count * _CHARACTERS_PER_VALUE
         if self._remaining < 0 or depth < 0:
-            raise InvalidValue(
-                ProblemReason.TOO_BIG,
-                "an object that is too big, too deeply nested or contains itself",
-                f"use at most {MAX_SIZE} characters (each value counts as "
-                f"{_CHARACTERS_PER_VALUE} more) and {_MAX_DEPTH} levels",
-            )
+            raise InvalidValue(_TOO_BIG.reason, _TOO_BIG.found, _TOO_BIG.fix)
 
 
 def _read_key(key: object) -> str:

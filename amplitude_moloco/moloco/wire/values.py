@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from math import isfinite
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from amplitude_moloco.convert.problem import ProblemReason
@@ -23,6 +23,9 @@ from amplitude_moloco.moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_I
 # has been above it since 1973.
 _MILLISECONDS = range(10**10, 10**14)
 _SCALARS = frozenset({str, int, float, bool})
+# What JSON and its readers hold exactly as an integer: signed and unsigned 64 bits.
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+_EXACT_DIGITS = 15  # as many digits as any decimal may have for a float to keep them
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -59,6 +62,11 @@ def text(value: object) -> str | None:
         return text(str.__str__(value))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return int.__repr__(value)
+    if isinstance(value, Integral) and not isinstance(value, int):  # numpy's, for example
+        return text(int(value))
+    plain = scalar(value)
+    if plain is not value:
+        return text(plain)
     raise InvalidValue(ProblemReason.WRONG_TYPE, describe(value), "use text or a whole number")
 
 
@@ -143,8 +151,11 @@ def timestamp(now_millis: int, value: object) -> str | None:
 
 
 def number(value: object) -> int | float | None:
-    """Reads an int, a float, a decimal or numeric text. 0 is a number; bool, NaN, infinity no."""
-    if type(value) is int and -(2**63) <= value < 2**63:
+    """Reads an int, a float, a decimal or numeric text. 0 is a number; bool, NaN, infinity no.
+
+    A whole number is exact, or refused. A fraction is the float that is closest to it.
+    """
+    if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
         return value
     if type(value) is float:
         result: int | float = value
@@ -158,13 +169,17 @@ def number(value: object) -> int | float | None:
             return None
         if not _NUMERIC.fullmatch(digits):
             raise _not_a_number(describe(value))
-        result = _without_zero_fraction(float(digits))
+        is_short = len(digits) <= _EXACT_DIGITS
+        result = _without_zero_fraction(float(digits)) if is_short else _exact(Decimal(digits))
     elif isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
         try:
-            result = _without_zero_fraction(float(value))
-        except (OverflowError, ValueError):  # an int that is too large, a signalling NaN
+            result = _read_real(value)
+        except (OverflowError, ValueError):  # a number that is too large, a signalling NaN
             result = float("inf")
     else:
+        plain = scalar(value)
+        if plain is not value:
+            return number(plain)
         raise _not_a_number(describe(value))
     if not isfinite(result):
         raise _not_a_number("NaN, infinity or a number too large", "use a finite number")
@@ -185,6 +200,39 @@ def quantity(value: object) -> int | None:
             "use a whole number of at most 32 bits",
         )
     return int(amount)
+
+
+def scalar(value: object) -> object:
+    """Returns Python's own value for a scalar of numpy's kind; anything else unchanged."""
+    if getattr(value, "shape", None) != () or not callable(getattr(value, "item", None)):
+        return value
+    inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
+    return inner if type(inner) is not type(value) else value.item()  # type: ignore[attr-defined]
+
+
+def _read_real(value: Any) -> int | float:
+    if isinstance(value, Integral):
+        return _exact(Decimal(int(value)))
+    if isinstance(value, Decimal):
+        return _exact(value)
+    if not isinstance(value, float):
+        # A float of 32 bits has fewer digits than one of 64 would show: 19.99, not 19.989999771.
+        shortest = str(value)
+        if _NUMERIC.fullmatch(shortest) and type(value)(float(shortest)) == value:
+            return _without_zero_fraction(float(shortest))
+    return _without_zero_fraction(float(value))
+
+
+def _exact(value: Decimal) -> int | float:
+    """Returns the same number. Raises OverflowError for a whole number that none can hold."""
+    closest = float(value)
+    if not isfinite(closest) or Decimal(repr(closest)) == value:
+        return _without_zero_fraction(closest)
+    if value != value.to_integral_value():
+        return closest
+    if _MIN_INTEGER <= value <= _MAX_INTEGER:
+        return int(value)
+    raise OverflowError
 
 
 def _not_a_number(found: str, fix: str = "use a number, such as 12.34") -> InvalidValue:

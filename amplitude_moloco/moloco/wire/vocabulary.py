@@ -41,6 +41,27 @@ CURRENCIES = frozenset(
 )
 NULL_LIKE = frozenset({"null", "undefined", "invalid", "nil"})
 """Identifiers that MCM treats as absent, in any case."""
+ABSENT_IDENTIFIERS = NULL_LIKE.union(
+    # what Python, pandas, JavaScript, databases and spreadsheets print for nothing
+    """none nan <na> na n/a nat #n/a #null! -nan inf -inf infinity -infinity void empty missing
+    unset blank true false -1 [] {} () <null> (null) [null] (none) <none> <nil> (nil) <nan> (nan)
+    <nat> <unset> (unset) <empty> (empty) <undefined> (undefined) [undefined] null-null none-none
+    undefined-undefined \\n pd.na np.nan nullptr""".split(),
+    ["[object object]", "[object undefined]", "[object null]", "(not set)", "not set", "<not set>"],
+    ["not_set", "not-set", "notset", "(not provided)", "not provided", "not_provided", '""', "''"],
+    # what apps call all of the shoppers whom they don't know
+    """anonymous anon guest unknown visitor public default nobody unidentified unregistered
+    unauthenticated anonymoususer anonymous_user anonymous-user guestuser guest_user guest-user
+    unknownuser unknown_user unknown-user unknown_id not_logged_in not-logged-in notloggedin
+    logged_out logged-out loggedout no_user no-user nouser (anonymous) <anonymous> (guest)
+    (unknown) <unknown>""".split(),
+    ["anonymous user", "guest user", "unknown user", "not logged in", "logged out", "no user"],
+    # an Android emulator's, and that of a whole series of devices with a faulty Android 2.2
+    ["9774d56d682e549c", "lmy47d"],
+)
+"""Identifiers that this library treats as absent, in lowercase: they stand for no one shopper.
+
+A destination adds those of its setting ``absent_identifiers``."""
 MAX_ID_CHARACTERS = 128
 MAX_CLOCK_SKEW_MILLIS = 5 * 60 * 1000
 """This library's limit: an event's clock may be this far ahead, and its time is then set to now."""

@@ -7,7 +7,16 @@ from hashlib import sha256
 import pytest
 from support.events import NOW
 from support.values import refusal
-from support.wire import IDENTIFIERS, LONG_TEXTS, SHORT_TEXTS, at, payload, problem, problems
+from support.wire import (
+    IDENTIFIERS,
+    LONG_TEXTS,
+    SHORT_TEXTS,
+    at,
+    payload,
+    problem,
+    problems,
+    trimmed,
+)
 
 from amplitude_moloco.moloco.wire.identifiers import hashed_identifier, identifier
 
@@ -23,9 +32,11 @@ def test_null_like_text_does_not_identify(value: object) -> None:
     assert hashed_identifier(lambda plain: "hash", value) is None
 
 
-@pytest.mark.parametrize("value", ["nullable", "0", "-", "none", "nils", "nil nil"])
+@pytest.mark.parametrize(
+    "value", ["nullable", "0", "-", "nones", "nils", "nil nil", "guest-7", "0001"]
+)
 def test_other_short_words_identify(value: str) -> None:
-    """Only the four null-like words count as absent, not words that contain them."""
+    """Only the words themselves count as absent, not words that contain them."""
     assert identifier(value) == value
 
 
@@ -60,7 +71,7 @@ def test_null_like_words_do_not_identify(field: str, word: str) -> None:
     assert at(result, IDENTIFIERS[field]) == {}
     reported = problem(**{"user_id": None, field: word})
     assert (reported.field, reported.reason) == ("user_id", "no_identifier")
-    assert reported.found == "only placeholders (blank, null, undefined, invalid, nil)"
+    assert reported.found == "only placeholders (blank, null, None, nan, anonymous, zeros, …)"
 
 
 @pytest.mark.parametrize("mode", [None, "STANDARD", "METRIC_ONLY"])
@@ -80,6 +91,7 @@ def test_an_unusable_identifier_is_reported_once() -> None:
     """An identifier that can't be used is reported once, and not as missing too."""
     assert problems(user_id="x" * 129) == [("user_id", "too_long")]
     assert problems(user_id=1.5, device_persistent_id="mine") == [("user_id", "wrong_type")]
+    assert trimmed(user_id=1.5, device_persistent_id="mine").code == "user_id wrong_type"
 
 
 def test_id_less_sends_none_of_the_identifiers() -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from iso639 import iter_langs
+from support.languages import AMPLITUDE, ISO, entries
 
 from amplitude_moloco.moloco.wire.language import iso_639_1
-
-LANGUAGES = [language for language in iter_langs() if language.pt1]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +34,15 @@ LANGUAGES = [language for language in iter_langs() if language.pt1]
         ("Moldavian", "ro"),
         ("Norwegian Bokmål", "nb"),
         ("scottish gaelic", "gd"),
+        ("Greek", "el"),
+        ("Occitan", "oc"),
+        ("Tongan", "to"),
+        ("Interlingua", "ia"),
+        ("Serbo-Croatian", "sr"),
+        ("sh", "sr"),
+        ("English (United States)", "en"),
+        ("Modern Greek (1453-)", "el"),
+        ("Farsi", "fa"),
     ],
 )
 def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
@@ -60,6 +67,9 @@ def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
         "Elvish",
         "1",
         "en us",
+        "Tonga (Zambia)",
+        "(English)",
+        "Klingon (Qo'noS)",
     ],
 )
 def test_other_text_is_left_out(text: str) -> None:
@@ -69,11 +79,19 @@ def test_other_text_is_left_out(text: str) -> None:
 
 def test_every_language_of_iso_639_1_is_known() -> None:
     """Each language of ISO 639-1 is found by any of its codes and by its English name."""
-    assert len(LANGUAGES) > 180
-    for language in LANGUAGES:
-        for known_as in (language.pt1, language.pt2b, language.pt2t, language.pt3, language.name):
-            if known_as:
-                assert (known_as, iso_639_1(known_as)) == (known_as, language.pt1)
+    assert len(entries(ISO)) == 183
+    for codes, name in entries(ISO):
+        expected = codes[:2]
+        for known_as in (*codes.split("/"), name):
+            assert (known_as, iso_639_1(known_as)) == (known_as, expected)
+            assert iso_639_1(known_as.upper()) == expected
+
+
+def test_every_language_name_of_amplitude_is_known() -> None:
+    """Amplitude turns tags into names of its own; each of them gives the code of two letters."""
+    assert len(entries(AMPLITUDE)) > 180
+    for code, name in entries(AMPLITUDE):
+        assert (name, iso_639_1(name)) == (name, code)
 
 
 @given(st.text() | st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z]{2})?", fullmatch=True))
