@@ -81,6 +81,7 @@ class Case:
         field = self.random.choice(OPTIONAL_TEXTS)
         if self.random.random() < 0.3:
             self.properties[field] = self.random.choice(ABSENT)
+            self.left_out.discard(field)
             if field in NEEDS[self.type] or (self.type, field) in ABOUT:
                 self.lacks(field)
         else:
