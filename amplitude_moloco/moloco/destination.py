@@ -19,7 +19,7 @@ from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.plugin import PartnerDestination
-from amplitude_moloco.transports.base import TransportFactory
+from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.wiring import buffer_factory, transport_factory
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
@@ -114,16 +114,12 @@ class MolocoDestination(PartnerDestination):
             id_less_fields=id_less_fields,
             library_as_user_agent=library_as_user_agent,
         )
-        retry = retry or RetrySchedule()
-        timeout_seconds = number("timeout_seconds", timeout_seconds)
-        engine_settings = EngineSettings(
-            partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
-            open_transport=transport_factory(
-                transport, address, connections, timeout_seconds, ca_bundle
-            ),
+        engine_settings = _engine_settings(
+            address,
+            (buffer, transport, ca_bundle),
+            retry=retry or RetrySchedule(),
+            timeout_seconds=number("timeout_seconds", timeout_seconds),
             hooks=tuple(hooks),
-            retry=retry,
             breaker=breaker or BreakerPolicy(),
             max_requests_per_second=max_requests_per_second,
             connections=connections,
@@ -162,3 +158,26 @@ class MolocoDestination(PartnerDestination):
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""
         return self._syncs
+
+
+def _engine_settings(
+    address: Endpoint,
+    parts: tuple[str | BufferFactory, str | TransportFactory, str | None],
+    *,
+    retry: RetrySchedule,
+    timeout_seconds: float,
+    connections: int,
+    **more: Any,
+) -> EngineSettings:
+    """Returns how to build the engine. ``parts`` are the buffer, the transport and the CA file."""
+    buffer, transport, ca_bundle = parts
+    return EngineSettings(
+        partner=MCM,
+        open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
+        open_transport=transport_factory(
+            transport, address, connections, timeout_seconds, ca_bundle
+        ),
+        retry=retry,
+        connections=connections,
+        **more,
+    )
