@@ -116,19 +116,13 @@ class MolocoDestination(PartnerDestination):
         )
         engine_settings = _engine_settings(
             address,
-            (buffer, transport, ca_bundle),
-            retry=retry or RetrySchedule(),
-            timeout_seconds=number("timeout_seconds", timeout_seconds),
-            hooks=tuple(hooks),
-            breaker=breaker or BreakerPolicy(),
-            max_requests_per_second=max_requests_per_second,
-            connections=connections,
-            flush_queue_size=flush_queue_size,
-            flush_interval_millis=flush_interval_millis,
+            (buffer, transport, ca_bundle, timeout_seconds),
+            (retry, breaker, max_requests_per_second),
+            (connections, flush_queue_size, flush_interval_millis),
+            hooks,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
-        self._url = address.url
-        self._syncs = converter.syncs
+        self._url, self._syncs = address.url, converter.syncs
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -162,22 +156,28 @@ class MolocoDestination(PartnerDestination):
 
 def _engine_settings(
     address: Endpoint,
-    parts: tuple[str | BufferFactory, str | TransportFactory, str | None],
-    *,
-    retry: RetrySchedule,
-    timeout_seconds: float,
-    connections: int,
-    **more: Any,
+    parts: tuple[str | BufferFactory, str | TransportFactory, str | None, float],
+    policies: tuple[RetrySchedule | None, BreakerPolicy | None, float | None],
+    sizes: tuple[int, int, int],
+    hooks: Iterable[Hook],
 ) -> EngineSettings:
-    """Returns how to build the engine. ``parts`` are the buffer, the transport and the CA file."""
-    buffer, transport, ca_bundle = parts
+    """Returns how to build the engine from the constructor's arguments, in groups."""
+    buffer, transport, ca_bundle, timeout_seconds = parts
+    retry, breaker, max_requests_per_second = policies
+    connections, flush_queue_size, flush_interval_millis = sizes
+    retry = retry or RetrySchedule()
+    timeout_seconds = number("timeout_seconds", timeout_seconds)
     return EngineSettings(
         partner=MCM,
         open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
         open_transport=transport_factory(
             transport, address, connections, timeout_seconds, ca_bundle
         ),
+        hooks=tuple(hooks),
         retry=retry,
+        breaker=breaker or BreakerPolicy(),
+        max_requests_per_second=max_requests_per_second,
         connections=connections,
-        **more,
+        flush_queue_size=flush_queue_size,
+        flush_interval_millis=flush_interval_millis,
     )
