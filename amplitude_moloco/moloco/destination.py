@@ -19,7 +19,7 @@ from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.plugin import PartnerDestination
-from amplitude_moloco.transports.base import TransportFactory
+from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.wiring import buffer_factory, transport_factory
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
@@ -114,25 +114,15 @@ class MolocoDestination(PartnerDestination):
             id_less_fields=id_less_fields,
             library_as_user_agent=library_as_user_agent,
         )
-        retry = retry or RetrySchedule()
-        timeout_seconds = number("timeout_seconds", timeout_seconds)
-        engine_settings = EngineSettings(
-            partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
-            open_transport=transport_factory(
-                transport, address, connections, timeout_seconds, ca_bundle
-            ),
-            hooks=tuple(hooks),
-            retry=retry,
-            breaker=breaker or BreakerPolicy(),
-            max_requests_per_second=max_requests_per_second,
-            connections=connections,
-            flush_queue_size=flush_queue_size,
-            flush_interval_millis=flush_interval_millis,
+        engine_settings = _engine_settings(
+            address,
+            (buffer, transport, ca_bundle, timeout_seconds),
+            (retry, breaker, max_requests_per_second),
+            (connections, flush_queue_size, flush_interval_millis),
+            hooks,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
-        self._url = address.url
-        self._syncs = converter.syncs
+        self._url, self._syncs = address.url, converter.syncs
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -162,3 +152,32 @@ class MolocoDestination(PartnerDestination):
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""
         return self._syncs
+
+
+def _engine_settings(
+    address: Endpoint,
+    parts: tuple[str | BufferFactory, str | TransportFactory, str | None, float],
+    policies: tuple[RetrySchedule | None, BreakerPolicy | None, float | None],
+    sizes: tuple[int, int, int],
+    hooks: Iterable[Hook],
+) -> EngineSettings:
+    """Returns how to build the engine from the constructor's arguments, in groups."""
+    buffer, transport, ca_bundle, timeout_seconds = parts
+    retry, breaker, max_requests_per_second = policies
+    connections, flush_queue_size, flush_interval_millis = sizes
+    retry = retry or RetrySchedule()
+    timeout_seconds = number("timeout_seconds", timeout_seconds)
+    return EngineSettings(
+        partner=MCM,
+        open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
+        open_transport=transport_factory(
+            transport, address, connections, timeout_seconds, ca_bundle
+        ),
+        hooks=tuple(hooks),
+        retry=retry,
+        breaker=breaker or BreakerPolicy(),
+        max_requests_per_second=max_requests_per_second,
+        connections=connections,
+        flush_queue_size=flush_queue_size,
+        flush_interval_millis=flush_interval_millis,
+    )

@@ -10,7 +10,7 @@ from amplitude_moloco.moloco.sync import Sync
 
 _REFERRER = "event_properties.[referrer_page_id, referrer, referring_url][?@] | [0]"
 _PAGE = (
-    'event_properties.[page_id, path, url, name, "[Amplitude] Page Path", "[Amplitude] Page URL"]'
+    'event_properties.[page_id, path, "[Amplitude] Page Path", url, name, "[Amplitude] Page URL"]'
     "[?@] | [0]"
 )
 _LIST = "event_properties.[page_id, list_id, category][?@] | [0]"

@@ -22,3 +22,12 @@ def test_a_conversion_with_problems_prints_each_of_them() -> None:
         "- time: found nothing; set the time\n"
         "- id: found text of 129 characters; use fewer"
     )
+
+
+def test_a_conversion_prints_what_was_left_out() -> None:
+    """The text of a conversion that is sent without parts lists them after the body."""
+    nan = Problem("user_properties", ProblemReason.NOT_JSON, "NaN", "use finite numbers")
+    conversion = Conversion("Start", "1", {"id": "1"}, b'{"id":"1"}', (), (nan,))
+    assert str(conversion) == (
+        'Start is sent as {"id":"1"}\nwithout:\n- user_properties: found NaN; use finite numbers'
+    )

@@ -19,8 +19,10 @@ from support.facts import (
     OUTAGE,
     PROBLEM,
     REJECTED,
+    REPEATED,
     RETRYING,
     THROTTLED,
+    TRIMMED,
     UNTOLD,
     kind_of,
 )
@@ -47,6 +49,23 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
             RETRYING,
             "DEBUG",
             "Attempt 3 of id-1 failed (sync HOME, 503); next attempt in 20 s",
+        ),
+        (
+            TRIMMED,
+            "WARNING",
+            (
+                "Sync HOME: 'Home Viewed' is sent without a part: items[1].price: found a text; "
+                "use a number"
+            ),
+        ),
+        (
+            REPEATED,
+            "WARNING",
+            (
+                "Sync HOME: events of different users have the same id, id-1; MCM may keep only "
+                "one of them. Use a new event object for each event, and ids that are unique "
+                "among all users."
+            ),
         ),
         (
             INVALID,
@@ -156,7 +175,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 11  # of ten kinds of facts; a pause has two
+    assert len(messages) == 13  # of ten kinds of facts; a pause has two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 
@@ -175,3 +194,13 @@ def test_no_record_holds_a_body(caplog: pytest.LogCaptureFixture) -> None:
             *map(str, record.args or ()),
         ]
         assert not any("me@example.com" in each for each in held)
+
+
+def test_a_part_left_out_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The first part of a kind that is left out in a sync is a warning, the next are debug."""
+    hook = LogHook("MCM", "the key")
+    with caplog.at_level(logging.DEBUG, "amplitude_moloco"):
+        for _ in range(2):
+            hook(TRIMMED)
+        hook(dataclasses.replace(TRIMMED, sync="LAND"))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]

@@ -588,3 +588,42 @@ def test_mappings_can_use_the_whole_event() -> None:
         "search_query": "Viewed",
         "decision_track_id": "Ghent/Viewed",
     }
+
+
+def test_a_body_over_the_limit_loses_its_user_properties_first() -> None:
+    """A body that is too big is sent without the user properties, if that is enough."""
+    search = Sync("SEARCH", "Viewed")
+    properties = {"a": "x" * 600_000}
+    conversion = only(event({"search_query": "x" * 500_000}, user_properties=properties), search)
+    assert [each.code for each in conversion.omissions] == ["user_properties too_big"]
+    assert "user_properties" not in json.loads(conversion.body)
+    conversion = only(event({"search_query": "x" * 1_000_000}, user_properties=properties), search)
+    assert codes(conversion) == [("event", "too_big")]
+
+
+def test_a_mapping_that_raises_costs_its_field_alone() -> None:
+    """A mapping that raises is told, and the event goes without its field if it can."""
+
+    def failing(made: Any) -> Any:
+        raise KeyError
+
+    trimmed = only(event(), Sync("HOME", "Viewed", mapping={"domain": failing}))
+    assert [each.code for each in trimmed.omissions] == ["domain mapping_failed"]
+    assert trimmed.body
+    made = event(user_id=None)
+    refused = only(made, Sync("HOME", "Viewed", mapping={"custom_id": failing}))
+    assert ("custom_id", "mapping_failed") in codes(refused)
+
+
+@pytest.mark.parametrize(
+    ("platform", "source"),
+    [("iOS", "platform"), ("Web", "'android'"), ("Web", lambda made: "iPadOS")],
+)
+def test_an_apps_platform_implies_its_os(platform: str, source: Any) -> None:
+    """An event of an iOS or Android platform needs no os_name of its own."""
+    made = event(platform=platform)
+    payload = sent(made, Sync("HOME", "Viewed", mapping={"platform": source, "domain": "'a'"}))
+    assert payload["device"]["os"] in ("iOS", "Android")
+    made = event(platform=None)
+    (conversion,) = convert(made, Sync("HOME", "Viewed", channel_type="APP"))
+    assert codes(conversion) == [("os_name", "app_os")]

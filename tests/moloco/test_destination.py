@@ -841,3 +841,54 @@ def test_importing_prints_and_configures_nothing() -> None:
     assert logger.level == logging.NOTSET
     assert logger.handlers == []
     assert "amplitude_moloco" in sys.modules
+
+
+def test_parts_left_out_are_told_and_counted(transport: Accepting) -> None:
+    """An event that is sent without a part is delivered, and told as Trimmed."""
+    facts: list[Fact] = []
+    destination = make(transport, hooks=[facts.append])
+    destination.execute(home(user_properties={"a": 1, "b": float("nan")}))
+    destination.shutdown()
+    stats = destination.stats()
+    assert (stats.delivered, dict(stats.trimmed)) == (1, {"user_properties not_json": 1})
+    assert [type(fact).__name__ for fact in facts].count("Trimmed") == 1
+
+
+def test_an_event_tracked_for_two_users_is_told(transport: Accepting) -> None:
+    """One event object that is tracked for several users is told once."""
+    facts: list[Fact] = []
+    destination = make(transport, hooks=[facts.append])
+    made = home()
+    for user in "abc":
+        made.user_id = user
+        destination.execute(made)
+    destination.shutdown()
+    assert [type(fact).__name__ for fact in facts].count("RepeatedId") == 1
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"absent_identifiers": "kiosk"},
+        {"absent_identifiers": [7]},
+        {"id_less_fields": ["user_id"]},
+        {"library_as_user_agent": "no"},
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_of_events_is_refused(
+    transport: Accepting, setting: dict[str, Any]
+) -> None:
+    """A setting of a wrong kind is refused at construction, by its name."""
+    with pytest.raises(ConfigurationError, match=next(iter(setting))):
+        make(transport, **setting)
+
+
+def test_settings_of_identity_reach_the_events(transport: Accepting) -> None:
+    """Words of one's own count as absent, and a server's library can stay away."""
+    destination = make(transport, absent_identifiers=["Kiosk "], library_as_user_agent=False)
+    made = home(user_id="kiosk", device_id="d")
+    made.library = "amplitude-python/1.3.0"
+    (conversion,) = destination.preview(made)
+    assert conversion.payload["device"] == {"persistent_id": "d"}
+    assert "user_id" not in conversion.payload

@@ -81,6 +81,7 @@ class Case:
         field = self.random.choice(OPTIONAL_TEXTS)
         if self.random.random() < 0.3:
             self.properties[field] = self.random.choice(ABSENT)
+            self.left_out.discard(field)
             if field in NEEDS[self.type] or (self.type, field) in ABOUT:
                 self.lacks(field)
         else:
@@ -140,13 +141,12 @@ class Case:
         self.left_out.add("user_properties")
 
     def spoil_common(self) -> None:
-        name, field, values = self.random.choice(
-            [
-                ("time", "timestamp", [None, "now", NOW * 1000, NOW // 1000, NAN]),
-                ("insert_id", "event_id", [None, "", "x" * 129, 1.5]),
-                ("platform", "platform", [None, "Windows", 7]),
-            ]
-        )
+        choices: list[tuple[str, str, list[Any]]] = [
+            ("time", "timestamp", [None, "now", NOW * 1000, NOW // 1000, NAN]),
+            ("insert_id", "event_id", [None, "", "x" * 129, 1.5]),
+            ("platform", "platform", [None, "Windows", 7]),
+        ]
+        name, field, values = self.random.choice(choices)
         self.attributes[name] = self.random.choice(values)
         self.refused.add(field)
 

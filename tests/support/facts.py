@@ -11,9 +11,11 @@ from amplitude_moloco.engine.facts import (
     Fact,
     Invalid,
     Paused,
+    RepeatedId,
     Resumed,
     Retrying,
     ThrottledIdentifier,
+    Trimmed,
     Untold,
 )
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
@@ -32,6 +34,8 @@ MISCONFIGURED = Paused(PauseReason.MISCONFIGURED, 401, "")
 DEGRADED = Degraded("the file is not there")
 THROTTLED = ThrottledIdentifier("5d41402a")
 UNTOLD = Untold(7)
+TRIMMED = Trimmed("HOME", "id-1", "Home Viewed", (OTHER,))
+REPEATED = RepeatedId("HOME", "id-1")
 FACTS: list[Fact] = [
     DELIVERED,
     RETRYING,
@@ -45,6 +49,8 @@ FACTS: list[Fact] = [
     DEGRADED,
     THROTTLED,
     UNTOLD,
+    TRIMMED,
+    REPEATED,
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -86,6 +86,8 @@ def build_parts(
     *,
     default_currency: str | None = None,
     hash_identifier: Callable[[str], str] | None = None,
+    id_less_fields: Collection[str] = (),
+    platform_os: Callable[[], str | None] | None = None,
     **fields: Any,
 ) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
     """The event, its problems, and its omissions."""
@@ -97,6 +99,8 @@ def build_parts(
         {**COMMON, **REQUIRED[event_type], **fields},
         now_millis=NOW,
         default_currency=default_currency,
+        id_less_fields=id_less_fields,
+        platform_os=platform_os,
         **settings,
     )
 

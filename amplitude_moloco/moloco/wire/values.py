@@ -170,12 +170,9 @@ def number(value: object) -> int | float | None:
         if not _NUMERIC.fullmatch(digits):
             raise _not_a_number(describe(value))
         is_short = len(digits) <= _EXACT_DIGITS
-        result = _without_zero_fraction(float(digits)) if is_short else _exact(Decimal(digits))
+        result = _without_zero_fraction(float(digits)) if is_short else _finite(Decimal(digits))
     elif isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
-        try:
-            result = _read_real(value)
-        except (OverflowError, ValueError):  # a number that is too large, a signalling NaN
-            result = float("inf")
+        result = _finite(value)
     else:
         plain = scalar(value)
         if plain is not value:
@@ -208,6 +205,14 @@ def scalar(value: object) -> object:
         return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
     return inner if type(inner) is not type(value) else value.item()  # type: ignore[attr-defined]
+
+
+def _finite(value: Any) -> int | float:
+    """Returns the number; infinity for one that is too large, or no number at all."""
+    try:
+        return _read_real(value)
+    except (OverflowError, ValueError):  # too large, or a signalling NaN
+        return float("inf")
 
 
 def _read_real(value: Any) -> int | float:

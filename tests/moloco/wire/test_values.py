@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Integral, Real
 
 import pytest
 from support.events import FIVE_MINUTES, NOW
@@ -251,6 +253,88 @@ def test_numeric_values_become_numbers(value: object, expected: float) -> None:
     result = values.number(value)
     assert result == expected
     assert type(result) in (int, float)
+
+
+class Float32:
+    """A scalar of numpy's kind: a float of 32 bits, which shows few digits."""
+
+    def __init__(self, value: float) -> None:
+        self.value = struct.unpack("f", struct.pack("f", value))[0]
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Float32) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.value:.7g}"
+
+
+class Int64:
+    """An integral number that is no int."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __int__(self) -> int:
+        return self.value
+
+
+class Array:
+    """An array without dimensions, which holds one scalar."""
+
+    shape = ()
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __getitem__(self, key: object) -> object:
+        return self.value
+
+    def item(self) -> object:
+        return self.value
+
+
+class Flag(Array):
+    """A scalar that is no number, and that indexing gives again."""
+
+    def __getitem__(self, key: object) -> object:
+        return self
+
+
+Real.register(Float32)
+Integral.register(Int64)
+
+
+def test_scalars_of_other_libraries_are_exact() -> None:
+    """A float of 32 bits has its own digits, and an integer of another library is one."""
+    assert values.number(Float32(19.99)) == 19.99
+    assert values.number(Int64(7)) == 7
+    assert values.text(Int64(7)) == "7"
+    assert values.text(Array("a")) == "a"
+    assert values.number(Array(Float32(19.99))) == 19.99
+    assert values.scalar(Flag(True)) is True
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1, "9007199254740993", Decimal(2**63), 10**25])
+def test_a_whole_number_is_exact(value: object) -> None:
+    """A whole number is exact in JSON, also where a float would round it."""
+    assert Decimal(repr(values.number(value))) == Decimal(str(value))
+
+
+@pytest.mark.parametrize("value", [2**64 + 1, str(2**64 + 1), Decimal(2**64 + 1), Int64(2**65 + 1)])
+def test_a_whole_number_that_would_be_rounded_is_refused(value: object) -> None:
+    """A whole number of more than 64 bits is refused, never rounded."""
+    assert refusal(values.number, value).reason == "not_a_number"
+
+
+def test_a_long_fraction_is_the_closest_float() -> None:
+    """A third of 100 with 28 digits is sent as the closest float."""
+    assert values.number(Decimal(100) / 3) == 100 / 3
 
 
 @pytest.mark.parametrize(
