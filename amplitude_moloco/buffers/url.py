@@ -10,6 +10,8 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.errors import ConfigurationError
 
+_MOST = 2**63 - 1  # what SQLite can store
+_MOST_DIGITS = 100  # leading zeros included
 _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must not be repeated
 
 
@@ -74,9 +76,11 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:
     for name, value in options.items():
-        if name not in known or not value.isdecimal() or int(value) < 1:
+        is_whole = value.isdecimal() and len(value) < _MOST_DIGITS
+        if name not in known or not is_whole or not 1 <= int(value) <= _MOST:
             raise ConfigurationError(
                 f"buffer: the option {name}={value} can't be used; the options are "
-                f"{', '.join((*known, *others))}; numbers are whole and at least 1"
+                f"{', '.join((*known, *others))}; numbers are whole and at least 1, and at most "
+                f"{_MOST}"
             )
     return {name: int(value) for name, value in options.items()}
