@@ -19,7 +19,7 @@ MAX_DEAD_LETTERS = 1_000
 _OVERHEAD_BYTES = 512
 """What an entry takes in memory besides its body: its id, its times and its place in a queue."""
 _FREE_OVERHEAD_BYTES = 1024 * 1024
-"""So much overhead is not counted, so that a small buffer holds as many bytes of bodies as it says."""
+"""This overhead is not counted, so that a small buffer holds as many bytes as it says."""
 _MOST = 2**63 - 1
 
 

@@ -76,11 +76,13 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:
     for name, value in options.items():
-        is_whole = value.isdecimal() and len(value) < _MOST_DIGITS
-        if name not in known or not is_whole or not 1 <= int(value) <= _MOST:
+        if len(value) > _MOST_DIGITS or (value.isdecimal() and int(value) > _MOST):
+            raise ConfigurationError(
+                f"buffer: the option {name} can't be that large; use at most {_MOST}"
+            )
+        if name not in known or not value.isdecimal() or int(value) < 1:
             raise ConfigurationError(
                 f"buffer: the option {name}={value} can't be used; the options are "
-                f"{', '.join((*known, *others))}; numbers are whole and at least 1, and at most "
-                f"{_MOST}"
+                f"{', '.join((*known, *others))}; numbers are whole and at least 1"
             )
     return {name: int(value) for name, value in options.items()}

@@ -30,6 +30,7 @@ from amplitude_moloco.transports.base import Transport
 logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_SECONDS = 0.05
+_FLUSH_SECONDS = 5.0
 _GRACE_SECONDS = 0.1
 """Grace for senders to return unsent entries after close() times out."""
 _TELL_SECONDS = 0.5
@@ -68,13 +69,15 @@ class EngineSettings:
     connections: int = 16
     flush_queue_size: int = 16
     flush_interval_millis: int = 200
-    flush_timeout_seconds: float = 5.0
+    flush_timeout_seconds: float | None = None
+    """How long a flush may take; None: five seconds."""
 
     def __post_init__(self) -> None:
         whole_number("connections", self.connections)
         whole_number("flush_queue_size", self.flush_queue_size)
         number("flush_interval_millis", self.flush_interval_millis)
-        number("flush_timeout_seconds", self.flush_timeout_seconds)
+        if self.flush_timeout_seconds is not None:
+            number("flush_timeout_seconds", self.flush_timeout_seconds)
 
 
 def build_engine(settings: EngineSettings, runtime: Runtime | None = None) -> Engine:
@@ -126,7 +129,7 @@ class Engine:
             connections=settings.connections,
             flush_queue_size=settings.flush_queue_size,
             flush_interval_seconds=settings.flush_interval_millis / 1000,
-            flush_timeout_seconds=settings.flush_timeout_seconds,
+            flush_timeout_seconds=settings.flush_timeout_seconds or _FLUSH_SECONDS,
             wake=self._wakeups.wake,
             runtime=runtime,
         )

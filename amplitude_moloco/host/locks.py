@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 
-def release_fully(lock: threading.RLock) -> None:  # type: ignore[valid-type]  # a function in 3.10
+def release_fully(lock: threading.RLock) -> None:
     """Release a lock as often as the calling thread holds it; that may be never.
 
     A ``with`` statement is not quite safe from an exception that a signal handler or a debugger
@@ -14,4 +14,4 @@ def release_fully(lock: threading.RLock) -> None:  # type: ignore[valid-type]  #
     """
     with suppress(RuntimeError):  # the calling thread does not hold it
         while True:
-            lock.release()  # type: ignore[attr-defined]
+            lock.release()

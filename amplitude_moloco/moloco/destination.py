@@ -55,6 +55,7 @@ class MolocoDestination(PartnerDestination):
         timeout_seconds: For one request.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
         shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
+        flush_timeout_seconds: How long ``flush()`` may take; None: as ``shutdown_timeout_seconds``.
         max_requests_per_second: The highest rate of requests; None: as fast as MCM allows.
         retry: When an event is sent again after a failure.
         breaker: When sending pauses because MCM fails, and when it is probed.
@@ -87,6 +88,7 @@ class MolocoDestination(PartnerDestination):
         timeout_seconds: float = 10.0,
         ca_bundle: str | None = None,
         shutdown_timeout_seconds: float = 5.0,
+        flush_timeout_seconds: float | None = None,
         max_requests_per_second: float | None = None,
         retry: RetrySchedule | None = None,
         breaker: BreakerPolicy | None = None,
@@ -98,14 +100,11 @@ class MolocoDestination(PartnerDestination):
         converter = settings.converter_of(
             syncs, channel_type, default_currency, include_user_properties, hash_identifiers
         )
-        retry = retry or RetrySchedule()
-        timeout_seconds = number("timeout_seconds", timeout_seconds)
+        retry, seconds = retry or RetrySchedule(), number("timeout_seconds", timeout_seconds)
         engine_settings = EngineSettings(
             partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
-            open_transport=transport_factory(
-                transport, address, connections, timeout_seconds, ca_bundle
-            ),
+            open_buffer=buffer_factory(buffer, address, retry, seconds),
+            open_transport=transport_factory(transport, address, connections, seconds, ca_bundle),
             hooks=tuple(hooks),
             retry=retry,
             breaker=breaker or BreakerPolicy(),
@@ -113,10 +112,10 @@ class MolocoDestination(PartnerDestination):
             connections=connections,
             flush_queue_size=flush_queue_size,
             flush_interval_millis=flush_interval_millis,
+            flush_timeout_seconds=flush_timeout_seconds,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
-        self._url = address.url
-        self._syncs = converter.syncs
+        self._url, self._syncs = address.url, converter.syncs
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
