@@ -8,7 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from support.engines import LONG, Bench, Gate, UnstartableThread, is_lawful
+from support.engines import (
+    LONG,
+    Bench,
+    Gate,
+    UnstartableThread,
+    is_lawful,
+    wait_for_end_of_senders,
+)
 
 from amplitude_moloco.engine.facts import Dropped, Fact
 from amplitude_moloco.engine.runtime import Runtime
@@ -49,6 +56,7 @@ def test_slow_hooks_do_not_hold_up_the_end(
     assert stats.untold > 0
     assert f"Hooks are too slow: {stats.untold} facts were counted, but not told" in caplog.text
     assert is_lawful(stats)
+    wait_for_end_of_senders()
 
 
 def test_a_hook_that_hangs_does_not_hold_up_the_end(make_bench: MakeBench) -> None:
@@ -69,6 +77,7 @@ def test_a_hook_that_hangs_does_not_hold_up_the_end(make_bench: MakeBench) -> No
     assert bench.engine.stats().untold in (1, 2)  # one or two threads hang in the hook
     for event in (go_on, gate.open):
         event.set()
+    wait_for_end_of_senders()
 
 
 def test_what_is_lost_is_told_to_quick_hooks(make_bench: MakeBench) -> None:
@@ -81,3 +90,4 @@ def test_what_is_lost_is_told_to_quick_hooks(make_bench: MakeBench) -> None:
     assert len(bench.facts_of(Dropped)) + bench.engine.stats().untold == 50
     assert bench.facts_of(Dropped)
     gate.open.set()
+    wait_for_end_of_senders()

@@ -8,7 +8,15 @@ from concurrent import futures
 from functools import partial
 
 import pytest
-from support.engines import LONG, Bench, Gate, UnstartableThread, closing, is_lawful
+from support.engines import (
+    LONG,
+    Bench,
+    Gate,
+    UnstartableThread,
+    closing,
+    is_lawful,
+    wait_for_end_of_senders,
+)
 
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Paused
@@ -38,6 +46,7 @@ def test_a_flush_ends_when_sending_pauses(make_bench: MakeBench, status: int) ->
     assert (stats.accepted, stats.buffered) == (20, 20)
     bench.wait_for_fact(Paused)
     bench.engine.close(0)
+    wait_for_end_of_senders()
     assert is_lawful(bench.engine.stats())
 
 
@@ -51,6 +60,7 @@ def test_a_flush_while_sending_pauses_is_done_at_once(make_bench: MakeBench) -> 
     bench.put("b")
     assert bench.engine.flush().result(LONG).buffered == 2
     bench.engine.close(0)
+    wait_for_end_of_senders()
 
 
 @pytest.mark.parametrize("connections", [1, 4])

@@ -16,6 +16,12 @@ from amplitude_moloco.engine.threads import Threads
 from amplitude_moloco.transports.base import SendResult
 
 MakeBench = Callable[..., Bench]
+
+
+class Leave(BaseException):
+    """What ends a thread, and is no Exception."""
+
+
 IMPATIENT = Runtime(idle_seconds=0.02)
 
 
@@ -94,7 +100,7 @@ def test_whatever_ends_a_thread_another_takes_over() -> None:
     def run() -> None:
         runs.append(len(runs))
         if len(runs) < 3:
-            raise SystemExit
+            raise Leave
         is_done.set()
 
     threads = Threads(
