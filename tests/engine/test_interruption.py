@@ -179,7 +179,6 @@ def test_the_buffers_room_is_the_same_after_interruptions() -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
 def test_a_storm_of_signals_changes_nothing_for_later_events() -> None:
     """While a timer raises into hundreds of puts, only struck events may be missing."""
-
     is_inside = False
 
     def strike(signum: int, frame: FrameType | None) -> None:
