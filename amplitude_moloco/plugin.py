@@ -6,9 +6,11 @@ setup, execute, flush, shutdown; and what the SDK does not know of: fork, exit, 
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterable
 from concurrent import futures
 from concurrent.futures import Future
@@ -28,6 +30,9 @@ from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, Trimmed
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
+from amplitude_moloco.host.interruption import is_interruption
+
+logger = logging.getLogger(__name__)
 
 
 class Converter(Protocol):
@@ -47,7 +52,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
     Args:
         converter: Turns an event into the partner's requests.
         settings: How to build the engine, in every process anew.
-        shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise.
+        shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise. Also
+            how long a flush may take, unless the engine's settings say otherwise.
     """
 
     def __init__(
@@ -56,17 +62,19 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
         self._converter = converter
-        self._settings = settings
         self._shutdown_timeout_seconds = number(
             "shutdown_timeout_seconds", shutdown_timeout_seconds
         )
+        if settings.flush_timeout_seconds is None:
+            settings = replace(settings, flush_timeout_seconds=self._shutdown_timeout_seconds)
+        self._settings = settings
         self._engine = build_engine(settings)
         self._repeats = RepeatedIds()
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         self._rebuilding = threading.RLock()
         fork.call_in_forked_child(self._renew_locks)
-        call_at_end_of_celery_child(self.close)
+        self._cancel_hooks = [call_at_end_of_celery_child(self.close)]
 
     # -- called by the SDK -------------------------------------------------------------------
 
@@ -78,13 +86,15 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             self._timelines.append(timeline)
         if not self._is_set_up:
             self._is_set_up = True
-            call_early_at_exit(self.close)
+            self._cancel_hooks.append(call_early_at_exit(self.close))
+            _note_open(self)
             self._current_engine().start()
 
     def execute(self, event: BaseEvent) -> None:
         """Take one event. Called inside ``track()``, under a lock of the SDK.
 
-        Never raises, logs, calls a hook or waits for the network.
+        Never logs, calls a hook or waits for the network. Raises nothing of its own. An exception
+        that a signal handler raises meanwhile passes through, and costs this event at worst.
         """
         engine = self._current_engine()
         try:
@@ -98,16 +108,19 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                     if conversion.id is not None and self._repeats.found(conversion.id, event):
                         engine.post(RepeatedId(conversion.sync, conversion.id))
         except Exception as error:  # most likely a plugin that was added to this one
+            if is_interruption(error):
+                raise
             engine.invalid(_failed(error))
 
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """Send at once what waits for its first attempt, and wait at most this long for it.
 
         The future is done when everything tracked before has been delivered, refused or tried
-        once. Its result is the counters at that time. Never raises: if a durable buffer can't be
-        read, that is the future's exception.
+        once, or when sending pauses, and at the latest after the setting ``flush_timeout_seconds``,
+        or ``timeout_seconds`` if that is longer. Its result is the counters at that time. Never
+        raises: if a durable buffer can't be read, that is the future's exception.
         """
-        future = self._current_engine().flush()
+        future = self._current_engine().flush(timeout_seconds)
         futures.wait([future], timeout_seconds)
         return future
 
@@ -162,6 +175,9 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         ):  # a child that tracked nothing has nothing to close
             default = self._shutdown_timeout_seconds
             self._engine.close(default if timeout_seconds is None else timeout_seconds)
+            while self._cancel_hooks:
+                self._cancel_hooks.pop()()
+            _open_destinations.discard(self)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -189,7 +205,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 
     def _engine_of_child(self) -> Engine:
         """Runs inside ``track()``: a buffer that can't be opened must not raise into it."""
-        call_at_end_of_celery_child(self.close)  # Celery may have been imported since
+        # Celery may have been imported since.
+        self._cancel_hooks = [call_at_end_of_celery_child(self.close)]
         try:
             return build_engine(self._settings)
         except Exception as error:
@@ -201,6 +218,23 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         self._rebuilding = threading.RLock()
         for timeline in self._timelines:
             sdk.renew_locks(timeline)
+
+
+def _note_open(destination: PartnerDestination) -> None:
+    """Say once that an app makes destinations all the time, and closes none."""
+    _open_destinations.add(destination)
+    if len(_open_destinations) == _MANY_OPEN and not _has_said:
+        _has_said.append(True)
+        logger.warning(
+            "%d destinations are open in this process, each with threads and connections of its "
+            "own. Make one client and keep it, or call shutdown() on each.",
+            _MANY_OPEN,
+        )
+
+
+_MANY_OPEN = 50
+_open_destinations: weakref.WeakSet[PartnerDestination] = weakref.WeakSet()
+_has_said: list[bool] = []
 
 
 def _invalid(event: BaseEvent, conversion: Conversion) -> Invalid:

@@ -10,10 +10,17 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 MAX_DEAD_LETTERS = 1_000
 """How many dead letters are kept. Beyond that, the oldest are forgotten."""
+_OVERHEAD_BYTES = 512
+"""What an entry takes in memory besides its body: its id, its times and its place in a queue."""
+_FREE_OVERHEAD_BYTES = 1024 * 1024
+"""This overhead is not counted, so that a small buffer holds as many bytes as it says."""
+_MOST = 2**63 - 1
 
 
 class _Stored(NamedTuple):
@@ -47,10 +54,14 @@ class MemoryBuffer:
     A claim has no lease: it ends when it is settled.
 
     Args:
-        max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those of
-            the bodies.
+        max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those
+            that the entries take in memory: their bodies, and 512 bytes more for each entry beyond
+            the first 2,048.
         wall: Gives the Unix time in seconds, for ``accepted_at`` and ``buried_at``.
         monotonic: Gives seconds that never go back, for delays and ages.
+
+    Raises:
+        ConfigurationError: A bound is no whole number from 1 to 2**63 - 1.
     """
 
     is_durable = False
@@ -63,8 +74,8 @@ class MemoryBuffer:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._max_events = _bound("max_events", max_events)
+        self._max_bytes = _bound("max_bytes", max_bytes)
         self._wall = wall
         self._monotonic = monotonic
         self._lock = threading.RLock()
@@ -76,17 +87,21 @@ class MemoryBuffer:
         self._last_number = 0
         self._last_claim = 0
         self._is_closed = False
-        self._events = 0
-        self._bytes = 0
+        self._bytes = 0  # of the bodies
 
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
-        with self._lock:
-            if self._is_closed:
-                return DropReason.CLOSED
-            if self._events >= self._max_events or self._bytes + len(body) > self._max_bytes:
-                return DropReason.FULL
-            self._add(id, sync, body)
-            return None
+        """As ``Buffer.put``. An exception that strikes from outside leaves all other entries."""
+        try:
+            with self._lock:
+                if self._is_closed:
+                    return DropReason.CLOSED
+                if self._is_full(len(body)):
+                    return DropReason.FULL
+                self._add(id, sync, body)
+                return None
+        except BaseException:  # from a signal handler, after any instruction
+            self._recover()
+            raise
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
         with self._lock:
@@ -153,7 +168,7 @@ class MemoryBuffer:
             self._later.clear()
             self._untried_later.clear()
             self._claimed.clear()
-            self._events = self._bytes = 0
+            self._bytes = 0
             self._is_closed = True
             return lost
 
@@ -199,17 +214,33 @@ class MemoryBuffer:
 
     def _add(self, id: str, sync: str, body: bytes) -> None:
         self._last_number += 1
+        # An encoder's result may keep its whole allocation, of many times its length: copy it.
+        body = b"%b" % body
+        self._bytes += len(body)
         self._new.append(
             _Stored(self._last_number, id, sync, body, self._wall(), self._monotonic())
         )
-        self._events += 1
-        self._bytes += len(body)
+
+    def _is_full(self, size: int) -> bool:
+        events = len(self._new) + len(self._later) + len(self._claimed)
+        room = self._max_bytes - self._bytes - size
+        return (
+            events >= self._max_events
+            or room < 0
+            or events * _OVERHEAD_BYTES > room + _FREE_OVERHEAD_BYTES
+        )
+
+    def _recover(self) -> None:
+        """Called without the lock, or with one that was not released. Counts the bytes anew."""
+        release_fully(self._lock)
+        with self._lock:
+            stored = [*self._new, *(each for _, each in self._later), *self._claimed.values()]
+            self._bytes = sum(len(each.body) for each in stored)
 
     def _remove(self, entry: Entry) -> _Stored | None:
         """Removes an entry, if the claim is still the caller's."""
         stored = self._claimed.pop(entry.key, None)
         if stored is not None:
-            self._events -= 1
             self._bytes -= len(stored.body)
         return stored
 
@@ -225,3 +256,11 @@ class MemoryBuffer:
             if self._new:
                 untried.append(self._new[0].number)
             return min(untried, default=None)
+
+
+def _bound(name: str, value: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST:
+        return value
+    raise ConfigurationError(
+        f"buffer: {name}={value!r} can't be used; use a whole number from 1 to {_MOST}"
+    )

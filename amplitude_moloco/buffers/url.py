@@ -10,6 +10,8 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.errors import ConfigurationError
 
+_MOST = 2**63 - 1  # what SQLite can store
+_MOST_DIGITS = 100  # leading zeros included
 _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must not be repeated
 
 
@@ -74,6 +76,10 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:
     for name, value in options.items():
+        if len(value) > _MOST_DIGITS or (value.isdecimal() and int(value) > _MOST):
+            raise ConfigurationError(
+                f"buffer: the option {name} can't be that large; use at most {_MOST}"
+            )
         if name not in known or not value.isdecimal() or int(value) < 1:
             raise ConfigurationError(
                 f"buffer: the option {name}={value} can't be used; the options are "

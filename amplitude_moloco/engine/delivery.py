@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 from amplitude_moloco.buffers.base import Entry, Storage
+from amplitude_moloco.engine.births import Births
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -32,6 +34,7 @@ class Delivery:
         identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
             throttles.
         chance: Returns a random number from 0 to 1.
+        monotonic: Gives seconds that never go back.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Delivery:
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
         chance: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffer = buffer
         self._classify = classify
@@ -55,6 +59,11 @@ class Delivery:
         self._identify = identify
         self._chance = chance
         self._throttled = ThrottledIdentifiers()
+        self._births = Births(monotonic)
+
+    def remember(self, id: str) -> None:
+        """This process has stored an event, now: its age does not depend on the wall clock."""
+        self._births.add(id)
 
     def settle(self, entry: Entry, result: SendResult, *, is_probe: bool = False) -> float | None:
         """Acknowledge, return or bury a claimed entry, as the result of its request demands.
@@ -118,7 +127,8 @@ class Delivery:
             self._let_go()
 
     def _try_again(self, entry: Entry, result: SendResult, strikes: int) -> float | None:
-        given_up = self._retry.gives_up(strikes, entry.age_seconds)
+        age_seconds = self._births.age_seconds(entry.id, at_most=entry.age_seconds)
+        given_up = self._retry.gives_up(strikes, age_seconds)
         if given_up:
             self._bury(entry, given_up, result)
             return None

@@ -17,15 +17,18 @@ from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import Dropped
-from amplitude_moloco.engine.flushes import Flush, Flushes
+from amplitude_moloco.engine.flushes import Flushes
 from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 
 _FLUSH_POLL_SECONDS = 0.05
+_PAUSED_SECONDS = 1.0
+"""While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
 _TAKE_OVER_SECONDS = 30.0
 
@@ -75,6 +78,7 @@ class Dispatcher:
         connections: How many requests may be on their way at a time.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_seconds: Send at the latest this long after an event was stored.
+        flush_timeout_seconds: How long a flush may take.
         wake: Called whenever work may be due sooner than the senders were told.
     """
 
@@ -89,6 +93,7 @@ class Dispatcher:
         connections: int,
         flush_queue_size: int,
         flush_interval_seconds: float,
+        flush_timeout_seconds: float,
         wake: Callable[[], None],
         runtime: Runtime,
     ) -> None:
@@ -109,21 +114,34 @@ class Dispatcher:
         self._fresh = 0  # events stored since the last claim
         self._in_flight = InFlight(connections)
         self._is_claiming = False
-        self._flushes = Flushes()
+        self._flushes = Flushes(
+            buffer.checkpoint,
+            settling=lambda: self._in_flight.settling,
+            is_paused=self._is_paused,
+            stats=ledger.stats,
+            timeout_seconds=flush_timeout_seconds,
+            monotonic=runtime.monotonic,
+        )
         self._is_closing = self._is_stopped = False
 
     # -- the app's threads -------------------------------------------------------------------
 
     def put(self, id: str, sync: str, body: bytes) -> None:
-        """Store one event. Never raises, waits or calls a hook."""
-        self._ledger.accept()
+        """Store one event. Never raises, waits or calls a hook.
+
+        After an exception that strikes from outside, call ``recover``.
+        """
         refused = DropReason.CLOSED if self._is_closing else self._buffer.put(id, sync, body)
         if refused:
-            self._ledger.post(Dropped(sync, id, refused, body))
+            body = b"%b" % body  # the encoder's may keep a larger allocation
+            self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
             self.claim_within(0.0)
             return
-        if self._buffer.is_durable:
-            self._ledger.hand_on()
+        is_durable = self._buffer.is_durable
+        if is_durable:
+            self._delivery.remember(id)
+        # Counted once it is stored: what is interrupted before is neither.
+        self._ledger.accept(is_handed_on=is_durable)
         with self._lock:
             self._fresh += 1
             if self._fresh == self._flush_queue_size:
@@ -134,25 +152,28 @@ class Dispatcher:
                 return
         self.claim_within(delay_seconds)
 
-    def flush(self) -> Future[Stats]:
+    def recover(self) -> None:
+        """Mend what an exception that struck anywhere in ``put`` may have left half done."""
+        release_fully(self._lock)
+        self._ledger.recover()
+        with self._lock:
+            self._due_at = min(self._due_at, self._monotonic())
+        self._wake()
+
+    def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """Send at once what waits for its first attempt. Never raises.
 
         The future is done when everything stored before this call has been delivered, buried or
-        tried once. Its result is the counters at that time, its exception the buffer's.
+        tried once, or when sending pauses, and at the latest after ``flush_timeout_seconds``, or
+        ``timeout_seconds`` if that is longer. Its result is the counters at that time, its
+        exception the buffer's.
         """
-        try:
-            flush = Flush(self._buffer.checkpoint())
-        except Exception as error:
-            failed: Future[Stats] = Future()
-            failed.set_exception(error)
-            return failed
-        with self._lock:
-            self._flushes.add(flush)
+        future = self._flushes.begin(timeout_seconds)
         with suppress(Exception):  # a sender finds out
-            self._finish_flushes()
-        if not flush.future.done():
+            self._flushes.finish()
+        if not future.done():
             self.claim_within(0.0)
-        return flush.future
+        return future
 
     def claim_within(self, delay_seconds: float) -> None:
         """Make the next claim no later than this."""
@@ -232,9 +253,9 @@ class Dispatcher:
             with self._lock:
                 self._in_flight.stage(entries)
                 self._is_claiming = False
-            self.claim_within(again_seconds)
+            self.claim_within(min(again_seconds, self._flushes.seconds_left()))
         if self._flushes:
-            self._finish_flushes()
+            self._flushes.finish()
 
     def _claim_due(self) -> tuple[list[Entry], float]:
         """Claim a batch. Returns it, and the seconds until the next claim."""
@@ -281,19 +302,7 @@ class Dispatcher:
         if again_seconds != inf:
             self.claim_within(again_seconds)
         if self._flushes:
-            self._finish_flushes()
-
-    def _finish_flushes(self) -> None:
-        with self._lock:
-            unseen = self._flushes.unseen()
-        for flush in unseen:
-            if flush.is_tried():
-                # What the buffer knows may still be on its way into the counters.
-                flush.uncounted = self._in_flight.settling
-        with self._lock:
-            done = self._flushes.take_done(self._in_flight.settling)
-        for flush in done:
-            flush.future.set_result(self._ledger.stats())
+            self._flushes.finish()
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -312,6 +321,16 @@ class Dispatcher:
                 return True
             due_seconds = self._due_at - self._monotonic()
         return due_seconds < seconds
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to send, to wait for or to finish."""
+        with self._lock:
+            has_work = self._in_flight or self._is_claiming or self._flushes
+            return not has_work and self._due_at == inf
+
+    def needs_sender(self) -> bool:
+        """Whether some sender must run."""
+        return not self._is_stopped and not self.is_idle()
 
     def wait_for_settled(self, timeout_seconds: float) -> None:
         """Wait until an entry is settled, but no longer than this."""
@@ -332,7 +351,8 @@ class Dispatcher:
 
     def end_flushes(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""
-        with self._lock:
-            flushes = self._flushes.take_all()
-        for flush in flushes:
-            flush.future.set_result(self._ledger.stats())
+        self._flushes.end_all()
+
+    def _is_paused(self) -> bool:
+        """Whether the circuit is open, and stays so for a while."""
+        return (self._breaker.delay_seconds() or 0.0) > _PAUSED_SECONDS

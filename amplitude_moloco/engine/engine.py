@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from math import inf
 
 from amplitude_moloco.buffers.base import BufferFactory, BufferState, DeadLetter, Storage
 from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
@@ -29,8 +30,11 @@ from amplitude_moloco.transports.base import Transport
 logger = logging.getLogger(__name__)
 
 _DRAIN_POLL_SECONDS = 0.05
+_FLUSH_SECONDS = 5.0
 _GRACE_SECONDS = 0.1
 """Grace for senders to return unsent entries after close() times out."""
+_TELL_SECONDS = 0.5
+"""What hooks are given to learn what was lost, after close() times out."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,15 @@ class EngineSettings:
     connections: int = 16
     flush_queue_size: int = 16
     flush_interval_millis: int = 200
+    flush_timeout_seconds: float | None = None
+    """How long a flush may take; None: five seconds."""
 
     def __post_init__(self) -> None:
         whole_number("connections", self.connections)
         whole_number("flush_queue_size", self.flush_queue_size)
         number("flush_interval_millis", self.flush_interval_millis)
+        if self.flush_timeout_seconds is not None:
+            number("flush_timeout_seconds", self.flush_timeout_seconds)
 
 
 def build_engine(settings: EngineSettings, runtime: Runtime | None = None) -> Engine:
@@ -93,9 +101,11 @@ class Engine:
         self._buffer = buffer
         self._transport = transport
         self._monotonic = runtime.monotonic
+        self._new_thread = runtime.new_thread
         self._wakeups = Wakeups(runtime)
         self._ledger = Ledger(
-            (LogHook(settings.partner.server, settings.partner.access), *settings.hooks)
+            (LogHook(settings.partner.server, settings.partner.access), *settings.hooks),
+            runtime.monotonic,
         )
         self._is_closed = threading.Event()
         breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
@@ -108,6 +118,7 @@ class Engine:
             retry=settings.retry,
             ledger=self._ledger,
             identify=settings.partner.identify,
+            monotonic=runtime.monotonic,
         )
         self._dispatcher = Dispatcher(
             buffer,
@@ -118,15 +129,17 @@ class Engine:
             connections=settings.connections,
             flush_queue_size=settings.flush_queue_size,
             flush_interval_seconds=settings.flush_interval_millis / 1000,
+            flush_timeout_seconds=settings.flush_timeout_seconds or _FLUSH_SECONDS,
             wake=self._wakeups.wake,
             runtime=runtime,
         )
+        self._name = f"{settings.partner.server}-sender"
         self._senders: Senders = senders_for(
             transport,
             self._dispatcher,
             self._wakeups,
             connections=settings.connections,
-            name=f"{settings.partner.server}-sender",
+            name=self._name,
             runtime=runtime,
         )
 
@@ -141,28 +154,41 @@ class Engine:
             self._start_first_sender()
 
     def put(self, id: str, sync: str, body: bytes) -> None:
-        """Store one event, to be sent soon. Never raises, waits or calls a hook."""
-        self._dispatcher.put(id, sync, body)
-        self._start_first_sender()
+        """Store one event, to be sent soon. Never raises, waits or calls a hook.
+
+        An exception that strikes from outside, such as a signal handler's, may cost this event. It
+        reaches the caller, and everything after it works.
+        """
+        try:
+            self._dispatcher.put(id, sync, body)
+            self._start_first_sender()
+        except BaseException:
+            self._recover()
+            raise
 
     def invalid(self, fact: Invalid) -> None:
         """Count an event that can't be sent. As careful as ``put``."""
-        self._ledger.accept()
-        self.post(fact)
+        self.post(fact, is_new=True)
 
-    def post(self, fact: Fact) -> None:
+    def post(self, fact: Fact, *, is_new: bool = False) -> None:
         """Have a sender tell a fact to the hooks. As careful as ``put``."""
-        self._ledger.post(fact)
-        self._dispatcher.claim_within(0.0)
-        self._start_first_sender()
+        try:
+            self._ledger.post(fact, is_new=is_new)
+            self._dispatcher.claim_within(0.0)
+            self._start_first_sender()
+        except BaseException:
+            self._recover()
+            raise
 
-    def flush(self) -> Future[Stats]:
+    def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """Send at once what waits for its first attempt. Never raises.
 
         The future is done when everything stored before this call has been delivered, buried or
-        tried once. Its result is the counters at that time, its exception the buffer's.
+        tried once, or when sending pauses, and at the latest after ``flush_timeout_seconds``, or
+        ``timeout_seconds`` if that is longer. Its result is the counters at that time, its
+        exception the buffer's.
         """
-        future = self._dispatcher.flush()
+        future = self._dispatcher.flush(timeout_seconds)
         if not future.done():
             self._start_first_sender()
         return future
@@ -213,6 +239,13 @@ class Engine:
         if not self._senders.threads:  # read without a lock: at worst there are two
             self._senders.threads.start_one()
 
+    def _recover(self) -> None:
+        """Mend what an exception that struck from outside may have left half done."""
+        self._wakeups.recover()
+        self._senders.threads.recover()
+        self._dispatcher.recover()
+        self._start_first_sender()
+
     # -- the end -----------------------------------------------------------------------------
 
     def close(self, timeout_seconds: float) -> None:
@@ -220,12 +253,13 @@ class Engine:
 
         With a durable buffer it waits only for what is on its way: the rest is safe where it is.
         An event whose next attempt comes later than the timeout is not waited for either. A second
-        call waits for the first one.
+        call waits for the first one. A hook that is too slow for this deadline is not waited for.
         """
         ends_at = self._monotonic() + timeout_seconds
         if not self._dispatcher.begin_closing():
             self._is_closed.wait(timeout_seconds)
             return
+        self._ledger.tell_until(ends_at)
         try:
             self._drain(ends_at)
         finally:
@@ -249,9 +283,27 @@ class Engine:
         self._senders.threads.join(max(ends_at - self._monotonic(), _GRACE_SECONDS))
         self._dispatcher.release()
         lost = self._buffer.close()
-        for entry in lost:
-            self._ledger.record(Dropped(entry.sync, entry.id, DropReason.SHUTDOWN, entry.body))
+        self._ledger.post_all(
+            Dropped(entry.sync, entry.id, DropReason.SHUTDOWN, entry.body) for entry in lost
+        )
         if lost:
             logger.warning("%d events could not be sent in time, and are lost", len(lost))
-        self._ledger.tell_posted()
+        self._tell_posted(max(ends_at, self._monotonic() + _TELL_SECONDS))
         self._dispatcher.end_flushes()
+
+    def _tell_posted(self, ends_at: float) -> None:
+        """Tell what was posted, until this time."""
+        self._ledger.tell_until(ends_at)
+        if self._ledger.has_posted:
+            # A hook may hang: it must not hold up the thread that closes.
+            teller = self._new_thread(target=self._ledger.tell_posted, name=self._name, daemon=True)
+            try:
+                teller.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                self._ledger.tell_posted()
+            else:
+                teller.join(max(0.0, ends_at - self._monotonic()))
+        untold = self._ledger.give_up_posted()
+        if untold:
+            logger.warning("Hooks are too slow: %d facts were counted, but not told", untold)
+        self._ledger.tell_until(inf)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -19,6 +21,7 @@ from amplitude_moloco.engine.facts import (
     Trimmed,
     Untold,
 )
+from amplitude_moloco.host.locks import release_fully
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +70,22 @@ class Stats:
 class Ledger:
     """Counts what happens to events, and tells it to the hooks. Safe from any thread.
 
-    Every method leaves the law of :class:`Stats` true. A signal handler may call any of them in
-    the middle of another, which it may see half done.
+    Every method leaves the law of :class:`Stats` true, wherever an exception from outside strikes.
+    A signal handler may call any of them in the middle of another, which it may see half done.
+    ``monotonic`` is the clock of ``tell_until``, in seconds.
     """
 
-    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+    # Each change is one assignment at a time, and ``buffered`` is computed: there is no moment at
+    # which an interruption would leave two counters that contradict each other.
+
+    def __init__(
+        self, hooks: Sequence[Hook] = (), monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._hooks = tuple(hooks)
+        self._monotonic = monotonic
+        self._tell_until = inf
         self._lock = threading.RLock()  # guards the counters; never held while a hook runs
-        self._accepted = self._delivered = self._buffered = self._retried = self._untold = 0
+        self._accepted = self._delivered = self._retried = self._untold = 0
         self._handed_on = self._taken_over = 0
         self._invalid: Counter[str] = Counter()
         self._dead_lettered: Counter[str] = Counter()
@@ -84,28 +95,29 @@ class Ledger:
         self._posted_bytes = 0
         self._newly_untold = 0
 
-    def accept(self) -> None:
-        """An event was selected, or a dead letter is about to be resent. This process holds it."""
+    def accept(self, *, is_handed_on: bool = False) -> None:
+        """An event is stored, or a dead letter is about to be resent. This process holds it.
+
+        Or a durable buffer does, if it ``is_handed_on`` already.
+        """
         with self._lock:
+            if is_handed_on:
+                self._handed_on += 1
             self._accepted += 1
-            self._buffered += 1
 
     def retract(self) -> None:
         """What was accepted last turned out not to be there."""
         with self._lock:
             self._accepted -= 1
-            self._buffered -= 1
 
     def hand_on(self) -> None:
         """An event that this process held is in a durable buffer, for any process to send."""
         with self._lock:
-            self._buffered -= 1
             self._handed_on += 1
 
     def take_over(self, events: int) -> None:
         """This process holds events that it has claimed from a durable buffer."""
         with self._lock:
-            self._buffered += events
             self._taken_over += events
 
     def record(self, fact: Fact) -> None:
@@ -113,25 +125,62 @@ class Ledger:
         self._count(fact)
         self._tell(fact)
 
-    def post(self, fact: Fact) -> None:
-        """Count a fact, and leave it for ``tell_posted``. Calls no hook and never waits."""
-        self._count(fact)
+    def post(self, fact: Fact, *, is_new: bool = False) -> None:
+        """Count a fact, and leave it for ``tell_posted``. Calls no hook and never waits.
+
+        ``is_new``: its event was not accepted before, and now is.
+        """
         with self._lock:
-            size = len(fact.body) if isinstance(fact, Dropped) else 0
+            self._count(fact)
+            if is_new:
+                self._accepted += 1
+            size = _size(fact)
             if len(self._posted) < _MAX_POSTED and self._posted_bytes + size <= _MAX_POSTED_BYTES:
-                self._posted.append(fact)
                 self._posted_bytes += size
+                self._posted.append(fact)
             else:
                 self._newly_untold += 1
                 self._untold += 1
 
+    def post_all(self, facts: Iterable[Fact]) -> None:
+        """Post facts, however many: their events were in memory before, with their bodies."""
+        with self._lock:
+            for fact in facts:
+                self._count(fact)
+                self._posted_bytes += _size(fact)
+                self._posted.append(fact)
+
+    @property
+    def has_posted(self) -> bool:
+        """Whether there is something to tell."""
+        return bool(self._posted or self._newly_untold)
+
+    def tell_until(self, ends_at: float) -> None:
+        """Let ``tell_posted`` call no hook after this time of the monotonic clock."""
+        self._tell_until = ends_at
+
+    def give_up_posted(self) -> int:
+        """Forget what was posted. Returns how many facts stay untold; they are counted."""
+        with self._lock:
+            untold = len(self._posted)
+            self._posted.clear()
+            self._posted_bytes = 0
+            self._untold += untold
+            return untold
+
+    def recover(self) -> None:
+        """Call it after an exception that may have struck anywhere inside a method."""
+        release_fully(self._lock)
+        with self._lock:
+            self._posted_bytes = sum(map(_size, self._posted))
+
     def tell_posted(self) -> None:
         """Tell what was posted, and how many facts found no room. Never raises."""
-        while self._posted or self._newly_untold:
+        while self.has_posted and self._monotonic() < self._tell_until:
             with self._lock:
                 if self._posted:
                     fact = self._posted.popleft()
-                    self._posted_bytes -= len(fact.body) if isinstance(fact, Dropped) else 0
+                    self._posted_bytes -= _size(fact)
                 elif self._newly_untold:
                     fact = Untold(self._newly_untold)
                     self._newly_untold = 0
@@ -142,13 +191,19 @@ class Ledger:
     def stats(self) -> Stats:
         """Returns the counters of this moment."""
         with self._lock:
+            ends = self._delivered + sum(
+                sum(reasons.values())
+                for reasons in (self._invalid, self._dropped, self._dead_lettered)
+            )
+            # A sender may deliver an event before the thread that stored it has counted it.
+            accepted = max(self._accepted, ends + self._handed_on - self._taken_over)
             return Stats(
-                accepted=self._accepted,
+                accepted=accepted,
                 invalid=dict(self._invalid),
                 dropped=dict(self._dropped),
                 delivered=self._delivered,
                 dead_lettered=dict(self._dead_lettered),
-                buffered=self._buffered,
+                buffered=accepted + self._taken_over - ends - self._handed_on,
                 handed_on=self._handed_on,
                 taken_over=self._taken_over,
                 retried=self._retried,
@@ -160,20 +215,16 @@ class Ledger:
         with self._lock:
             if isinstance(fact, Delivered):
                 self._delivered += 1
-                self._buffered -= 1
             elif isinstance(fact, Retrying):
                 self._retried += 1
             elif isinstance(fact, Trimmed):
                 self._trimmed.update(each.code for each in fact.omissions)
             elif isinstance(fact, DeadLettered):
                 self._dead_lettered[fact.reason] += 1
-                self._buffered -= 1
             elif isinstance(fact, Dropped):
                 self._dropped[fact.reason] += 1
-                self._buffered -= 1
             elif isinstance(fact, Invalid):
                 self._invalid[fact.reason] += 1
-                self._buffered -= 1
 
     def _tell(self, fact: Fact) -> None:
         for hook in self._hooks:
@@ -186,3 +237,7 @@ class Ledger:
                 if is_apps and not isinstance(error, Exception):
                     raise
                 logger.exception("A hook raised on %s", type(fact).__name__)
+
+
+def _size(fact: Fact) -> int:
+    return len(fact.body) if isinstance(fact, Dropped) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 
 from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
@@ -14,14 +15,14 @@ _MIN_MAX_RATE = 0.1
 """At a slower rate, claimed events would outlast their lease while they wait."""
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
 _LATE_SECONDS = 0.05
-# After a throttle: half the rate, then a twentieth of the old one more every second, until the
-# server has accepted twice the old one.
+# After a throttle: half the rate, then a twentieth of the old one more every second. Beyond the
+# rate that was refused: a twentieth of the present one, and only while it is made use of.
 _RECOVERY_PER_SECOND = 0.05
-_RECOVERED_AT = 2.0
 # After an outage: a gentle start, however large the backlog.
 _RAMP_START = 10.0
 _RAMP_PER_SECOND = 50.0
-_RAMP_END = 1000.0
+_FREE_RATE = 10_000.0
+"""More than one process can send: here the limit goes, and with it nothing that would be felt."""
 
 
 class RateLimiter:
@@ -49,8 +50,8 @@ class RateLimiter:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._rate = max_requests_per_second
-        self._growth = 0.0
-        self._ceiling = 0.0
+        self._growth = 0.0  # requests per second, every second
+        self._refused = inf  # the last rate that the server refused
         self._grown_at = self._next_at = monotonic()
         self._cut_at: float | None = None
         self._window_at, self._window_requests, self._measured = self._next_at, 0, 0.0
@@ -86,10 +87,10 @@ class RateLimiter:
             self._cut_at = now
             self._grow()
             rate = self._measured_rate(now) if self._rate is None else self._rate
+            self._refused = rate
             self._set(
                 max(min(_MIN_RATE, rate), rate / 2),
-                rate * _RECOVERY_PER_SECOND,
-                rate * _RECOVERED_AT,
+                min(rate * _RECOVERY_PER_SECOND, _RAMP_PER_SECOND),
             )
 
     def ramp(self) -> None:
@@ -97,20 +98,24 @@ class RateLimiter:
         with self._lock:
             self._grow()
             start = _RAMP_START if self._rate is None else min(_RAMP_START, self._rate)
-            self._set(start, _RAMP_PER_SECOND, _RAMP_END)
+            self._set(start, _RAMP_PER_SECOND)
 
-    def _set(self, rate: float, growth: float, ceiling: float) -> None:
-        self._rate, self._growth, self._ceiling = rate, growth, ceiling
+    def _set(self, rate: float, growth: float) -> None:
+        self._rate, self._growth = rate, growth
         self._grown_at = self._next_at = self._monotonic()
 
     def _grow(self) -> None:
         if self._rate is None or not self._growth:
             return
         now = self._monotonic()
-        self._rate += self._growth * (now - self._grown_at)
-        self._grown_at = now
-        if self._rate >= min(self._ceiling, self._max_rate or self._ceiling):
-            self._rate, self._growth = self._max_rate, 0.0
+        seconds, self._grown_at = now - self._grown_at, now
+        if self._rate < self._refused:
+            self._rate = min(self._rate + self._growth * seconds, self._refused)
+        elif self._measured_rate(now) >= self._rate / 2:
+            growth = min(self._rate * _RECOVERY_PER_SECOND, _RAMP_PER_SECOND)
+            self._rate += growth * min(seconds, 1.0)
+        if self._rate >= (self._max_rate or _FREE_RATE):
+            self._rate, self._growth, self._refused = self._max_rate, 0.0, inf
 
     def _measure(self, now: float) -> None:
         """Count requests per second, so that there is a rate to halve."""

@@ -18,3 +18,5 @@ class Runtime:
     """Waits for a condition, no longer than a timeout. Holds its lock before and after."""
     new_thread: Callable[..., threading.Thread] = threading.Thread
     """Makes a thread that is not started yet."""
+    idle_seconds: float = 60.0
+    """How long senders wait for work before they end."""

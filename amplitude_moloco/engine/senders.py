@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -60,8 +61,14 @@ class ThreadedSenders:
         self._transport = transport
         self._wakeups = wakeups
         self._monotonic = runtime.monotonic
+        self._idle_seconds = runtime.idle_seconds
+        self._worked_at = self._monotonic()
         self.threads = Threads(
-            self._run, most=connections, name=name, new_thread=runtime.new_thread
+            self._run,
+            most=connections,
+            name=name,
+            new_thread=runtime.new_thread,
+            is_needed=dispatcher.needs_sender,
         )
 
     def work_here(self, ends_at: float) -> float:
@@ -85,11 +92,21 @@ class ThreadedSenders:
             if self._wakeups.hand_over(has_more=self._dispatcher.has_staged):
                 self.threads.start_one()
             self._deliver(work)
-        elif isinstance(work, Wait):
-            self._wakeups.wait(work.seconds, signals)
-        else:
+            self._worked_at = self._monotonic()
+            return True
+        if isinstance(work, Stop):
             return False
-        return True
+        if self._wakeups.wait(_at_most(work.seconds, self._idle_seconds), signals):
+            return False
+        return not self._is_idle()
+
+    def _is_idle(self) -> bool:
+        """Whether there was no work for long, and none is left. Then the other senders end too."""
+        if self._monotonic() - self._worked_at < self._idle_seconds:
+            return False
+        self._wakeups.dismiss_sleepers()
+        _close_idle(self._transport)
+        return self._dispatcher.is_idle()
 
     def _deliver(self, work: Send) -> None:
         try:
@@ -115,12 +132,19 @@ class LoopSender:
         self._transport = transport
         self._wakeups = wakeups
         self._monotonic = runtime.monotonic
-        self.threads = Threads(self._run, most=1, name=name, new_thread=runtime.new_thread)
+        self._idle_seconds = runtime.idle_seconds
+        self.threads = Threads(
+            self._run,
+            most=1,
+            name=name,
+            new_thread=runtime.new_thread,
+            is_needed=dispatcher.needs_sender,
+        )
         # Used by the one thread that sends.
         self._loop: RequestLoop | None = None
         self._on_their_way: dict[Hashable, Send] = {}
         self._results: deque[tuple[Send, SendResult]] = deque()
-        self._polled_at = 0.0
+        self._polled_at = self._monotonic()
 
     def work_here(self, ends_at: float) -> float:
         while self._monotonic() < ends_at:
@@ -136,8 +160,8 @@ class LoopSender:
                 signals = self._wakeups.signals
                 work = _survive(self._step)
                 if isinstance(work, Wait):
-                    self._wakeups.wait(work.seconds, signals)
-                is_stopped = isinstance(work, Stop)
+                    self._wakeups.wait(_at_most(work.seconds, self._idle_seconds), signals)
+                is_stopped = isinstance(work, Stop) or self._is_idle()
         finally:
             self._close_loop()
 
@@ -154,6 +178,14 @@ class LoopSender:
             return work
         self._poll(min(_seconds(work), _POLL_SECONDS))
         return None
+
+    def _is_idle(self) -> bool:
+        """Whether there was no work for long, and none is left."""
+        is_busy = self._on_their_way or self._results
+        if is_busy or self._monotonic() - self._polled_at < self._idle_seconds:
+            return False
+        self._close_loop()
+        return self._dispatcher.is_idle()
 
     def _start(self, work: Send) -> None:
         self._on_their_way[work.entry.key] = work
@@ -210,12 +242,29 @@ def senders_for(
 
 
 def _survive(step: Callable[[], T]) -> T | None:
-    """Returns what a step returns; None if it raised. One event's trouble must not end a sender."""
+    """Returns what a step returns; None if it raised. One event's trouble must not end a sender.
+
+    In the main thread, what is no Exception is the app's: Ctrl-C while close() sends, for example.
+    """
     try:
         return step()
-    except Exception:
+    except BaseException as error:
+        is_apps = threading.current_thread() is threading.main_thread()
+        if is_apps and not isinstance(error, Exception):
+            raise
         logger.exception("A sender failed, and goes on")
         return None
+
+
+def _close_idle(transport: Transport) -> None:
+    """Close the idle connections of a transport that can do so, and goes on."""
+    close = getattr(transport, "close_idle", None)
+    if close is not None:
+        _survive(close)
+
+
+def _at_most(seconds: float | None, most: float) -> float:
+    return most if seconds is None else min(seconds, most)
 
 
 def _seconds(work: Wait | Stop) -> float:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from amplitude_moloco.host.locks import release_fully
+
 
 class Threads:
     """Threads that run one function, started as they are needed. Safe from any thread.
@@ -16,6 +18,7 @@ class Threads:
         most: How many may run at a time.
         name: What a debugger calls each of them.
         new_thread: Makes a thread that is not started yet.
+        is_needed: Returns whether another thread must run when one has ended, for whatever reason.
     """
 
     def __init__(
@@ -25,44 +28,61 @@ class Threads:
         most: int,
         name: str,
         new_thread: Callable[..., threading.Thread],
+        is_needed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._target = run
         self._most = most
         self._name = name
         self._new_thread = new_thread
+        self._is_needed = is_needed
         self._lock = threading.RLock()
-        self._threads: set[threading.Thread] = set()
+        self._starting: set[threading.Thread] = set()
+        self._running: set[threading.Thread] = set()  # each adds itself: what never ran is not here
 
     def __bool__(self) -> bool:
-        return bool(self._threads)
+        return bool(self._running or self._starting)
 
     def start_one(self) -> bool:
         """Start one more, unless there are enough. Returns False if no thread can be started."""
-        with self._lock:
-            if len(self._threads) >= self._most:
-                return True
-            thread = self._new_thread(target=self._run, name=self._name, daemon=True)
-            self._threads.add(thread)
+        thread = self._new_thread(target=self._run, name=self._name, daemon=True)
         try:
+            with self._lock:
+                if len(self._running) + len(self._starting) >= self._most:
+                    return True
+                self._starting.add(thread)
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is ending
-            with self._lock:
-                self._threads.discard(thread)
+            self._starting.discard(thread)
             return False
+        except BaseException:  # from a signal handler: the thread may run, and may not
+            release_fully(self._lock)
+            self._starting.discard(thread)
+            raise
         return True
+
+    def recover(self) -> None:
+        """Call it after an exception that may have struck anywhere in ``start_one``."""
+        release_fully(self._lock)
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for all threads but the calling one to end, but no longer than this."""
         ends_at = time.monotonic() + timeout_seconds
         with self._lock:
-            threads = self._threads - {threading.current_thread()}  # a hook may close the engine
+            others = self._running | self._starting
+            threads = others - {threading.current_thread()}  # a hook may close the engine
         for thread in threads:
             with suppress(RuntimeError):  # it has not quite started, and will find nothing to do
                 thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _run(self) -> None:
+        thread = threading.current_thread()
         try:
+            with self._lock:
+                self._running.add(thread)
+                self._starting.discard(thread)
             self._target()
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
+                self._running.discard(thread)
+            if self._is_needed():  # work that came just now, or that an exception left
+                self.start_one()

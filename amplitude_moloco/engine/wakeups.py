@@ -6,6 +6,7 @@ import threading
 from math import inf
 
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.host.locks import release_fully
 
 
 class Wakeups:
@@ -24,6 +25,7 @@ class Wakeups:
         self._has_watcher = False
         self._watch_ends_at = inf
         self._sleepers = 0
+        self._dismissals = 0
         self._is_closed = False
         self.signals = 0
         """How often ``wake`` was called."""
@@ -34,26 +36,41 @@ class Wakeups:
             self.signals += 1
             self._watch.notify()
 
-    def wait(self, seconds: float | None, seen: int) -> None:
-        """Wait until woken, but no longer than this. Returns at once after ``close()``."""
+    def wait(self, seconds: float | None, seen: int) -> bool:
+        """Wait until woken, but no longer than this. Returns at once after ``close()``.
+
+        Returns True if the caller is dismissed: there is too little to do for it.
+        """
         ends_at = inf if seconds is None else self._monotonic() + seconds
         with self._lock:
             if self.signals != seen or self._is_closed:
-                return
+                return False
             if not self._has_watcher:
                 self._has_watcher, self._watch_ends_at = True, ends_at
                 try:
                     self._wait(self._watch, seconds)
                 finally:
                     self._has_watcher = False
-                return
+                return False
             if ends_at < self._watch_ends_at:  # the watcher asks again, and learns of it
                 self.wake()
             self._sleepers += 1
+            dismissals = self._dismissals
             try:
                 self._wait(self._sleep, None)
             finally:
                 self._sleepers -= 1
+            return self._dismissals != dismissals
+
+    def dismiss_sleepers(self) -> None:
+        """Wake all senders but the one that watches the time, to let them end."""
+        with self._lock:
+            self._dismissals += 1
+            self._sleep.notify_all()
+
+    def recover(self) -> None:
+        """Call it after an exception that may have struck anywhere in ``wake``."""
+        release_fully(self._lock)
 
     def hand_over(self, *, has_more: bool) -> bool:
         """Called before a sender goes to send. Returns True if another sender must be started.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
-from amplitude_moloco.host.weak import weakly
+from amplitude_moloco.host.weak import WeakCalls
 
 
 class Forked(Protocol):
@@ -42,8 +42,7 @@ class Origin:
 
 def call_in_forked_child(method: Callable[[], object]) -> None:
     """Call a bound method in every child that is forked from now on. Keeps no object alive."""
-    if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-        os.register_at_fork(after_in_child=weakly(method))
+    _in_forked_child.add(method)
 
 
 def take_part(each: Forked) -> None:
@@ -61,6 +60,7 @@ def never_free(inherited: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
+_in_forked_child = WeakCalls()
 _participants: weakref.WeakSet[Forked] = weakref.WeakSet()
 _lock = threading.RLock()  # held from before each fork until after it
 
@@ -84,3 +84,4 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
         after_in_parent=partial(_after_fork, is_child=False),
         after_in_child=partial(_after_fork, is_child=True),
     )
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -15,6 +15,7 @@ from typing import Any
 from amplitude_moloco.convert.expression import compile_expression
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 
@@ -126,6 +127,8 @@ class Chart:
             try:
                 fields[field] = search(event if takes_event else attributes)
             except Exception as error:  # callables may raise anything, and so may expressions
+                if is_interruption(error):
+                    raise
                 problems.append(_mapping_failed(field, error))
         get = attributes.get
         for field, name in self._attributes:

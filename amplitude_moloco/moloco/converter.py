@@ -9,6 +9,7 @@ from typing import Any
 
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
@@ -92,11 +93,15 @@ class Converter:
                 if not sync.selects(event):
                     continue
             except Exception as error:  # from the user's callable, or from an expression
+                if is_interruption(error):
+                    raise
                 conversions.append(_filter_failed(sync, error))
                 continue
             try:
                 conversion = self._convert(event, sync, chart, len(conversions), now_millis)
             except Exception as error:  # from an object in the event that raises when it is read
+                if is_interruption(error):
+                    raise
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
         return conversions

@@ -61,6 +61,7 @@ class MolocoDestination(PartnerDestination):
         timeout_seconds: For one request.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
         shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
+        flush_timeout_seconds: How long ``flush()`` may take; None: as ``shutdown_timeout_seconds``.
         max_requests_per_second: The highest rate of requests; None: as fast as MCM allows.
         retry: When an event is sent again after a failure.
         breaker: When sending pauses because MCM fails, and when it is probed.
@@ -96,6 +97,7 @@ class MolocoDestination(PartnerDestination):
         timeout_seconds: float = 10.0,
         ca_bundle: str | None = None,
         shutdown_timeout_seconds: float = 5.0,
+        flush_timeout_seconds: float | None = None,
         max_requests_per_second: float | None = None,
         retry: RetrySchedule | None = None,
         breaker: BreakerPolicy | None = None,
@@ -118,7 +120,7 @@ class MolocoDestination(PartnerDestination):
             address,
             (buffer, transport, ca_bundle, timeout_seconds),
             (retry, breaker, max_requests_per_second),
-            (connections, flush_queue_size, flush_interval_millis),
+            (connections, flush_queue_size, flush_interval_millis, flush_timeout_seconds),
             hooks,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
@@ -158,13 +160,13 @@ def _engine_settings(
     address: Endpoint,
     parts: tuple[str | BufferFactory, str | TransportFactory, str | None, float],
     policies: tuple[RetrySchedule | None, BreakerPolicy | None, float | None],
-    sizes: tuple[int, int, int],
+    sizes: tuple[int, int, int, float | None],
     hooks: Iterable[Hook],
 ) -> EngineSettings:
     """Returns how to build the engine from the constructor's arguments, in groups."""
     buffer, transport, ca_bundle, timeout_seconds = parts
     retry, breaker, max_requests_per_second = policies
-    connections, flush_queue_size, flush_interval_millis = sizes
+    connections, flush_queue_size, flush_interval_millis, flush_timeout_seconds = sizes
     retry = retry or RetrySchedule()
     timeout_seconds = number("timeout_seconds", timeout_seconds)
     return EngineSettings(
@@ -180,4 +182,5 @@ def _engine_settings(
         connections=connections,
         flush_queue_size=flush_queue_size,
         flush_interval_millis=flush_interval_millis,
+        flush_timeout_seconds=flush_timeout_seconds,
     )

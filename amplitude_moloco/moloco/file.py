@@ -110,6 +110,7 @@ class DestinationSettings:
     ca_bundle: str | None = None
     transport: str | None = None
     shutdown_timeout_seconds: float | None = None
+    flush_timeout_seconds: float | None = None
     max_requests_per_second: float | None = None
     retry: RetrySchedule | None = None
     breaker: BreakerPolicy | None = None

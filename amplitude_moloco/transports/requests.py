@@ -67,6 +67,10 @@ class RequestsTransport:
     def close(self) -> None:
         self._session.close()
 
+    def close_idle(self) -> None:
+        """Close the connections that are not in use. The next request opens one."""
+        self._adapter.close_idle()
+
     def _post(self, body: bytes) -> requests.Response:
         """Send, and try a second time at once if a kept-alive connection turns out to be closed.
 

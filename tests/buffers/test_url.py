@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,28 @@ def test_another_url_is_refused(url: str) -> None:
     """A URL that names no buffer is refused, and the message gives one that does."""
     with pytest.raises(ConfigurationError, match=r"^buffer: .*use 'memory://'"):
         open_buffer(url, target="t")
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:{}/b.db"])
+@pytest.mark.parametrize("option", ["max_events", "max_bytes"])
+@pytest.mark.parametrize(
+    "number", ["9223372036854775808", "1" + 20 * "0", "1" + 5000 * "0"], ids=len
+)
+def test_a_number_beyond_all_use_is_refused(
+    tmp_path: Path, url: str, option: str, number: str
+) -> None:
+    """A bound that no buffer can keep is refused at once, and not by every event."""
+    with pytest.raises(
+        ConfigurationError, match=f"{option} can't be that large; use at most 92233"
+    ):
+        open_buffer(f"{url.format(tmp_path)}?{option}={number}", target="t")
+
+
+@pytest.mark.parametrize("bound", [0, -1, 2**63, 1.5, True, None])
+def test_a_bound_in_memory_is_a_whole_number(bound: Any) -> None:
+    """What bounds a buffer in memory is checked when it is made."""
+    with pytest.raises(ConfigurationError, match=r"^buffer: max_events="):
+        MemoryBuffer(max_events=bound)
 
 
 @pytest.mark.parametrize(

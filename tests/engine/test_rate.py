@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import Clock
 
@@ -98,16 +100,52 @@ def test_the_throttles_of_one_moment_count_once() -> None:
     assert limiter.rate == pytest.approx(27.5)
 
 
-def test_without_a_maximum_the_measured_rate_is_halved_and_set_free_again() -> None:
-    """A throttle without a maximum halves what was really sent; at twice that, the limit goes."""
+def test_without_a_maximum_the_measured_rate_is_halved_and_comes_back() -> None:
+    """A throttle without a maximum halves what was really sent, and what was refused is the aim."""
     limiter, clock = limiter_at(None)
     send(limiter, clock, seconds=5, rate=200)
     limiter.throttled()
     assert limiter.rate == pytest.approx(100, rel=0.02)
-    clock.advance(29)
-    assert limiter.rate == pytest.approx(390, rel=0.02)
-    clock.advance(2)
-    assert limiter.rate is None
+    clock.advance(5)
+    assert limiter.rate == pytest.approx(150, rel=0.02)
+    clock.advance(1_000_000)
+    assert limiter.rate == pytest.approx(200, rel=0.02)
+
+
+def requests_made(limiter: RateLimiter, clock: Clock, seconds: int) -> list[int]:
+    """Make requests as fast as the limiter allows. Returns how many there were in each second."""
+    counts = []
+    for _ in range(seconds):
+        count = 0
+        for _ in range(50):
+            clock.advance(0.02)
+            while limiter.take() == 0.0 and count < 20_000:
+                count += 1
+        counts.append(count)
+    return counts
+
+
+@given(storm=st.integers(1, 60), rate=st.integers(1, 2000))
+@settings(max_examples=20, deadline=None)
+def test_after_a_storm_of_throttles_the_climb_is_bounded(storm: int, rate: int) -> None:
+    """However long a storm of 429s was, no second has half as many requests again as the last."""
+    limiter, clock = limiter_at(None)
+    send(limiter, clock, seconds=2, rate=rate)
+    for _ in range(storm):
+        limiter.throttled()
+        clock.advance(1)
+    counts = requests_made(limiter, clock, 60)
+    for before, after in pairwise(counts):
+        assert after <= before * 1.5 + 3
+
+
+def test_what_was_refused_is_not_exceeded_by_an_app_that_sends_less() -> None:
+    """After a quiet hour a backlog starts at the rate that was refused last, not in a burst."""
+    limiter, clock = limiter_at(None)
+    send(limiter, clock, seconds=5, rate=100)
+    limiter.throttled()
+    send(limiter, clock, seconds=3600, rate=1)
+    assert requests_made(limiter, clock, 1)[0] <= 110
 
 
 def test_the_rate_never_falls_below_one_in_two_seconds() -> None:
@@ -134,8 +172,17 @@ def test_after_an_outage_the_backlog_starts_gently() -> None:
     assert limiter.rate == 10
     clock.advance(2)
     assert limiter.rate == 110
-    clock.advance(18)
-    assert limiter.rate is None
+    clock.advance(20)
+    assert limiter.rate == 1110
+
+
+def test_the_ramp_after_an_outage_ends_in_no_burst() -> None:
+    """With an endless backlog, no second has more than sixty requests more than the last."""
+    limiter, clock = limiter_at(None)
+    limiter.ramp()
+    counts = requests_made(limiter, clock, 150)
+    assert all(after - before <= 60 for before, after in pairwise(counts))
+    assert counts[-1] > 5_000
 
 
 def test_a_ramp_ends_at_the_maximum_and_starts_no_faster_than_now() -> None:

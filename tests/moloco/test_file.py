@@ -56,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
     "ca_bundle": "/etc/ca.pem",
     "transport": "curl",
     "shutdown_timeout_seconds": 1,
+    "flush_timeout_seconds": 2,
     "max_requests_per_second": 30,
     "retry": {
         "delays_seconds": [6, 7.5],

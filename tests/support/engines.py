@@ -105,6 +105,7 @@ class Bench:
         retry: RetrySchedule | None = None,
         breaker: BreakerPolicy | None = None,
         max_requests_per_second: float | None = None,
+        flush_timeout_seconds: float = LONG,
         runtime: Runtime | None = None,
         hook: Callable[[Fact], object] = lambda fact: None,
         transport: Transport | None = None,
@@ -126,6 +127,7 @@ class Bench:
                 connections=connections,
                 flush_queue_size=flush_queue_size,
                 flush_interval_millis=flush_interval_millis,
+                flush_timeout_seconds=flush_timeout_seconds,
             ),
             runtime or Runtime(),
         )

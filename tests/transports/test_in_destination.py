@@ -12,6 +12,7 @@ from amplitude_moloco import (
     BreakerPolicy,
     ConfigurationError,
     Delivered,
+    Fact,
     MolocoDestination,
     RetrySchedule,
     Sync,
@@ -95,3 +96,34 @@ def test_a_server_that_fails_in_every_way_gets_every_event(
     assert stats.delivered == len({fact.id for fact in ends}) == len(ends) == 60
     assert stats.retried > 0
     assert not server.script
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize("kind", ["Delivered", "Retrying", "Invalid", "Paused", "DeadLettered"])
+def test_a_hook_that_exits_strands_nothing_over_a_real_socket(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str, kind: str
+) -> None:
+    """sys.exit() in a hook, whatever it is told, leaves nothing on its way."""
+
+    def leave(fact: Fact) -> None:
+        if type(fact).__name__ == kind:
+            raise SystemExit
+
+    server.will(server.reply(400), server.reply(503))
+    destination = make(
+        transport=transport,
+        base_url=server.url,
+        hooks=[leave],
+        breaker=BreakerPolicy(failures=1, probe_delays_seconds=(0.01,), then_seconds=0.01),
+        retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
+        flush_timeout_seconds=60,
+        shutdown_timeout_seconds=60,
+    )
+    for number in range(20):
+        time = None if number % 5 == 0 else 1_700_000_000_000
+        destination.execute(BaseEvent("Home", user_id="u", insert_id=str(number), time=time))
+    destination.flush().result(60)
+    destination.close()
+    stats = destination.stats()
+    assert (stats.accepted, stats.buffered, stats.dropped) == (20, 0, {})
+    assert stats.delivered + sum(stats.invalid.values()) + sum(stats.dead_lettered.values()) == 20

@@ -1,0 +1,211 @@
+"""An exception that strikes anywhere in ``track()``, as a signal handler's does."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from support.engines import LONG, Bench, Gate, closing, is_lawful
+
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.engine.facts import Invalid
+from amplitude_moloco.engine.runtime import Runtime
+
+INVALID = Invalid("HOME", "i", "Home", (Problem("page_id", ProblemReason.MISSING, "-", "-"),))
+PACKAGE = "amplitude_moloco"
+
+
+class TimeLimit(Exception):
+    """What a signal handler raises."""
+
+
+class Interrupter:
+    """Raises TimeLimit before one instruction of the library, in this thread alone.
+
+    Args:
+        at: Which one; 0 is the first.
+    """
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    @property
+    def has_struck(self) -> bool:
+        return self._left < 0
+
+    def __enter__(self) -> None:
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if self.has_struck or PACKAGE not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            self._left -= 1
+            if self.has_struck:
+                raise TimeLimit
+        return self._trace
+
+
+def interrupt(work: Callable[[], object], at: int) -> bool:
+    """Interrupt a piece of work at one instruction. Returns False if it has fewer."""
+    interrupter = Interrupter(at)
+    try:
+        with interrupter:
+            work()
+    except TimeLimit:
+        return True
+    assert not interrupter.has_struck, "the app has not seen its exception"
+    return False
+
+
+def wait_for_all(bench: Bench, ids: list[str]) -> None:
+    """Wait until all these events are delivered, and nothing is left."""
+    assert bench.engine.flush().result(LONG).buffered == 0
+    assert {id.encode() for id in ids} <= set(bench.gate.sent)
+
+
+@pytest.mark.parametrize("is_concurrent", [False, True], ids=["threads", "loop"])
+def test_whatever_instruction_a_put_is_interrupted_at_only_that_event_is_lost(
+    is_concurrent: bool,
+) -> None:
+    """The app gets its exception, later events are sent, and the counters add up."""
+    with closing(Bench(Gate(), is_concurrent=is_concurrent)) as bench:
+        bench.put("first")
+        at, is_done, after = 0, False, []
+        while not is_done:
+            is_done = not interrupt(lambda: bench.put("struck"), at)
+            after.append(f"after {at}")
+            bench.put(after[-1])
+            assert is_lawful(bench.engine.stats())
+            at += 1
+        assert at > 100
+        wait_for_all(bench, after)
+        stats = bench.engine.stats()
+        assert at + 1 <= stats.delivered == len(bench.gate.sent) <= 2 * at + 1
+
+
+@pytest.mark.parametrize("is_concurrent", [False, True], ids=["threads", "loop"])
+def test_the_first_event_may_be_interrupted_while_it_starts_the_sender(
+    is_concurrent: bool,
+) -> None:
+    """A sender that was about to be started and never ran is replaced."""
+    at, is_done = 0, False
+    while not is_done:
+        bench = Bench(
+            Gate(), is_concurrent=is_concurrent, flush_queue_size=100, flush_interval_millis=1
+        )
+        with closing(bench):
+            is_done = not interrupt(lambda bench=bench: bench.put("struck"), at)  # type: ignore[misc]
+            bench.put("after")
+            bench.gate.wait_for(1)
+            wait_for_all(bench, ["after"])
+        at += 3
+    assert at > 100
+
+
+def test_a_thread_that_was_interrupted_before_it_ran_is_no_sender() -> None:
+    """If starting the thread itself is interrupted, the next event starts another one."""
+
+    class Struck(threading.Thread):
+        strikes = 1
+
+        def start(self) -> None:
+            if Struck.strikes:
+                Struck.strikes -= 1
+                raise TimeLimit
+            super().start()
+
+    with closing(Bench(Gate(), runtime=Runtime(new_thread=Struck))) as bench:
+        Struck.strikes = 2
+        with pytest.raises(TimeLimit):
+            bench.put("a")
+        bench.put("b")
+        bench.wait_for_delivered(2)
+
+
+def test_an_invalid_event_may_be_interrupted_as_well() -> None:
+    """Counting what can't be sent is as safe: no counter contradicts another."""
+    with closing(Bench(Gate())) as bench:
+        at = 0
+        while interrupt(lambda: bench.engine.invalid(INVALID), at):
+            stats = bench.engine.stats()
+            assert is_lawful(stats)
+            assert stats.buffered == 0
+            at += 1
+        bench.put("after")
+        wait_for_all(bench, ["after"])
+
+
+def test_a_refused_event_may_be_interrupted_as_well() -> None:
+    """Where the buffer is full, the counters add up, and room that comes is used."""
+    gate = Gate()
+    gate.open.clear()
+    with closing(Bench(gate, connections=1, buffer=MemoryBuffer(max_events=1))) as bench:
+        bench.put("first")
+        at = 0
+        while interrupt(lambda: bench.put("too many"), at):
+            assert is_lawful(bench.engine.stats())
+            at += 1
+        gate.open.set()
+        wait_for_all(bench, ["first"])
+        bench.put("after")
+        wait_for_all(bench, ["after"])
+
+
+def test_the_buffers_room_is_the_same_after_interruptions() -> None:
+    """An interrupted put takes no room that does not come back."""
+    buffer = MemoryBuffer(max_bytes=1000)
+    at = 0
+    while interrupt(lambda: buffer.put("id", "HOME", b"x" * 10), at):
+        for entry in buffer.claim(10).entries:
+            assert buffer.ack(entry)
+        at += 1
+    assert at > 30
+    for entry in buffer.claim(10).entries:
+        assert buffer.ack(entry)
+    assert [buffer.put("id", "HOME", b"x" * 100) for _ in range(11)].count(None) == 10
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+def test_a_storm_of_signals_changes_nothing_for_later_events() -> None:
+    """While a timer raises into hundreds of puts, only struck events may be missing."""
+    is_inside = False
+
+    def strike(signum: int, frame: FrameType | None) -> None:
+        if is_inside:
+            raise TimeLimit
+
+    def put_twenty(number: int) -> None:
+        nonlocal is_inside
+        signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + number % 7))
+        for each in range(20):
+            is_inside = True
+            bench.put(f"{number}-{each}")
+            is_inside = False
+
+    before = signal.signal(signal.SIGALRM, strike)
+    with closing(Bench(Gate())) as bench:
+        struck = 0
+        try:
+            for number in range(300):
+                try:
+                    put_twenty(number)
+                except TimeLimit:
+                    is_inside = False
+                    struck += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        bench.put("after")
+        wait_for_all(bench, ["after"])
+        assert struck
