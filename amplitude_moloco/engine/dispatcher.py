@@ -250,10 +250,14 @@ class Dispatcher:
             self._ledger.tell_posted()
             entries, again_seconds = self._claim_due()
         finally:
-            with self._lock:
+            again_seconds = min(again_seconds, self._flushes.seconds_left())
+            due_at = self._monotonic() + again_seconds
+            with self._lock:  # at no moment does it look as if nothing were left
                 self._in_flight.stage(entries)
+                self._due_at = min(self._due_at, due_at)
                 self._is_claiming = False
-            self.claim_within(min(again_seconds, self._flushes.seconds_left()))
+            if again_seconds != inf:
+                self._wake()
         if self._flushes:
             self._flushes.finish()
 
