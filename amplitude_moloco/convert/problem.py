@@ -19,6 +19,8 @@ class ProblemReason(Reason):
     """None of the fields that identify a shopper has a usable value."""
     HALF_MONEY = "half_money"
     """An amount without a currency, or a currency without an amount."""
+    MIXED_CURRENCIES = "mixed_currencies"
+    """Two amounts of one event are in different currencies."""
     APP_OS = "app_os"
     """The event comes from an app, but its operating system is not one that apps run on."""
     WRONG_TYPE = "wrong_type"

@@ -3,18 +3,21 @@
 The fields and their defaults are those on Amplitude's page of its Moloco destination, plus those
 that only MCM's API has. A user's mapping replaces a field's default. If it finds nothing, the field
 is absent; the default is not used.
+
+``currency`` is the currency of the whole event: of each price and amount without one of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal, DecimalException
+from decimal import Context, Decimal, DecimalException, localcontext
 from difflib import get_close_matches
 from typing import Any
 
 from amplitude_moloco.convert.expression import compile_expression
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 
 FieldSource = str | Callable[[Any], Any]
@@ -39,6 +42,7 @@ _DEFAULT_ATTRIBUTES = (
     ("library", "user_agent"),
     ("revenue_amount", "revenue"),
     ("timestamp", "time"),
+    ("currency", "currency"),
     ("advertising_id", "adid"),
     ("advertising_id", "idfa"),
 )
@@ -56,6 +60,7 @@ _DEFAULT_PROPERTIES = (
     "decision_track_id",
     "personalization_mode",
     "advertising_id",
+    "currency",
 )
 MOLOCO_FIELDS = tuple(
     dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
@@ -68,6 +73,7 @@ _CHANNEL_OF_PLATFORM = {
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
+_DECIMALS = Context(prec=60)
 _NO_PROPERTIES: Mapping[str, Any] = {}
 
 
@@ -98,6 +104,8 @@ class Chart:
         self._property_names = frozenset(self._properties)
         is_purchase = event_type is EventType.PURCHASE
         self._derives_amount = is_purchase and "revenue_amount" not in mapping
+        self._maps_amount = "revenue_amount" in mapping
+        self._maps_currency = "currency" in mapping
         self._derives_currency = "revenue_currency" not in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
@@ -131,10 +139,25 @@ class Chart:
                     fields[field] = value
         if self._derives_amount and "revenue_amount" not in fields:
             fields["revenue_amount"] = _derive_amount(attributes, properties or _NO_PROPERTIES)
+        if properties and "$currency" in properties and not self._maps_currency:
+            fields.setdefault("currency", properties["$currency"])
         if self._derives_currency and fields.get("revenue_amount") is not None:
-            fields.setdefault("revenue_currency", _derive_currency(attributes, properties))
+            fields.setdefault(
+                "revenue_currency",
+                self._currency_of_revenue(fields, attributes, properties or _NO_PROPERTIES),
+            )
         self._finish(fields, attributes)
         return fields, problems
+
+    def _currency_of_revenue(
+        self, fields: _Fields, attributes: Attributes, properties: Mapping[str, Any]
+    ) -> Any:
+        """Returns the currency that belongs to the amount, else the event's."""
+        is_attribute = not self._maps_amount and is_blank(properties.get("revenue_amount"))
+        if is_attribute and not self._maps_currency:
+            own = attributes.get("currency") or properties.get("$currency")
+            return own or fields.get("currency")
+        return fields.get("currency")
 
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         """Sets the channel and the user properties, and removes Amplitude's placeholders."""
@@ -196,15 +219,12 @@ def _derive_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
     return amount
 
 
-def _derive_currency(event: Attributes, properties: Mapping[str, Any] | None) -> Any:
-    return event.get("currency") or (properties or _NO_PROPERTIES).get("$currency")
-
-
 def _multiply(price: Any, quantity: Any) -> float | None:
     """Returns price x quantity (1 by default) in decimals: as floats, 3 x 10.1 is not 30.3."""
     if price is None:
         return None
     try:
-        return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
+        with localcontext(_DECIMALS):  # the app's own context may round
+            return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
     except DecimalException:  # not numbers
         return None

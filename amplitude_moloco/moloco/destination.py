@@ -40,7 +40,7 @@ class MolocoDestination(PartnerDestination):
         platform_name: The platform's name in MCM's host: ``https://{name}-evt.mcm-api.moloco.com``.
         base_url: Replaces that host: https, or http on a loopback address.
         channel_type: For events whose platform implies none, and whose sync has none.
-        default_currency: For amounts without a currency.
+        default_currency: For the amounts of events that state no currency at all.
         include_user_properties: True sends all (as Amplitude's own destination does), False none,
             a list those named.
         hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id

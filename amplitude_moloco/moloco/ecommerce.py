@@ -38,6 +38,7 @@ def ecommerce_syncs() -> list[Sync]:
 
     Products are the list ``products`` or, without one, the properties themselves: ``product_id``
     (or ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``.
+    An order without revenue has the sum of price x quantity, if each product has both.
     Each call returns a new list: add syncs of your own, and remove those that you do not need.
     """
     return [*_page_syncs(), *_item_syncs(), _search_sync(), _purchase_sync()]

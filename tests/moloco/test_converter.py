@@ -81,7 +81,7 @@ def test_an_event_becomes_a_body() -> None:
         {
             "items": [
                 {"id": 4711, "price": 20, "currency": "usd", "quantity": "2", "seller_id": 7},
-                {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+                {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "USD", "amount": 0}},
             ],
             "revenue_amount": "129.50",
             "shipping_charge_amount": 0,
@@ -133,7 +133,7 @@ def test_an_event_becomes_a_body() -> None:
                 "seller_id": "7",
                 "price": {"currency": "USD", "amount": 20},
             },
-            {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+            {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "USD", "amount": 0}},
         ],
         "revenue": {"currency": "USD", "amount": 129.5},
         "shipping_charge": {"currency": "USD", "amount": 0},

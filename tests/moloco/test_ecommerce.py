@@ -192,7 +192,7 @@ def test_several_products_are_a_list(name: str) -> None:
     """Each product of the list is an item; a product without a currency has the event's."""
     properties = {
         "products": [
-            {"product_id": "a", "price": 0, "currency": "EUR"},
+            {"product_id": "a", "price": 0, "currency": "USD"},
             {"sku": "b", "price": "7.50", "quantity": 3},
             {"id": 3},
         ],
@@ -200,7 +200,7 @@ def test_several_products_are_a_list(name: str) -> None:
         "revenue": 22.5,
     }
     assert sent(name, properties)["items"] == [
-        {"id": "a", "price": {"currency": "EUR", "amount": 0}},
+        {"id": "a", "price": {"currency": "USD", "amount": 0}},
         {"id": "b", "quantity": 3, "price": {"currency": "USD", "amount": 7.5}},
         {"id": "3"},
     ]
@@ -267,8 +267,17 @@ def test_an_order_has_revenue(properties: dict[str, Any], amount: float) -> None
     assert payload["revenue"] == {"currency": "USD", "amount": amount}
 
 
+@pytest.mark.parametrize("default_currency", [None, "USD"])
+def test_an_order_in_the_currency_of_its_products(default_currency: str | None) -> None:
+    """Revenue has the currency that only the products state, whatever the default."""
+    products = [{"product_id": "a", "price": 5, "currency": "EUR", "quantity": 2}]
+    for revenue, amount in (({"total": 10}, 10), ({}, 10)):
+        payload = sent("Order Completed", {"products": products, **revenue}, default_currency)
+        assert payload["revenue"] == {"currency": "EUR", "amount": amount}
+
+
 def test_an_order_without_revenue_is_a_problem() -> None:
-    """An order without revenue can't be sent."""
+    """An order without revenue, and without a price of each product, can't be sent."""
     conversion = convert("Order Completed", ORDER)
     assert {reported.field for reported in conversion.problems} == {"revenue_amount"}
 
