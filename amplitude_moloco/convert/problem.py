@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from amplitude_moloco.reasons import Reason
 
+_NOT_APPS = frozenset({"amplitude_moloco", "jmespath"})
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -49,6 +52,23 @@ class ProblemReason(Reason):
     """A value of the event raised an exception when it was read."""
     FAILED = "failed"
     """Anything else raised an exception before the event was converted."""
+
+
+def place_of(error: BaseException) -> str:
+    """Returns where in the app's callable an exception was raised: file, line and function.
+
+    It is the last line in the callable's own file, and begins with a blank. Empty if only
+    expressions were running.
+    """
+    file, place = None, ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_APPS:
+            continue
+        file = file or code.co_filename
+        if code.co_filename == file:
+            place = f" ({PurePath(file).name}, line {line}, in {code.co_name})"
+    return place
 
 
 @dataclass(frozen=True)

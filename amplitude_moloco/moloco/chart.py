@@ -9,13 +9,16 @@ is absent; the default is not used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from decimal import Context, Decimal, DecimalException, localcontext
 from difflib import get_close_matches
 from typing import Any
 
-from amplitude_moloco.convert.expression import compile_expression
-from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.convert.expression import compile_event_expression
+from amplitude_moloco.convert.paths import explain_nothing
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
@@ -73,6 +76,8 @@ _CHANNEL_OF_PLATFORM = {
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
+_IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
+_FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price
 _DECIMALS = Context(prec=60)
 _NO_PROPERTIES: Mapping[str, Any] = {}
 
@@ -98,6 +103,9 @@ class Chart:
                 f"mapping: found {type(mapping).__name__}; use a dict from Moloco fields to "
                 f"JMESPath expressions or callables"
             )
+        self._expressions = {
+            field: source for field, source in mapping.items() if isinstance(source, str)
+        }
         self._sources = [(field, *_compile(field, source)) for field, source in mapping.items()]
         self._attributes = [pair for pair in _DEFAULT_ATTRIBUTES if pair[0] not in mapping]
         self._properties = [field for field in _DEFAULT_PROPERTIES if field not in mapping]
@@ -149,6 +157,17 @@ class Chart:
         self._finish(fields, attributes)
         return fields, problems
 
+    def explain(self, problem: Problem, event: Any) -> Problem:
+        """Returns the problem with the expression of its field, and what that misses."""
+        fields = _IDENTIFIERS if problem.reason == ProblemReason.NO_IDENTIFIER else [problem.field]
+        more = ""
+        for field in (_FIELD.match(each)[0] for each in fields):  # type: ignore[index]  # never None
+            source = self._expressions.get(field)
+            if source is not None:
+                nothing = explain_nothing(source, vars(event))
+                more += f"; mapping.{field} is {source!r}" + (nothing and f": {nothing}")
+        return replace(problem, fix=problem.fix + more) if more else problem
+
     def _currency_of_revenue(
         self, fields: _Fields, attributes: Attributes, properties: Mapping[str, Any]
     ) -> Any:
@@ -189,7 +208,7 @@ def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
             f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
         )
     if isinstance(source, str):
-        return compile_expression(source, place), False
+        return compile_event_expression(source, place), False
     if callable(source):
         return source, True
     raise ConfigurationError(
@@ -203,7 +222,7 @@ def _mapping_failed(field: str, error: Exception) -> Problem:
     return Problem(
         field,
         ProblemReason.MAPPING_FAILED,
-        f"a mapping that raised {type(error).__name__}",
+        f"a mapping that raised {type(error).__name__}{place_of(error)}",
         "use a mapping that works for every event that the sync selects, even when a property is "
         "missing",
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
@@ -131,6 +131,7 @@ class Converter:
         problems = failed + [each for each in problems if each.field not in failed_fields]
         if not vars(event).get("event_properties"):
             problems = [_with_emptied_hint(problem, chart) for problem in problems]
+        problems = [chart.explain(problem, event) for problem in problems]
         return Conversion(sync.name, payload.get("id"), payload, b"", tuple(problems))
 
 
@@ -157,7 +158,7 @@ def _filter_failed(sync: Sync, error: Exception) -> Conversion:
     problem = Problem(
         "where",
         ProblemReason.FILTER_FAILED,
-        f"a filter that raised {type(error).__name__}",
+        f"a filter that raised {type(error).__name__}{place_of(error)}",
         "use events and where that work for every event, even when a property is missing, as in "
         "event_properties.tags && contains(event_properties.tags, 'sale')",
     )

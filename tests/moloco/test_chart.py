@@ -459,8 +459,10 @@ def test_a_mapping_that_raises_is_a_problem_of_its_field() -> None:
         },
     )
     assert found == {"page_id": "/"}
+    line = test_a_mapping_that_raises_is_a_problem_of_its_field.__code__.co_firstlineno + 5
+    place = f"(test_chart.py, line {line}, in <lambda>)"
     assert [(reported.field, reported.reason, reported.found) for reported in problems] == [
-        ("search_query", "mapping_failed", "a mapping that raised KeyError"),
+        ("search_query", "mapping_failed", f"a mapping that raised KeyError {place}"),
         ("domain", "mapping_failed", "a mapping that raised JMESPathTypeError"),
     ]
     assert "even when a property is missing" in problems[0].fix

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import hypothesis
 import pytest
 from amplitude import BaseEvent, GroupIdentifyEvent, IdentifyEvent
+from hypothesis import strategies as st
 from support.events import NOW
 from support.events import bare_event as event
 from support.events import event as complete_event
@@ -58,6 +61,23 @@ def test_events_are_selected_by_name(events: str | Iterable[str], names: list[st
     """Names match exactly, case included; a * stands for any text, even none."""
     sync = Sync("HOME", events)
     assert [name for name in NAMES if selects(sync, event(event_type=name))] == names
+
+
+@hypothesis.given(
+    st.text("ab*", max_size=8).filter(bool),
+    st.text("ab", max_size=10),
+)
+def test_a_wildcard_means_what_a_regular_expression_would(pattern: str, name: str) -> None:
+    """A * stands for any text, in every combination of parts."""
+    regex = ".*".join(map(re.escape, pattern.split("*")))
+    assert Sync("HOME", pattern).matches_name(name) == bool(re.fullmatch(regex, name, re.DOTALL))
+
+
+def test_no_wildcard_takes_long() -> None:
+    """A pattern with many wildcards answers at once, where a regular expression would hang."""
+    sync = Sync("HOME", "*a" * 200 + "*b")
+    assert not sync.matches_name("a" * 100_000)
+    assert sync.matches_name("a" * 100_000 + "b")
 
 
 def test_one_callable_selects_events() -> None:
