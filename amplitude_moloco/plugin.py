@@ -6,6 +6,7 @@ setup, execute, flush, shutdown; and what the SDK does not know of: fork, exit, 
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 import uuid
@@ -27,6 +28,10 @@ from amplitude_moloco.engine.facts import Degraded, Invalid
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
+
+logger = logging.getLogger(__name__)
+EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name.startswith("_"))
+"""The attributes that every event of the SDK has."""
 
 
 class Converter(Protocol):
@@ -62,6 +67,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         self._engine = build_engine(settings)
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
+        self._is_said_to_be_added_twice = False
         self._rebuilding = threading.RLock()
         fork.call_in_forked_child(self._renew_locks)
         call_at_end_of_celery_child(self.close)
@@ -74,6 +80,9 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         timeline = sdk.timeline_of(client)
         if not any(timeline is known for known in self._timelines):
             self._timelines.append(timeline)
+        if sdk.times_added(self, timeline) > 1 and not self._is_said_to_be_added_twice:
+            self._is_said_to_be_added_twice = True
+            logger.warning("%r was added to a client twice: each event is sent twice", self)
         if not self._is_set_up:
             self._is_set_up = True
             call_early_at_exit(self.close)

@@ -8,7 +8,7 @@ results are the same for every event.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Number
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
-from amplitude_moloco.convert.paths import ROOTS, Node, close_key, unknown_root
+from amplitude_moloco.convert.paths import Node, close_key, unknown_root
 from amplitude_moloco.errors import ConfigurationError
 
 Expression = Callable[[Any], Any]
@@ -26,22 +26,24 @@ _Node = dict[str, Any]
 _MAX_DEPTH = 100  # evaluating takes a few frames for each level, inside the app's own stack
 
 
-def compile_event_expression(source: str, place: str) -> Expression:
+def compile_event_expression(source: str, place: str, roots: Collection[str]) -> Expression:
     """Returns what :func:`compile_expression` returns, for an expression that can find something.
+
+    ``roots`` are the attributes of an event.
 
     Raises:
         ConfigurationError: As there, or the expression begins with what no event has.
     """
     search = compile_expression(source, place)
-    root = unknown_root(jmespath.compile(source).parsed)
+    root = unknown_root(jmespath.compile(source).parsed, roots)
     if root is None:
         return search
     if root in ("true", "false"):
         raise ConfigurationError(f"{place}: {source!r} reads a field {root}; use `{root}`")
-    similar = close_key(root, ROOTS) or f"event_properties.{root}"
+    similar = close_key(root, roots) or f"event_properties.{root}"
     raise ConfigurationError(
         f"{place}: {source!r} reads {root!r}, which is no attribute of an event; did you mean "
-        f"{similar}? Use one of {', '.join(ROOTS)}; put constant text in single quotes"
+        f"{similar}? Use one of {', '.join(sorted(roots))}; put constant text in single quotes"
     )
 
 

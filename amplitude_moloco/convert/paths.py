@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import jmespath
-from amplitude import BaseEvent
 
 Path = tuple[str, ...]
 Node = Mapping[str, Any]
 """A node of a parsed expression."""
 
-ROOTS = tuple(sorted(name for name in vars(BaseEvent("any")) if not name.startswith("_")))
-"""What an expression may begin with: the attributes of an event."""
-_FINDABLE = frozenset({*ROOTS, "null"})  # an absent field is null, so that == null works
 _CHAINS = frozenset({"subexpression", "pipe", "index_expression"})
 _BRANCHES = frozenset(
     {
@@ -44,9 +40,11 @@ def paths_of(node: Node) -> list[Path]:
     return found
 
 
-def unknown_root(node: Node) -> str | None:
-    """Returns the first root of a parsed expression that no event has; None if there is none."""
-    return next((path[0] for path in paths_of(node) if path[0] not in _FINDABLE), None)
+def unknown_root(node: Node, roots: Collection[str]) -> str | None:
+    """Returns the first root of a parsed expression that is none of ``roots``; else None."""
+    # An absent field is null, so that == null works.
+    known = {*roots, "null"}
+    return next((path[0] for path in paths_of(node) if path[0] not in known), None)
 
 
 def explain_nothing(source: str, attributes: Mapping[str, Any]) -> str:

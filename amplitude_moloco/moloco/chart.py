@@ -19,9 +19,11 @@ from typing import Any
 from amplitude_moloco.convert.expression import compile_event_expression
 from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
+from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 
 FieldSource = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
@@ -106,7 +108,12 @@ class Chart:
         self._expressions = {
             field: source for field, source in mapping.items() if isinstance(source, str)
         }
-        self._sources = [(field, *_compile(field, source)) for field, source in mapping.items()]
+        checks = Checks()
+        self._sources = [
+            (field, *(checks.run(_compile, field, source) or ()))
+            for field, source in mapping.items()
+        ]
+        checks.raise_errors()
         self._attributes = [pair for pair in _DEFAULT_ATTRIBUTES if pair[0] not in mapping]
         self._properties = [field for field in _DEFAULT_PROPERTIES if field not in mapping]
         self._property_names = frozenset(self._properties)
@@ -208,9 +215,9 @@ def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
             f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
         )
     if isinstance(source, str):
-        return compile_event_expression(source, place), False
+        return compile_event_expression(source, place, EVENT_ATTRIBUTES), False
     if callable(source):
-        return source, True
+        return callable_of_one(place, source, "the event"), True
     raise ConfigurationError(
         f"{place}: found {type(source).__name__}; use a JMESPath expression, such as "
         f"event_properties.{field}, or a callable. Constant text is an expression in single "

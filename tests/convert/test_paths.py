@@ -11,21 +11,24 @@ from hypothesis import strategies as st
 
 from amplitude_moloco import ConfigurationError
 from amplitude_moloco.convert.expression import compile_event_expression
-from amplitude_moloco.convert.paths import ROOTS, close_key, explain_nothing
+from amplitude_moloco.convert.paths import close_key, explain_nothing
+from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 
 
 def refusal(source: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        compile_event_expression(source, "syncs[1].mapping.page_id")
+        compile_event_expression(source, "syncs[1].mapping.page_id", EVENT_ATTRIBUTES)
     return str(caught.value)
 
 
 def test_the_roots_are_the_attributes_of_an_event() -> None:
     """An expression may begin with each public attribute of the SDK's event, and no other."""
     public = {name for name in vars(BaseEvent("Viewed")) if not name.startswith("_")}
-    assert set(ROOTS) == public
-    for root in ROOTS:
-        assert compile_event_expression(f"{root}.a", "where")({root: {"a": 1}}) == 1
+    assert public == EVENT_ATTRIBUTES
+    for root in EVENT_ATTRIBUTES:
+        assert (
+            compile_event_expression(f"{root}.a", "where", EVENT_ATTRIBUTES)({root: {"a": 1}}) == 1
+        )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_word_without_backticks_is_refused(word: str) -> None:
 )
 def test_fields_below_the_root_may_have_any_name(source: str) -> None:
     """Only what is read from the event itself must be an attribute."""
-    compile_event_expression(source, "where")
+    compile_event_expression(source, "where", EVENT_ATTRIBUTES)
 
 
 PROPERTIES = {"query": "x", "Order Total": 5, "products": [{"a": 1}], "page": {"path": "/"}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.events import NOW, event
 
-from amplitude_moloco import Conversion, Sync, ecommerce_syncs
+from amplitude_moloco import ConfigurationError, Conversion, EventType, Sync, ecommerce_syncs
 from amplitude_moloco.moloco.converter import Converter
 
 # The docstring's table: Amplitude's name, MCM's type.
@@ -109,6 +109,41 @@ def test_each_call_returns_new_syncs() -> None:
     assert len(second) == len(first) - 1
     assert second[0].enabled
     assert second[1].mapping == first[1].mapping != {}
+
+
+@pytest.mark.parametrize("without", [["PURCHASE"], "purchase", [EventType.PURCHASE]], ids=str)
+def test_types_can_be_left_out(without: Any) -> None:
+    """The types in ``without`` are left out, and all others stay."""
+    expected = [repr(sync) for sync in ecommerce_syncs() if sync.event_type != "PURCHASE"]
+    assert [repr(sync) for sync in ecommerce_syncs(without=without)] == expected
+
+
+def test_types_can_be_replaced() -> None:
+    """A sync in ``replace`` takes the place of all ready syncs of its type."""
+    own = Sync("PAGE_VIEW", "Seen", name="own")
+    for replace in ([own], own):
+        syncs = ecommerce_syncs(replace=replace)
+        assert [sync for sync in syncs if sync.event_type == "PAGE_VIEW"] == [own]
+        assert {sync.event_type.value for sync in syncs} == set(TABLE.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        ({"without": ["BUY"]}, "without: 'BUY' is not one of MCM's event types"),
+        ({"without": 5}, "without: found int"),
+        ({"replace": ["PURCHASE"]}, "replace: found something else than a Sync"),
+        ({"replace": None}, "replace: found NoneType"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_left_out_or_replaced_is_refused(
+    arguments: dict[str, Any], start: str
+) -> None:
+    """An unknown type, or a replacement that is no Sync, is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        ecommerce_syncs(**arguments)
+    assert str(caught.value).startswith(start)
 
 
 def test_a_home_page_needs_nothing() -> None:
