@@ -41,7 +41,6 @@ SETTINGS: dict[str, Any] = {
 EVERYTHING: dict[str, Any] = {
     "api_key": "key",
     "platform_id": "MY_SHOP",
-    "syncs": [SYNC],
     "base_url": "https://mcm.example",
     "channel_type": "site",
     "default_currency": "USD",
