@@ -19,4 +19,14 @@ class ConfigurationError(MolocoError, ValueError):
 
     The text names the place (``syncs[1].mapping.item``), what was found there and what to use
     instead. It never holds the API key.
+
+    Attributes:
+        errors: One text for each setting that cannot work.
     """
+
+    def __init__(self, *errors: str) -> None:
+        super().__init__(*errors)
+        self.errors = errors
+
+    def __str__(self) -> str:
+        return "\n".join(self.errors)

@@ -34,6 +34,10 @@ from amplitude_moloco.host.interruption import is_interruption
 
 logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
+EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name.startswith("_"))
+"""The attributes that every event of the SDK has."""
+
 
 class Converter(Protocol):
     """Turns an event into requests. Safe from any thread, and never raises."""
@@ -72,6 +76,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         self._repeats = RepeatedIds()
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
+        self._is_said_to_be_added_twice = False
         self._rebuilding = threading.RLock()
         fork.call_in_forked_child(self._renew_locks)
         self._cancel_hooks = [call_at_end_of_celery_child(self.close)]
@@ -84,6 +89,9 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         timeline = sdk.timeline_of(client)
         if not any(timeline is known for known in self._timelines):
             self._timelines.append(timeline)
+        if sdk.times_added(self, timeline) > 1 and not self._is_said_to_be_added_twice:
+            self._is_said_to_be_added_twice = True
+            logger.warning("%r was added to a client twice: each event is sent twice", self)
         if not self._is_set_up:
             self._is_set_up = True
             self._cancel_hooks.append(call_early_at_exit(self.close))

@@ -8,7 +8,7 @@ results are the same for every event.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Number
 from typing import Any, cast
 
@@ -17,11 +17,34 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
+from amplitude_moloco.convert.paths import Node, close_key, unknown_root
 from amplitude_moloco.errors import ConfigurationError
 
 Expression = Callable[[Any], Any]
 _ORDERED = frozenset({int, float, str})
 _Node = dict[str, Any]
+_MAX_DEPTH = 100  # evaluating takes a few frames for each level, inside the app's own stack
+
+
+def compile_event_expression(source: str, place: str, roots: Collection[str]) -> Expression:
+    """Returns what :func:`compile_expression` returns, for an expression that can find something.
+
+    ``roots`` are the attributes of an event.
+
+    Raises:
+        ConfigurationError: As there, or the expression begins with what no event has.
+    """
+    search = compile_expression(source, place)
+    root = unknown_root(jmespath.compile(source).parsed, roots)
+    if root is None:
+        return search
+    if root in ("true", "false"):
+        raise ConfigurationError(f"{place}: {source!r} reads a field {root}; use `{root}`")
+    similar = close_key(root, roots) or f"event_properties.{root}"
+    raise ConfigurationError(
+        f"{place}: {source!r} reads {root!r}, which is no attribute of an event; did you mean "
+        f"{similar}? Use one of {', '.join(sorted(roots))}; put constant text in single quotes"
+    )
 
 
 def compile_expression(source: str, place: str) -> Expression:
@@ -30,15 +53,19 @@ def compile_expression(source: str, place: str) -> Expression:
     The function is pure, and safe to call from any thread. It raises what jmespath raises.
 
     Raises:
-        ConfigurationError: ``source`` is not a JMESPath expression. The text names ``place``.
+        ConfigurationError: ``source`` is not a JMESPath expression, or is nested too deeply. The
+            text names ``place``.
     """
     try:
         compiled = jmespath.compile(source)
+        if _depth(compiled.parsed) > _MAX_DEPTH:
+            raise RecursionError
     except RecursionError:
         raise ConfigurationError(
-            f"{place}: the expression is nested too deeply; use a shorter one, or a callable"
+            f"{place}: the expression is nested too deeply (more than {_MAX_DEPTH} levels, or as "
+            f"many operators in a row); use a shorter one, or a callable"
         ) from None
-    except JMESPathError as error:
+    except (JMESPathError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise ConfigurationError(
             f"{place}: {source!r} is not a JMESPath expression ({_first_line(error)}); use double "
             f"quotes around names with characters other than letters, digits and _, as in "
@@ -69,7 +96,17 @@ def _functions(node: Any) -> set[str]:
     return called | {node["value"]} if node["type"] == "function_expression" else called
 
 
-def _first_line(error: JMESPathError) -> str:
+def _depth(node: Node) -> int:
+    """Returns how deeply a node is nested, without recursion."""
+    depth, level = 0, [node]
+    while level:
+        depth += 1
+        level = [child for each in level for child in each.get("children", ()) if child]
+        level = [child for child in level if isinstance(child, dict)]  # a slice has numbers
+    return depth
+
+
+def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0].rstrip(": ")
 
 

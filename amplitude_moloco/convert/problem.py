@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from amplitude_moloco.reasons import Reason
 
+_NOT_APPS = frozenset({"amplitude_moloco", "jmespath"})
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -19,6 +22,8 @@ class ProblemReason(Reason):
     """None of the fields that identify a shopper has a usable value."""
     HALF_MONEY = "half_money"
     """An amount without a currency, or a currency without an amount."""
+    MIXED_CURRENCIES = "mixed_currencies"
+    """Two amounts of one event are in different currencies."""
     APP_OS = "app_os"
     """The event comes from an app, but its operating system is not one that apps run on."""
     WRONG_TYPE = "wrong_type"
@@ -47,6 +52,23 @@ class ProblemReason(Reason):
     """A value of the event raised an exception when it was read."""
     FAILED = "failed"
     """Anything else raised an exception before the event was converted."""
+
+
+def place_of(error: BaseException) -> str:
+    """Returns where in the app's callable an exception was raised: file, line and function.
+
+    It is the last line in the callable's own file, and begins with a blank. Empty if only
+    expressions were running.
+    """
+    file, place = None, ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_APPS:
+            continue
+        file = file or code.co_filename
+        if code.co_filename == file:
+            place = f" ({PurePath(file).name}, line {line}, in {code.co_name})"
+    return place
 
 
 @dataclass(frozen=True)

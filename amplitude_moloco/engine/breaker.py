@@ -24,6 +24,8 @@ class BreakerPolicy:
     then_seconds: float = 900
 
     def __post_init__(self) -> None:
+        if not isinstance(self.probe_delays_seconds, (tuple, list)):
+            raise ConfigurationError("breaker: probe_delays_seconds must be a tuple of seconds")
         delays = (*self.probe_delays_seconds, self.then_seconds)
         if not (is_positive(self.failures) and all(map(is_positive, delays))):
             raise ConfigurationError(

@@ -1,10 +1,88 @@
-"""Checks of settings that are numbers."""
+"""Checks of settings: numbers, callables, and several settings at once."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from math import inf
+from typing import Any, TypeVar
 
 from amplitude_moloco.errors import ConfigurationError
+
+_Result = TypeVar("_Result")
+
+
+class Checks:
+    """Runs checks of several settings, to raise all their errors at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[str] = []
+
+    def run(self, check: Callable[..., _Result], *arguments: Any, **more: Any) -> _Result:
+        """Returns the check's result. After an error it is None, until ``raise_errors()``."""
+        try:
+            return check(*arguments, **more)
+        except ConfigurationError as error:
+            self._errors += error.errors
+            return None  # type: ignore[return-value]  # raise_errors() comes before any use
+
+    def raise_errors(self) -> None:
+        """Raises one ConfigurationError with the texts of all, if there are any."""
+        if self._errors:
+            raise ConfigurationError(*self._errors)
+
+
+def callable_of_one(place: str, call: object, argument: str) -> Callable[[Any], Any]:
+    """Returns a callable that takes one argument and does its work when called.
+
+    Raises ConfigurationError for anything else, with ``argument`` as the name of what it gets.
+    """
+    if not callable(call):
+        raise ConfigurationError(f"{place}: found {type(call).__name__}; use a callable")
+    for function in (call, getattr(call, "__call__", None)):  # noqa: B004  # an async __call__
+        if (
+            inspect.iscoroutinefunction(function)
+            or inspect.isasyncgenfunction(function)
+            or inspect.isgeneratorfunction(function)
+        ):
+            raise ConfigurationError(
+                f"{place}: found an async function or a generator, which would never run; use a "
+                f"plain function"
+            )
+    try:
+        inspect.signature(call).bind(None)
+    except TypeError:
+        raise ConfigurationError(
+            f"{place}: found a callable that does not take one argument; use one that takes "
+            f"{argument}"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        pass
+    return call
+
+
+def callables_of_one(name: str, calls: object, argument: str) -> tuple[Callable[[Any], Any], ...]:
+    """Returns callables that take one argument, from one or several. Raises ConfigurationError."""
+    if callable(calls) and not isinstance(calls, Iterable):
+        return (callable_of_one(name, calls, argument),)
+    if not isinstance(calls, Iterable) or isinstance(calls, (str, bytes)):
+        raise ConfigurationError(f"{name}: found {type(calls).__name__}; use a list of callables")
+    checks = Checks()
+    checked = tuple(
+        checks.run(callable_of_one, f"{name}[{index}]", call, argument)
+        for index, call in enumerate(calls)
+    )
+    checks.raise_errors()
+    return checked
+
+
+def instance_of(name: str, kind: type[_Result], value: object) -> _Result:
+    """Returns a setting of this type, by default a new one. Raises ConfigurationError."""
+    if value is None:
+        return kind()
+    if isinstance(value, kind):
+        return value
+    raise ConfigurationError(f"{name}: found {type(value).__name__}; use {kind.__name__}(…)")
 
 
 def is_positive(value: object) -> bool:

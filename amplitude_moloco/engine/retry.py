@@ -28,6 +28,8 @@ class RetrySchedule:
     """The longest addition to a delay, as a fraction of it."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.delays_seconds, (tuple, list)):
+            raise ConfigurationError("retry: delays_seconds must be a tuple of seconds")
         if not all(map(is_positive, (*self.delays_seconds, self.then_seconds))):
             raise ConfigurationError("retry: every delay must be a number of seconds above 0")
         if self.max_age_seconds is not None and not is_positive(self.max_age_seconds):

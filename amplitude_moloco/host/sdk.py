@@ -20,6 +20,14 @@ def timeline_of(client: Any) -> Any:
     return getattr(client, "_Amplitude__timeline", None)
 
 
+def times_added(plugin: Any, timeline: Any) -> int:
+    """How often a plugin is in a client's timeline; 0 if the plugins are elsewhere."""
+    plugins = getattr(timeline, "plugins", None)
+    if not isinstance(plugins, dict):
+        return 0
+    return sum(each is plugin for each in itertools.chain(*plugins.values()))
+
+
 def renew_locks(timeline: Any) -> None:
     """Give a timeline, and its destinations, new locks.
 

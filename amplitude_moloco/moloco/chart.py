@@ -3,21 +3,29 @@
 The fields and their defaults are those on Amplitude's page of its Moloco destination, plus those
 that only MCM's API has. A user's mapping replaces a field's default. If it finds nothing, the field
 is absent; the default is not used.
+
+``currency`` is the currency of the whole event: of each price and amount without one of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal, DecimalException
+from dataclasses import replace
+from decimal import Context, Decimal, DecimalException, localcontext
 from difflib import get_close_matches
 from typing import Any
 
-from amplitude_moloco.convert.expression import compile_expression
-from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.convert.expression import compile_event_expression
+from amplitude_moloco.convert.paths import explain_nothing
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
+from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 
 FieldSource = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
@@ -41,6 +49,7 @@ _DEFAULT_ATTRIBUTES = (
     ("library", "user_agent"),
     ("revenue_amount", "revenue"),
     ("timestamp", "time"),
+    ("currency", "currency"),
     ("advertising_id", "adid"),
     ("advertising_id", "idfa"),
 )
@@ -58,6 +67,7 @@ _DEFAULT_PROPERTIES = (
     "decision_track_id",
     "personalization_mode",
     "advertising_id",
+    "currency",
 )
 MOLOCO_FIELDS = tuple(
     dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
@@ -72,6 +82,9 @@ _CHANNEL_OF_PLATFORM = {
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
+_IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
+_FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price
+_DECIMALS = Context(prec=60)
 _NO_PROPERTIES: Mapping[str, Any] = {}
 
 
@@ -97,7 +110,15 @@ class Chart:
                 f"mapping: found {type(mapping).__name__}; use a dict from Moloco fields to "
                 f"JMESPath expressions or callables"
             )
-        self._sources = [(field, *_compile(field, source)) for field, source in mapping.items()]
+        self._expressions = {
+            field: source for field, source in mapping.items() if isinstance(source, str)
+        }
+        checks = Checks()
+        self._sources = [
+            (field, *(checks.run(_compile, field, source) or ()))
+            for field, source in mapping.items()
+        ]
+        checks.raise_errors()
         self._attributes = [
             pair
             for pair in _DEFAULT_ATTRIBUTES
@@ -107,6 +128,8 @@ class Chart:
         self._property_names = frozenset(self._properties)
         is_purchase = event_type is EventType.PURCHASE
         self._derives_amount = is_purchase and "revenue_amount" not in mapping
+        self._maps_amount = "revenue_amount" in mapping
+        self._maps_currency = "currency" in mapping
         self._derives_currency = "revenue_currency" not in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
@@ -142,8 +165,13 @@ class Chart:
                     fields[field] = value
         if self._derives_amount and "revenue_amount" not in fields:
             fields["revenue_amount"] = _derive_amount(attributes, properties or _NO_PROPERTIES)
+        if properties and "$currency" in properties and not self._maps_currency:
+            fields.setdefault("currency", properties["$currency"])
         if self._derives_currency and fields.get("revenue_amount") is not None:
-            fields.setdefault("revenue_currency", _derive_currency(attributes, properties))
+            fields.setdefault(
+                "revenue_currency",
+                self._currency_of_revenue(fields, attributes, properties or _NO_PROPERTIES),
+            )
         self._finish(fields, attributes)
         return fields, problems
 
@@ -156,6 +184,27 @@ class Chart:
         if not _is_text(platform):
             return None
         return _OS_OF_PLATFORM.get(str.__str__(platform).strip().lower())
+
+    def explain(self, problem: Problem, event: Any) -> Problem:
+        """Returns the problem with the expression of its field, and what that misses."""
+        fields = _IDENTIFIERS if problem.reason == ProblemReason.NO_IDENTIFIER else [problem.field]
+        more = ""
+        for field in (_FIELD.match(each)[0] for each in fields):  # type: ignore[index]  # never None
+            source = self._expressions.get(field)
+            if source is not None:
+                nothing = explain_nothing(source, vars(event))
+                more += f"; mapping.{field} is {source!r}" + (nothing and f": {nothing}")
+        return replace(problem, fix=problem.fix + more) if more else problem
+
+    def _currency_of_revenue(
+        self, fields: _Fields, attributes: Attributes, properties: Mapping[str, Any]
+    ) -> Any:
+        """Returns the currency that belongs to the amount, else the event's."""
+        is_attribute = not self._maps_amount and is_blank(properties.get("revenue_amount"))
+        if is_attribute and not self._maps_currency:
+            own = attributes.get("currency") or properties.get("$currency")
+            return own or fields.get("currency")
+        return fields.get("currency")
 
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         """Sets the channel and the user properties, and removes Amplitude's placeholders."""
@@ -198,9 +247,9 @@ def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
             f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
         )
     if isinstance(source, str):
-        return compile_expression(source, place), False
+        return compile_event_expression(source, place, EVENT_ATTRIBUTES), False
     if callable(source):
-        return source, True
+        return callable_of_one(place, source, "the event"), True
     raise ConfigurationError(
         f"{place}: found {type(source).__name__}; use a JMESPath expression, such as "
         f"event_properties.{field}, or a callable. Constant text is an expression in single "
@@ -212,7 +261,7 @@ def _mapping_failed(field: str, error: Exception) -> Problem:
     return Problem(
         field,
         ProblemReason.MAPPING_FAILED,
-        f"a mapping that raised {type(error).__name__}",
+        f"a mapping that raised {type(error).__name__}{place_of(error)}",
         "use a mapping that works for every event that the sync selects, even when a property is "
         "missing",
     )
@@ -228,15 +277,12 @@ def _derive_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
     return amount
 
 
-def _derive_currency(event: Attributes, properties: Mapping[str, Any] | None) -> Any:
-    return event.get("currency") or (properties or _NO_PROPERTIES).get("$currency")
-
-
 def _multiply(price: Any, quantity: Any) -> float | None:
     """Returns price x quantity (1 by default) in decimals: as floats, 3 x 10.1 is not 30.3."""
     if price is None:
         return None
     try:
-        return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
+        with localcontext(_DECIMALS):  # the app's own context may round
+            return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
     except DecimalException:  # not numbers
         return None

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
@@ -151,6 +151,8 @@ class Converter:
         if not vars(event).get("event_properties"):
             problems = [_with_emptied_hint(problem, chart) for problem in problems]
             omissions = [_with_emptied_hint(problem, chart) for problem in omissions]
+        problems = [chart.explain(problem, event) for problem in problems]
+        omissions = [chart.explain(problem, event) for problem in omissions]
         return Conversion(
             sync.name, payload.get("id"), payload, body, tuple(problems), tuple(omissions)
         )
@@ -210,7 +212,7 @@ def _filter_failed(sync: Sync, error: Exception) -> Conversion:
     problem = Problem(
         "where",
         ProblemReason.FILTER_FAILED,
-        f"a filter that raised {type(error).__name__}",
+        f"a filter that raised {type(error).__name__}{place_of(error)}",
         "use events and where that work for every event, even when a property is missing, as in "
         "event_properties.tags && contains(event_properties.tags, 'sale')",
     )

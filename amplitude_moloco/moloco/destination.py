@@ -8,18 +8,16 @@ from typing import Any
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import EngineSettings, Partner
 from amplitude_moloco.engine.facts import Hook
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.moloco import settings
 from amplitude_moloco.moloco.answers import classify
-from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.plugin import PartnerDestination
-from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.base import TransportFactory
 from amplitude_moloco.wiring import buffer_factory, transport_factory
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
@@ -36,11 +34,12 @@ class MolocoDestination(PartnerDestination):
     Args:
         api_key: Moloco's REST API key. Default: the environment variable ``MOLOCO_API_KEY``.
         platform_id: The id that Moloco gave the platform, such as ``MY_SHOP``.
-        syncs: Which events are sent, and as what; see :class:`Sync` and :func:`ecommerce_syncs`.
+        syncs: One or several: which events are sent, and as what; see :class:`Sync` and
+            :func:`ecommerce_syncs`.
         platform_name: The platform's name in MCM's host: ``https://{name}-evt.mcm-api.moloco.com``.
-        base_url: Replaces that host: https, or http on a loopback address.
+        base_url: Stands in place of that host and the name: https, or http on a loopback address.
         channel_type: For events whose platform implies none, and whose sync has none.
-        default_currency: For amounts without a currency.
+        default_currency: For the amounts of events that state no currency at all.
         include_user_properties: True sends all (as Amplitude's own destination does), False none,
             a list those named.
         hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id
@@ -56,7 +55,8 @@ class MolocoDestination(PartnerDestination):
             :func:`open_buffer` for the options. Or a callable that opens a buffer.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_millis: Send at the latest this long after an event was tracked.
-        hooks: Callables that get every fact (:class:`Delivered`, :class:`Invalid`, …).
+        hooks: One or several callables. Each gets every fact, such as
+            :class:`Delivered` and :class:`Invalid`.
         connections: How many events are on their way at a time.
         timeout_seconds: For one request.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
@@ -71,14 +71,14 @@ class MolocoDestination(PartnerDestination):
             ``ConcurrentTransport``, which has one for all.
 
     Raises:
-        ConfigurationError: A setting can't work; the text says what to use instead.
+        ConfigurationError: Settings can't work; the text says of each what to use instead.
     """
 
     def __init__(
         self,
         api_key: str | None = None,
         platform_id: str = "",
-        syncs: Iterable[Sync] = (),
+        syncs: Sync | Iterable[Sync] = (),
         *,
         platform_name: str | None = None,
         base_url: str | None = None,
@@ -92,7 +92,7 @@ class MolocoDestination(PartnerDestination):
         buffer: str | BufferFactory = "memory://",
         flush_queue_size: int = 16,
         flush_interval_millis: int = 200,
-        hooks: Iterable[Hook] = (),
+        hooks: Hook | Iterable[Hook] = (),
         connections: int = 16,
         timeout_seconds: float = 10.0,
         ca_bundle: str | None = None,
@@ -103,25 +103,28 @@ class MolocoDestination(PartnerDestination):
         breaker: BreakerPolicy | None = None,
         transport: str | TransportFactory = "requests",
     ) -> None:
-        address = endpoint(
-            api_key=api_key, platform_id=platform_id, platform_name=platform_name, base_url=base_url
+        address, converter, engine = settings.checked(
+            (api_key, platform_id, platform_name, base_url),
+            (
+                *(syncs, channel_type, default_currency, include_user_properties),
+                *(hash_identifiers, absent_identifiers, id_less_fields, library_as_user_agent),
+            ),
+            {"retry": retry, "breaker": breaker, "hooks": hooks},
+            {"connections": connections, "flush_queue_size": flush_queue_size},
+            (flush_interval_millis, timeout_seconds, shutdown_timeout_seconds),
         )
-        converter = settings.converter_of(
-            syncs,
-            channel_type,
-            default_currency,
-            include_user_properties,
-            hash_identifiers,
-            absent_identifiers=absent_identifiers,
-            id_less_fields=id_less_fields,
-            library_as_user_agent=library_as_user_agent,
-        )
-        engine_settings = _engine_settings(
-            address,
-            (buffer, transport, ca_bundle, timeout_seconds),
-            (retry, breaker, max_requests_per_second),
-            (connections, flush_queue_size, flush_interval_millis, flush_timeout_seconds),
-            hooks,
+        engine_settings = EngineSettings(
+            partner=MCM,
+            open_buffer=buffer_factory(buffer, address, engine["retry"], timeout_seconds),
+            open_transport=transport_factory(
+                transport, address, connections, timeout_seconds, ca_bundle
+            ),
+            **engine,
+            max_requests_per_second=max_requests_per_second,
+            connections=connections,
+            flush_queue_size=flush_queue_size,
+            flush_interval_millis=flush_interval_millis,
+            flush_timeout_seconds=flush_timeout_seconds,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
         self._url, self._syncs = address.url, converter.syncs
@@ -154,33 +157,3 @@ class MolocoDestination(PartnerDestination):
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""
         return self._syncs
-
-
-def _engine_settings(
-    address: Endpoint,
-    parts: tuple[str | BufferFactory, str | TransportFactory, str | None, float],
-    policies: tuple[RetrySchedule | None, BreakerPolicy | None, float | None],
-    sizes: tuple[int, int, int, float | None],
-    hooks: Iterable[Hook],
-) -> EngineSettings:
-    """Returns how to build the engine from the constructor's arguments, in groups."""
-    buffer, transport, ca_bundle, timeout_seconds = parts
-    retry, breaker, max_requests_per_second = policies
-    connections, flush_queue_size, flush_interval_millis, flush_timeout_seconds = sizes
-    retry = retry or RetrySchedule()
-    timeout_seconds = number("timeout_seconds", timeout_seconds)
-    return EngineSettings(
-        partner=MCM,
-        open_buffer=buffer_factory(buffer, address, retry, timeout_seconds),
-        open_transport=transport_factory(
-            transport, address, connections, timeout_seconds, ca_bundle
-        ),
-        hooks=tuple(hooks),
-        retry=retry,
-        breaker=breaker or BreakerPolicy(),
-        max_requests_per_second=max_requests_per_second,
-        connections=connections,
-        flush_queue_size=flush_queue_size,
-        flush_interval_millis=flush_interval_millis,
-        flush_timeout_seconds=flush_timeout_seconds,
-    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import FieldSource
-from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.sync import Sync, read_event_type
+from amplitude_moloco.moloco.wire.vocabulary import EventType
 
 _REFERRER = "event_properties.[referrer_page_id, referrer, referring_url][?@] | [0]"
 _PAGE = (
@@ -19,7 +21,9 @@ _QUERY = "event_properties.[query, search_query, search_term][?@] | [0]"
 _FROM_REFERRER: dict[str, FieldSource] = {"referrer_page_id": _REFERRER}
 
 
-def ecommerce_syncs() -> list[Sync]:
+def ecommerce_syncs(
+    *, without: Iterable[EventType | str] = (), replace: Sync | Iterable[Sync] = ()
+) -> list[Sync]:
     """Returns syncs for the standard e-commerce events, covering each of MCM's event types.
 
     ======================================================  ================  ===================
@@ -38,9 +42,27 @@ def ecommerce_syncs() -> list[Sync]:
 
     Products are the list ``products`` or, without one, the properties themselves: ``product_id``
     (or ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``.
+    An order without revenue has the sum of price x quantity, if each product has both.
     Each call returns a new list: add syncs of your own, and remove those that you do not need.
+
+    Args:
+        without: MCM event types to leave out, as :class:`EventType` or as text in any case.
+        replace: Syncs of your own. They take the place of all ready ones of the same types.
+
+    Raises:
+        ConfigurationError: A type that MCM does not have, or something that is no Sync.
     """
-    return [*_page_syncs(), *_item_syncs(), _search_sync(), _purchase_sync()]
+    for name, several in (("without", without), ("replace", replace)):
+        if not isinstance(several, (Iterable, Sync)):
+            raise ConfigurationError(f"{name}: found {type(several).__name__}; use a list")
+    types = [without] if isinstance(without, str) else [*without]
+    replacing = [replace] if isinstance(replace, Sync) else [*replace]
+    if not all(isinstance(sync, Sync) for sync in replacing):
+        raise ConfigurationError("replace: found something else than a Sync; use [Sync(…)]")
+    left_out = {read_event_type(each, "without") for each in types}
+    left_out.update(sync.event_type for sync in replacing)
+    ready = [*_page_syncs(), *_item_syncs(), _search_sync(), _purchase_sync()]
+    return [*(sync for sync in ready if sync.event_type not in left_out), *replacing]
 
 
 def _page_syncs() -> list[Sync]:

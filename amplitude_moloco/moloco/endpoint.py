@@ -15,6 +15,8 @@ from amplitude_moloco.transports.base import Endpoint
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _PLATFORM_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+# As in shells, on Windows, in templates and in documentation: ${KEY}, $KEY, %KEY%, {{ key }}, <key>
+_PLACEHOLDER = re.compile(r"\$\{.*\}|\$\(.*\)|\$[A-Z_][A-Z0-9_]*|%\w+%|\{\{.*\}\}|<.*>")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
 
@@ -43,7 +45,16 @@ def endpoint(
         raise ConfigurationError(
             f"platform_id: {platform_id!r} can't be in an address; use the id that Moloco gave you"
         )
+    if _PLACEHOLDER.fullmatch(api_key) or _PLACEHOLDER.fullmatch(platform_id):
+        place = "api_key" if _PLACEHOLDER.fullmatch(api_key) else "platform_id"
+        raise ConfigurationError(
+            f"{place}: looks like a placeholder that was not replaced by its value; use the value"
+        )
     base = _base_url(base_url) if base_url is not None else _host_of(platform_name)
+    if base_url is not None and platform_name is not None:
+        raise ConfigurationError(
+            "platform_name: given beside base_url, which would replace it; use one of the two"
+        )
     path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
     headers = {
         "x-api-key": api_key,
@@ -80,6 +91,8 @@ def _base_url(base_url: str) -> str:
         raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
     if not host or not _is_host(host):
         raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
+    if "/rmp/event/" in f"{parts.path}/" or parts.path.rstrip("/").endswith("/userevents"):
+        raise ConfigurationError(f"base_url: holds the path of MCM's API, which is added; {advice}")
     if parts.username is not None or "?" in base_url or "#" in base_url:
         raise ConfigurationError(f"base_url: holds a user, a query or a fragment; {advice}")
     if parts.scheme == "http" and not _is_loopback(host):

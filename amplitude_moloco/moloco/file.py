@@ -174,7 +174,7 @@ def _sync(index: int, loaded: Any) -> Sync:
     try:
         return Sync(**_given(loaded))
     except ConfigurationError as error:
-        raise ConfigurationError(f"syncs[{index}].{error}") from None
+        raise ConfigurationError(*(f"syncs[{index}].{each}" for each in error.errors)) from None
 
 
 def _problems(messages: Any, found: Any, path: str = "") -> Iterator[str]:

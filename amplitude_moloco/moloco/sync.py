@@ -6,12 +6,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from amplitude_moloco.convert.expression import compile_expression, is_true
+from amplitude_moloco.convert.expression import compile_event_expression, is_true
+from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
+from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 
 Predicate = Callable[[Any], Any]
 """Gets the event, and returns something true for the events that are meant."""
@@ -20,6 +22,7 @@ Predicate = Callable[[Any], Any]
 _MISSPELLED = {"PURHCASE": EventType.PURCHASE, "ITEM_SEARCH_VIEW": EventType.ITEM_PAGE_VIEW}
 # They describe users and groups, not what a shopper did.
 _NEVER_SENT = frozenset({"$identify", "$groupidentify"})
+_REGULAR_EXPRESSION = re.compile(r"^\^|\.[*+]|\\[AbdswZ]|\)\$$")
 _Choice = TypeVar("_Choice", EventType, ChannelType)
 
 
@@ -56,6 +59,8 @@ class Sync:
     _matches_name: Callable[[str], bool]
     _matches_event: Predicate
     _passes_filter: Predicate
+    _names: tuple[str, ...] | None
+    _has_filter: bool
     _mapping: dict[str, FieldSource]
 
     def __init__(
@@ -69,11 +74,19 @@ class Sync:
         channel_type: ChannelType | str | None = None,
         enabled: bool = True,
     ) -> None:
-        kind = _event_type(event_type)
-        channel = read_channel_type(channel_type, "channel_type")
-        matches_name, matches_event = _event_matchers(events)
-        passes_filter = _filter(where)
-        Chart(kind, mapping)  # checks the mapping; a Converter compiles it with its own settings
+        checks = Checks()
+        kind = checks.run(_event_type, event_type)
+        channel = checks.run(read_channel_type, channel_type, "channel_type")
+        names = checks.run(_names_of, events)
+        passes_filter = checks.run(_filter, where)
+        # Checks the mapping; a Converter compiles it with its own settings.
+        checks.run(Chart, kind, mapping)
+        checks.run(_check_name, name)
+        checks.run(_check_toggle, enabled)
+        checks.raise_errors()
+        matches_name, matches_event = (
+            (_always, cast(Predicate, events)) if names is None else (_name_matcher(names), _always)
+        )
         vars(self).update(  # past __setattr__, which refuses
             event_type=kind,
             name=name or kind.value,
@@ -82,6 +95,8 @@ class Sync:
             _matches_name=matches_name,
             _matches_event=matches_event,
             _passes_filter=passes_filter,
+            _names=names,
+            _has_filter=where is not None,
             _mapping=dict(mapping or {}),
         )
 
@@ -101,6 +116,16 @@ class Sync:
         """The mapping, read-only."""
         return MappingProxyType(self._mapping)
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of events, with wildcards; None if a callable selects them."""
+        return self._names
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether there is a ``where``."""
+        return self._has_filter
+
     def matches_name(self, name: str) -> bool:
         """Whether events of this name may be selected. The same name gives the same answer."""
         return name not in _NEVER_SENT and self._matches_name(name)
@@ -115,6 +140,11 @@ def read_channel_type(value: ChannelType | str | None, place: str) -> ChannelTyp
     return None if value is None else _choice(ChannelType, value, place, "channel types")
 
 
+def read_event_type(value: EventType | str, place: str) -> EventType:
+    """Returns the event type for text in any case. Raises ConfigurationError naming ``place``."""
+    return _choice(EventType, value, place, "event types")
+
+
 def _event_type(value: EventType | str) -> EventType:
     name = value.strip().upper() if isinstance(value, str) else value
     right = _MISSPELLED.get(name) if isinstance(name, str) else None
@@ -122,10 +152,10 @@ def _event_type(value: EventType | str) -> EventType:
         warnings.warn(
             f"{name} is a misspelling on Amplitude's page; MCM's name is {right.value}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return right
-    return _choice(EventType, value, "event_type", "event types")
+    return read_event_type(value, "event_type")
 
 
 def _choice(choices: type[_Choice], value: object, place: str, kinds: str) -> _Choice:
@@ -138,31 +168,78 @@ def _choice(choices: type[_Choice], value: object, place: str, kinds: str) -> _C
     )
 
 
-def _event_matchers(
-    events: str | Iterable[str] | Predicate,
-) -> tuple[Callable[[str], bool], Predicate]:
-    """Returns a check of an event's name and a check of the event. One of them is always true."""
+def _check_name(name: object) -> None:
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"name: found {type(name).__name__}; use text")
+
+
+def _check_toggle(enabled: object) -> None:
+    if not isinstance(enabled, bool):
+        raise ConfigurationError(f"enabled: found {enabled!r}; use True or False")
+
+
+def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None:
+    """Returns the names of events; None for a callable. Raises ConfigurationError."""
     if callable(events):
-        return _always, events
+        callable_of_one("events", events, "the event")
+        return None
     names = [events] if isinstance(events, str) or not isinstance(events, Iterable) else [*events]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
             f"events: found {names!r}; use names of Amplitude events, such as "
             f"['Order Completed'] or ['Order *'], or one callable"
         )
-    patterns = (".*".join(map(re.escape, name.split("*"))) for name in names)
-    regex = re.compile("|".join(patterns), re.DOTALL)
-    return lambda name: bool(regex.fullmatch(name)), _always
+    if _NEVER_SENT.issuperset(names):
+        raise ConfigurationError(
+            f"events: {names[0]!r} describes users or groups and is never sent; use the names of "
+            f"what shoppers do"
+        )
+    for name in names:
+        if _REGULAR_EXPRESSION.search(name):
+            raise ConfigurationError(
+                f"events: {name!r} looks like a regular expression; use a name in which * stands "
+                f"for any text, such as 'Order *', or a callable"
+            )
+    return tuple(names)
+
+
+def _name_matcher(names: Iterable[str]) -> Callable[[str], bool]:
+    exact = frozenset(name for name in names if "*" not in name)
+    wildcards = [_wildcard(name) for name in names if "*" in name]
+    return lambda name: name in exact or any(matches(name) for matches in wildcards)
+
+
+def _wildcard(pattern: str) -> Callable[[str], bool]:
+    """Returns a check of names, where ``*`` in the pattern stands for any text.
+
+    Each part is searched once, after the one before it. A regular expression would try all
+    combinations of places, and take a second for a name of 400 characters.
+    """
+    start, *parts, end = pattern.split("*")
+
+    def matches(name: str) -> bool:
+        last = len(name) - len(end)
+        if not (name.startswith(start) and name.endswith(end) and len(start) <= last):
+            return False
+        at = len(start)
+        for part in parts:
+            at = name.find(part, at, last)
+            if at < 0:
+                return False
+            at += len(part)
+        return True
+
+    return matches
 
 
 def _filter(where: str | Predicate | None) -> Predicate:
     if where is None:
         return _always
     if isinstance(where, str):
-        search = compile_expression(where, "where")
+        search = compile_event_expression(where, "where", EVENT_ATTRIBUTES)
         return lambda event: is_true(search(vars(event)))
     if callable(where):
-        return where
+        return callable_of_one("where", where, "the event")
     raise ConfigurationError(
         f"where: found {type(where).__name__}; use a JMESPath expression or a callable"
     )

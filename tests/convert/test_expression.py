@@ -268,3 +268,26 @@ def test_an_expression_that_is_nested_too_deeply_is_refused() -> None:
     """An expression that is nested too deeply to be parsed is refused."""
     with pytest.raises(ConfigurationError, match=r"^where: "):
         compile_expression("(" * 5000, "where")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["!" * 300 + "a", "||".join("a" * 300), "[" * 300 + "a" + "]" * 300],
+    ids=["not", "or", "lists"],
+)
+def test_an_expression_that_could_exhaust_the_stack_is_refused(source: str) -> None:
+    """An expression of 300 levels is refused at construction, however it is nested."""
+    with pytest.raises(ConfigurationError, match=r"^where: the expression is nested too deeply"):
+        compile_expression(source, "where")
+
+
+@pytest.mark.parametrize("source", ["||".join("a" * 90), "!" * 90 + "a"], ids=["or", "not"])
+def test_long_expressions_work(source: str) -> None:
+    """An expression of 90 levels is evaluated."""
+    assert compile_expression(source, "where")({"a": None}) == jmespath.search(source, {"a": None})
+
+
+def test_a_number_of_any_length_is_no_raw_error() -> None:
+    """An index of thousands of digits is refused as any other text that is not an expression."""
+    with pytest.raises(ConfigurationError, match=r"^where: "):
+        compile_expression(f"a[{'9' * 5000}]", "where")

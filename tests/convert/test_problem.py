@@ -7,9 +7,9 @@ import pytest
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 
 REASONS = (
-    "missing no_identifier half_money app_os wrong_type unknown_value too_long too_big "
-    "not_a_number not_milliseconds in_future not_json not_unicode mapping_failed filter_failed "
-    "unreadable failed"
+    "missing no_identifier half_money mixed_currencies app_os wrong_type unknown_value too_long "
+    "too_big not_a_number not_milliseconds in_future not_json not_unicode mapping_failed "
+    "filter_failed unreadable failed"
 ).split()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -18,10 +18,12 @@ CHART = (
     "platform event_id user_id device_persistent_id custom_id os_name os_version device_type "
     "language ip_address library shipping_charge_amount shipping_charge_currency revenue_amount "
     "revenue_currency page_id referrer_page_id search_query items timestamp domain "
-    "decision_track_id personalization_mode advertising_id"
+    "decision_track_id personalization_mode advertising_id currency"
 ).split()
 # An expression that finds nothing.
 NOTHING = "event_properties.nothing"
+# A mapping of the event's currency.
+CODE = {"currency": "event_properties.code"}
 # Fields, each with the attribute of an event that fills it, and a value.
 ATTRIBUTES: dict[str, tuple[str, Any]] = {
     "user_id": ("user_id", "shopper-1"),
@@ -37,11 +39,12 @@ ATTRIBUTES: dict[str, tuple[str, Any]] = {
     "library": ("user_agent", "Mozilla/5.0"),
     "advertising_id": ("adid", "38400000-8cf0-11bd-b23e-10b96e40000d"),
     "revenue_amount": ("revenue", 12.5),
+    "currency": ("currency", "EUR"),
 }
 SAME_NAMED = (
     "shipping_charge_amount shipping_charge_currency revenue_amount revenue_currency page_id "
     "referrer_page_id search_query items domain decision_track_id personalization_mode "
-    "advertising_id"
+    "advertising_id currency"
 ).split()
 
 
@@ -57,6 +60,18 @@ def apply(
 
 
 def fields(
+    made: BaseEvent,
+    mapping: Mapping[str, str | Callable[[Any], Any]] | None = None,
+    event_type: EventType = EventType.HOME,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The fields, except the currency of the whole event."""
+    found = all_fields(made, mapping, event_type, **settings)
+    found.pop("currency", None)
+    return found
+
+
+def all_fields(
     made: BaseEvent,
     mapping: Mapping[str, str | Callable[[Any], Any]] | None = None,
     event_type: EventType = EventType.HOME,
@@ -86,15 +101,15 @@ def test_an_empty_event_fills_no_field() -> None:
 def test_a_field_comes_from_its_attribute(field: str) -> None:
     """By default each of these fields is an attribute of the event, unchanged."""
     attribute, value = ATTRIBUTES[field]
-    assert fields(event(**{attribute: value})) == {field: value}
+    assert all_fields(event(**{attribute: value})) == {field: value}
 
 
 @pytest.mark.parametrize("field", SAME_NAMED)
 def test_a_field_comes_from_the_property_of_its_name(field: str) -> None:
     """By default each of these fields is the event property of the same name."""
-    assert fields(event({field: "value", "other": 1})) == {field: "value"}
-    assert fields(event({field: None})) == {}
-    assert fields(event({field: 0})) == {field: 0}
+    assert all_fields(event({field: "value", "other": 1})) == {field: "value"}
+    assert all_fields(event({field: None})) == {}
+    assert all_fields(event({field: 0})) == {field: 0}
 
 
 @pytest.mark.parametrize("field", CHART)
@@ -106,7 +121,6 @@ def test_a_mapping_replaces_the_default(field: str) -> None:
         "platform": "Web",
         "library": "amplitude-python/1.3.0",
         "idfa": "idfa-1",
-        "currency": "EUR",
         **dict(ATTRIBUTES.values()),
     }
     properties: dict[str, Any] = {
@@ -115,13 +129,13 @@ def test_a_mapping_replaces_the_default(field: str) -> None:
     }
     made = event(properties, **attributes)
     for event_type in (EventType.HOME, EventType.PURCHASE):
-        assert set(fields(made, None, event_type)) == set(CHART)
-        mapped = fields(made, {field: "event_properties.mine"}, event_type)
+        assert set(all_fields(made, None, event_type)) == set(CHART)
+        mapped = all_fields(made, {field: "event_properties.mine"}, event_type)
         assert mapped[field] == "mapped"
-        unmapped = fields(made, {field: NOTHING}, event_type)
+        unmapped = all_fields(made, {field: NOTHING}, event_type)
         assert field not in unmapped
         for others in (mapped, unmapped):
-            assert {**others, field: 0} == {**fields(made, None, event_type), field: 0}
+            assert {**others, field: 0} == {**all_fields(made, None, event_type), field: 0}
 
 
 @pytest.mark.parametrize(
@@ -346,8 +360,57 @@ def test_a_mapped_amount_has_the_events_currency() -> None:
     assert fields(made, both) == {"revenue_amount": 5, "revenue_currency": "GBP"}
 
 
+@pytest.mark.parametrize(
+    ("properties", "attributes", "currency"),
+    [
+        ({"currency": "EUR", "$currency": "GBP"}, {"currency": "USD"}, "EUR"),
+        ({"currency": " ", "$currency": "GBP"}, {"currency": "USD"}, "USD"),
+        ({"$currency": "GBP"}, {"currency": ""}, "GBP"),
+        ({}, {}, None),
+    ],
+    ids=str,
+)
+def test_the_event_has_a_currency(
+    properties: dict[str, Any], attributes: dict[str, Any], currency: str | None
+) -> None:
+    """The event's currency is the property, else the attribute, else the SDK's $currency."""
+    made = event(properties, **attributes)
+    assert all_fields(made).get("currency") == currency
+    assert all_fields(made, {"currency": NOTHING}) == {}
+
+
+@pytest.mark.parametrize(
+    ("properties", "attributes", "mapping", "currency"),
+    [
+        ({"currency": "EUR"}, {"currency": "USD", "revenue": 5.0}, {}, "USD"),
+        ({"currency": "EUR"}, {"revenue": 5.0}, {}, "EUR"),
+        ({"currency": "EUR", "$currency": "GBP", "$revenue": 5.0}, {}, {}, "GBP"),
+        ({"currency": "EUR", "revenue_amount": 5}, {"currency": "USD", "revenue": 9.0}, {}, "EUR"),
+        ({"currency": "EUR", "revenue_amount": ""}, {"currency": "USD", "revenue": 9.0}, {}, "USD"),
+        ({"currency": "EUR"}, {"currency": "USD"}, {"revenue_amount": "`5`"}, "EUR"),
+        ({"code": "EUR"}, {"currency": "USD", "revenue": 5.0}, CODE, "EUR"),
+        ({}, {"currency": "USD", "revenue": 5.0}, CODE, None),
+    ],
+    ids=str,
+)
+def test_revenue_has_the_currency_that_belongs_to_its_amount(
+    properties: dict[str, Any],
+    attributes: dict[str, Any],
+    mapping: dict[str, str],
+    currency: str | None,
+) -> None:
+    """Revenue of the event's attributes has their currency; any other has the event's."""
+    assert purchase(event(properties, **attributes), mapping).get("revenue_currency") == currency
+
+
+def test_revenue_is_multiplied_in_decimals_of_its_own() -> None:
+    """The app's decimal context does not round revenue."""
+    with localcontext(Context(prec=2)):
+        assert purchase(event(price=1234.56, quantity=3)) == {"revenue_amount": 3703.68}
+
+
 def test_shipping_has_only_its_own_currency() -> None:
-    """The event's currency applies to revenue; shipping has its own property."""
+    """The chart gives shipping no currency but its own property."""
     made = event({"shipping_charge_amount": 5}, currency="USD")
     assert fields(made) == {"shipping_charge_amount": 5}
 
@@ -396,8 +459,10 @@ def test_a_mapping_that_raises_is_a_problem_of_its_field() -> None:
         },
     )
     assert found == {"page_id": "/"}
+    line = test_a_mapping_that_raises_is_a_problem_of_its_field.__code__.co_firstlineno + 5
+    place = f"(test_chart.py, line {line}, in <lambda>)"
     assert [(reported.field, reported.reason, reported.found) for reported in problems] == [
-        ("search_query", "mapping_failed", "a mapping that raised KeyError"),
+        ("search_query", "mapping_failed", f"a mapping that raised KeyError {place}"),
         ("domain", "mapping_failed", "a mapping that raised JMESPathTypeError"),
     ]
     assert "even when a property is missing" in problems[0].fix

@@ -81,7 +81,7 @@ def test_an_event_becomes_a_body() -> None:
         {
             "items": [
                 {"id": 4711, "price": 20, "currency": "usd", "quantity": "2", "seller_id": 7},
-                {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+                {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "USD", "amount": 0}},
             ],
             "revenue_amount": "129.50",
             "shipping_charge_amount": 0,
@@ -133,7 +133,7 @@ def test_an_event_becomes_a_body() -> None:
                 "seller_id": "7",
                 "price": {"currency": "USD", "amount": 20},
             },
-            {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "EUR", "amount": 0}},
+            {"id": "SKU-1", "item_group_id": "G", "price": {"currency": "USD", "amount": 0}},
         ],
         "revenue": {"currency": "USD", "amount": 129.5},
         "shipping_charge": {"currency": "USD", "amount": 0},
@@ -291,6 +291,36 @@ def test_the_channel_is_the_platforms_then_the_syncs_then_the_destinations(
     else:
         assert codes(conversion) == [("platform", "unknown_value" if platform else "missing")]
         assert "channel_type" in conversion.problems[0].fix
+
+
+def test_a_problem_names_the_mapping_and_the_key_that_was_meant() -> None:
+    """A problem of a mapped field shows its expression, and the key that it missed."""
+    sync = Sync("SEARCH", "Viewed", mapping={"search_query": "event_properties.Query"})
+    (problem,) = only(event({"query": "x"}), sync).problems
+    assert problem.fix == (
+        "map search_query to what the shopper typed; mapping.search_query is "
+        "'event_properties.Query': event_properties has no 'Query'; did you mean 'query'?"
+    )
+
+
+def test_a_problem_of_identifiers_names_their_mappings() -> None:
+    """An event without identifiers shows the expressions of those that are mapped."""
+    sync = Sync("HOME", "Viewed", mapping={"user_id": "user_properties.id"})
+    (problem,) = only(event(user_id=None, user_properties={"ID": 1}), sync).problems
+    assert problem.fix.endswith("user_properties has no 'id'; did you mean 'ID'?")
+
+
+def test_a_filter_that_raised_names_its_line() -> None:
+    """The problem of a filter that raised names the file, the line and the function."""
+
+    def where(made: Any) -> Any:
+        return made.event_properties["plan"]
+
+    (problem,) = only(event({"a": 1}), Sync("HOME", "Viewed", where=where)).problems
+    line = where.__code__.co_firstlineno + 1
+    assert problem.found == (
+        f"a filter that raised KeyError (test_converter.py, line {line}, in where)"
+    )
 
 
 def test_a_default_currency_completes_amounts() -> None:

@@ -80,6 +80,7 @@ def violations(body: bytes) -> Iterator[str]:
             yield from _item(item)
     for key in ("revenue", "shipping_charge"):
         yield from _money(event, key)
+    yield from _currencies(event)
     if not isinstance(event.get("user_properties", {}), dict):
         yield "user_properties"
 
@@ -160,6 +161,18 @@ def _money(holder: dict[str, Any], key: str) -> Iterator[str]:
             yield f"{key} is not money"
         elif type(money["amount"]) not in (int, float) or not math.isfinite(money["amount"]):
             yield f"amount of {key}"
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _currencies(event: dict[str, Any]) -> Iterator[str]:
+    amounts = [event.get("revenue"), event.get("shipping_charge")]
+    for item in filter(_is_object, event.get("items", ())):
+        amounts += [item.get("price"), item.get("price_seller")]
+    if len({str(money.get("currency")) for money in amounts if isinstance(money, dict)}) > 1:
+        yield "several currencies"
 
 
 class Word(Enum):
@@ -388,10 +401,21 @@ def events(draw: st.DrawFn, spoiled: bool = False) -> Any:
     kind = draw(st.sampled_from([*PARTS, "whole"])) if spoiled else "nothing"
     properties = draw(parts("properties", kind))
     properties["items"] = draw(st.lists(parts("item", kind), min_size=1, max_size=2))
+    if not spoiled:
+        _set_currency(draw(currencies), properties)
     attributes = {**draw(parts("attributes", kind)), "event_properties": properties}
     if kind == "whole":
         attributes[draw(st.sampled_from(["event_properties", "user_properties"]))] = draw(anything)
     return bare_event(**attributes)
+
+
+def _set_currency(currency: str, properties: dict[str, Any]) -> None:
+    """Put all amounts of the properties into one currency."""
+    properties["currency"] = properties["revenue_currency"] = currency
+    for item in properties["items"]:
+        item["currency"] = currency
+        if isinstance(item["price"], dict):
+            item["price"]["currency"] = currency
 
 
 cases = st.builds(
@@ -512,6 +536,7 @@ def test_the_checker_finds_each_breach() -> None:
         {"items": [{**item, "color": "red"}]},
         {"items": [{**item, "price_seller": {"currency": "USD"}}]},
         {"revenue": {"currency": "XXX", "amount": 1}},
+        {"revenue": {"currency": "EUR", "amount": 1}},
         {"revenue": {"currency": "USD", "amount": "1"}},
     )
     for broken in several_broken:

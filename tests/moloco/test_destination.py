@@ -30,6 +30,7 @@ from amplitude_moloco import (
     Fact,
     Invalid,
     MolocoDestination,
+    RetrySchedule,
     Stats,
     Sync,
     ecommerce_syncs,
@@ -70,7 +71,9 @@ def make(transport: Accepting | None = None, *syncs: Sync, **settings: Any) -> M
     """A destination that sends nothing to anybody, unless it is told to."""
     if transport is not None:
         settings["transport"] = lambda endpoint: transport
-    settings = {"platform_name": "shop", "channel_type": "SITE", "api_key": "key", **settings}
+    if "base_url" not in settings:
+        settings["platform_name"] = "shop"
+    settings = {"channel_type": "SITE", "api_key": "key", **settings}
     return MolocoDestination(platform_id="SHOP", syncs=syncs or (HOME, SEARCH), **settings)
 
 
@@ -697,6 +700,83 @@ def test_emptied_properties_are_explained() -> None:
 # -- configuration -------------------------------------------------------------------------------
 
 
+async def _async_hook(fact: Fact) -> None:
+    """Would never run."""
+
+
+@pytest.mark.parametrize(
+    ("hook", "found"),
+    [
+        (lambda: None, "a callable that does not take one argument"),
+        (_async_hook, "an async function or a generator"),
+    ],
+    ids=["no argument", "async"],
+)
+def test_a_hook_that_cannot_work_is_refused(hook: Any, found: str) -> None:
+    """A hook that would raise for every fact, or would never run, is refused."""
+    with pytest.raises(ConfigurationError) as raised:
+        make(hooks=[print, hook])
+    assert str(raised.value).startswith(f"hooks[1]: found {found}")
+    with pytest.raises(ConfigurationError) as raised:
+        make(hooks=hook)
+    assert str(raised.value).startswith(f"hooks: found {found}")
+
+
+def test_all_errors_are_raised_at_once() -> None:
+    """Several settings that can't work are one ConfigurationError with a line for each."""
+    with pytest.raises(ConfigurationError) as raised:
+        MolocoDestination(
+            "${KEY}",
+            "SHOP",
+            [],
+            platform_name="shop",
+            default_currency="usd",
+            hooks=5,  # type: ignore[arg-type]  # what is tested
+            retry=3,  # type: ignore[arg-type]  # as above
+            connections=0,
+            timeout_seconds=0,
+        )
+    places = [line.partition(":")[0] for line in str(raised.value).splitlines()]
+    assert places == (
+        "api_key syncs default_currency retry hooks connections timeout_seconds".split()
+    )
+
+
+def test_one_sync_and_one_hook_need_no_list(transport: Accepting) -> None:
+    """A single Sync, and a single hook, are accepted in place of a list."""
+    facts: list[Fact] = []
+    destination = MolocoDestination(
+        "key",
+        "SHOP",
+        HOME,
+        platform_name="shop",
+        channel_type="SITE",
+        hooks=facts.append,
+        transport=lambda endpoint: transport,
+    )
+    destination.execute(home())
+    flush(destination)
+    destination.close()
+    assert destination.syncs == (HOME,)
+    assert [type(fact).__name__ for fact in facts] == ["Delivered"]
+
+
+def test_a_destination_that_is_added_twice_is_noticed_once(
+    transport: Accepting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A destination that a client has twice gets each event twice, which is logged once."""
+    client = Amplitude("amplitude-key")
+    destination = make(transport)
+    client.add(destination)
+    assert caplog.messages == []
+    client.add(destination)
+    client.add(destination)
+    said = [line for line in caplog.messages if "added to a client twice" in line]
+    assert said == [f"{destination!r} was added to a client twice: each event is sent twice"]
+    destination.close()
+    client.shutdown()
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
@@ -731,6 +811,20 @@ def test_emptied_properties_are_explained() -> None:
         ({"flush_queue_size": 1.5}, "flush_queue_size: found 1.5; use a whole number"),
         ({"timeout_seconds": "3"}, "timeout_seconds: found '3'"),
         ({"shutdown_timeout_seconds": float("nan")}, "shutdown_timeout_seconds: found nan"),
+        ({"api_key": "${MOLOCO_API_KEY}"}, "api_key: looks like a placeholder"),
+        ({"base_url": "https://a.example"}, "platform_name: given beside base_url"),
+        ({"syncs": None}, "syncs: found NoneType; use a list of Sync(…), or ecommerce_syncs()"),
+        ({"syncs": 5}, "syncs: found int"),
+        ({"default_currency": ["USD"]}, "default_currency: ['USD'] is not one of MCM's"),
+        ({"hooks": None}, "hooks: found NoneType; use a list of callables"),
+        ({"hooks": "print"}, "hooks: found str"),
+        ({"hooks": [print, "print"]}, "hooks[1]: found str; use a callable"),
+        ({"hooks": {len: 1, min: 2, 5: 3}}, "hooks[2]: found int; use a callable"),
+        ({"buffer": None}, "buffer: found NoneType; use a URL"),
+        ({"retry": {"max_attempts": 3}}, "retry: found dict; use RetrySchedule(…)"),
+        ({"retry": RetrySchedule}, "retry: found type; use RetrySchedule(…)"),
+        ({"breaker": 5}, "breaker: found int; use BreakerPolicy(…)"),
+        ({"transport": None}, "transport: found NoneType"),
     ],
     ids=lambda value: str(value)[:40],
 )

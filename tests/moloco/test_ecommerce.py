@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.events import NOW, event
 
-from amplitude_moloco import Conversion, Sync, ecommerce_syncs
+from amplitude_moloco import ConfigurationError, Conversion, EventType, Sync, ecommerce_syncs
 from amplitude_moloco.moloco.converter import Converter
 
 # The docstring's table: Amplitude's name, MCM's type.
@@ -116,6 +116,41 @@ def test_each_call_returns_new_syncs() -> None:
     assert second[1].mapping == first[1].mapping != {}
 
 
+@pytest.mark.parametrize("without", [["PURCHASE"], "purchase", [EventType.PURCHASE]], ids=str)
+def test_types_can_be_left_out(without: Any) -> None:
+    """The types in ``without`` are left out, and all others stay."""
+    expected = [repr(sync) for sync in ecommerce_syncs() if sync.event_type != "PURCHASE"]
+    assert [repr(sync) for sync in ecommerce_syncs(without=without)] == expected
+
+
+def test_types_can_be_replaced() -> None:
+    """A sync in ``replace`` takes the place of all ready syncs of its type."""
+    own = Sync("PAGE_VIEW", "Seen", name="own")
+    for replace in ([own], own):
+        syncs = ecommerce_syncs(replace=replace)
+        assert [sync for sync in syncs if sync.event_type == "PAGE_VIEW"] == [own]
+        assert {sync.event_type.value for sync in syncs} == set(TABLE.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        ({"without": ["BUY"]}, "without: 'BUY' is not one of MCM's event types"),
+        ({"without": 5}, "without: found int"),
+        ({"replace": ["PURCHASE"]}, "replace: found something else than a Sync"),
+        ({"replace": None}, "replace: found NoneType"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_left_out_or_replaced_is_refused(
+    arguments: dict[str, Any], start: str
+) -> None:
+    """An unknown type, or a replacement that is no Sync, is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        ecommerce_syncs(**arguments)
+    assert str(caught.value).startswith(start)
+
+
 def test_a_home_page_needs_nothing() -> None:
     """HOME needs no property."""
     assert sent("Home Viewed", None) == {}
@@ -197,7 +232,7 @@ def test_several_products_are_a_list(name: str) -> None:
     """Each product of the list is an item; a product without a currency has the event's."""
     properties = {
         "products": [
-            {"product_id": "a", "price": 0, "currency": "EUR"},
+            {"product_id": "a", "price": 0, "currency": "USD"},
             {"sku": "b", "price": "7.50", "quantity": 3},
             {"id": 3},
         ],
@@ -205,7 +240,7 @@ def test_several_products_are_a_list(name: str) -> None:
         "revenue": 22.5,
     }
     assert sent(name, properties)["items"] == [
-        {"id": "a", "price": {"currency": "EUR", "amount": 0}},
+        {"id": "a", "price": {"currency": "USD", "amount": 0}},
         {"id": "b", "quantity": 3, "price": {"currency": "USD", "amount": 7.5}},
         {"id": "3"},
     ]
@@ -272,8 +307,17 @@ def test_an_order_has_revenue(properties: dict[str, Any], amount: float) -> None
     assert payload["revenue"] == {"currency": "USD", "amount": amount}
 
 
+@pytest.mark.parametrize("default_currency", [None, "USD"])
+def test_an_order_in_the_currency_of_its_products(default_currency: str | None) -> None:
+    """Revenue has the currency that only the products state, whatever the default."""
+    products = [{"product_id": "a", "price": 5, "currency": "EUR", "quantity": 2}]
+    for revenue, amount in (({"total": 10}, 10), ({}, 10)):
+        payload = sent("Order Completed", {"products": products, **revenue}, default_currency)
+        assert payload["revenue"] == {"currency": "EUR", "amount": amount}
+
+
 def test_an_order_without_revenue_is_a_problem() -> None:
-    """An order without revenue can't be sent."""
+    """An order without revenue, and without a price of each product, can't be sent."""
     conversion = convert("Order Completed", ORDER)
     assert {reported.field for reported in conversion.problems} == {"revenue_amount"}
 

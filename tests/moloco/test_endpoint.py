@@ -86,12 +86,45 @@ def test_a_name_or_a_base_url_is_needed() -> None:
         ("http://LocalHost", "http://LocalHost"),
     ],
 )
-@pytest.mark.parametrize("name", [None, "acme", "no name at all!"])
-def test_a_base_url_goes_before_the_name(base_url: str, base: str, name: str | None) -> None:
-    """A base URL overrides the name; plain http is accepted on a loopback address."""
-    made = make(base_url=base_url, platform_name=name)
+def test_a_base_url_stands_in_for_the_name(base_url: str, base: str) -> None:
+    """A base URL needs no name; plain http is accepted on a loopback address."""
+    made = make(base_url=base_url, platform_name=None)
     assert made.url == base + PATH
     assert made.is_plain is base.startswith("http:")
+
+
+def test_a_base_url_beside_a_name_is_refused() -> None:
+    """A base URL and a name contradict each other, and only one may be given."""
+    with pytest.raises(ConfigurationError, match=r"^platform_name: given beside base_url"):
+        make(base_url="https://acme.example", platform_name="acme")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PATH,
+        f"{PATH}/",
+        "/rmp/event/v1/platforms/OTHER",
+        "/rmp/event/v1",
+        "/gateway/userevents",
+    ],
+)
+def test_a_base_url_with_the_path_of_the_api_is_refused(path: str) -> None:
+    """A base URL that holds MCM's path would hold it twice, and is refused."""
+    with pytest.raises(ConfigurationError, match=r"^base_url: holds the path of MCM's API"):
+        make(base_url=f"https://acme.example{path}", platform_name=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["${MOLOCO_API_KEY}", "$MOLOCO_API_KEY", "$(KEY)", "%KEY%", "{{key}}", "<key>"],
+)
+@pytest.mark.parametrize("place", ["api_key", "platform_id"])
+def test_a_placeholder_is_refused(place: str, text: str) -> None:
+    """A placeholder that nothing has replaced is refused, without quoting it."""
+    with pytest.raises(ConfigurationError, match=f"^{place}: looks like a placeholder") as caught:
+        make(**{place: text})
+    assert text not in str(caught.value)
 
 
 @pytest.mark.parametrize(

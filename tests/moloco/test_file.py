@@ -39,7 +39,8 @@ SETTINGS: dict[str, Any] = {
 }
 # Every setting that a file can hold.
 EVERYTHING: dict[str, Any] = {
-    **SETTINGS,
+    "api_key": "key",
+    "platform_id": "MY_SHOP",
     "base_url": "https://mcm.example",
     "channel_type": "site",
     "default_currency": "USD",
@@ -113,7 +114,7 @@ def test_a_file_has_the_names_of_the_constructors() -> None:
 
 def test_everything_is_tried_here() -> None:
     """The settings that these tests call everything name every key that a file can have."""
-    assert set(EVERYTHING) == parameters(MolocoDestination) - {"hooks"}
+    assert {*EVERYTHING, "platform_name"} == parameters(MolocoDestination) - {"hooks"}
     assert set(EVERYTHING["syncs"][0]) == parameters(Sync)
     assert set(EVERYTHING["retry"]) == parameters(RetrySchedule)
     assert set(EVERYTHING["breaker"]) == parameters(BreakerPolicy)
@@ -440,6 +441,7 @@ def test_one_error_names_all_wrong_settings() -> None:
         ({"buffer": "disk://"}, "buffer: 'disk://' does not name a buffer"),
         ({"api_key": ""}, "api_key: empty"),
         ({"base_url": "http://mcm.example"}, "base_url: plain http to mcm.example"),
+        ({"base_url": "https://mcm.example"}, "platform_name: given beside base_url"),
     ],
     ids=lambda value: str(value)[:70] if isinstance(value, dict) else "",
 )

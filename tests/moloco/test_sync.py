@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import hypothesis
 import pytest
 from amplitude import BaseEvent, GroupIdentifyEvent, IdentifyEvent
+from hypothesis import strategies as st
 from support.events import NOW
 from support.events import bare_event as event
 from support.events import event as complete_event
@@ -60,6 +63,23 @@ def test_events_are_selected_by_name(events: str | Iterable[str], names: list[st
     assert [name for name in NAMES if selects(sync, event(event_type=name))] == names
 
 
+@hypothesis.given(
+    st.text("ab*", max_size=8).filter(bool),
+    st.text("ab", max_size=10),
+)
+def test_a_wildcard_means_what_a_regular_expression_would(pattern: str, name: str) -> None:
+    """A * stands for any text, in every combination of parts."""
+    regex = ".*".join(map(re.escape, pattern.split("*")))
+    assert Sync("HOME", pattern).matches_name(name) == bool(re.fullmatch(regex, name, re.DOTALL))
+
+
+def test_no_wildcard_takes_long() -> None:
+    """A pattern with many wildcards answers at once, where a regular expression would hang."""
+    sync = Sync("HOME", "*a" * 200 + "*b")
+    assert not sync.matches_name("a" * 100_000)
+    assert sync.matches_name("a" * 100_000 + "b")
+
+
 def test_one_callable_selects_events() -> None:
     """A callable for the events gets the event, and replaces names."""
     sync = Sync("HOME", lambda made: made.user_id == "me")
@@ -68,7 +88,7 @@ def test_one_callable_selects_events() -> None:
     assert not selects(sync, event(user_id="you"))
 
 
-@pytest.mark.parametrize("events", ["*", "$*", "$identify", "$groupidentify", lambda made: True])
+@pytest.mark.parametrize("events", ["*", "$*", lambda made: True])
 def test_identify_events_are_never_sent(events: str | Callable[[Any], Any]) -> None:
     """Events that describe users and groups are not selected, whatever the sync says."""
     sync = Sync("HOME", events)
@@ -239,6 +259,72 @@ def test_events_must_have_names(events: Any) -> None:
     assert "['Order Completed']" in message
     assert "['Order *']" in message
     assert "callable" in message
+
+
+@pytest.mark.parametrize(
+    "events", ["$identify", "$groupidentify", ["$identify", "$groupidentify"]], ids=str
+)
+def test_events_that_are_never_sent_are_refused(events: Any) -> None:
+    """A sync of nothing but identify events would send nothing, and is refused."""
+    assert "is never sent" in refusal(events=events)
+
+
+@pytest.mark.parametrize("pattern", ["^Order.*$", "^Order", "Order .*", "Order .+", r"Order \d"])
+def test_a_regular_expression_is_refused(pattern: str) -> None:
+    """A regular expression in place of a name would match nothing, and is refused."""
+    assert refusal(events=["Home", pattern]).startswith(
+        f"events: {pattern!r} looks like a regular expression"
+    )
+
+
+async def _async(made: Any) -> bool:
+    return True
+
+
+def _generator(made: Any) -> Any:
+    yield True
+
+
+class _AsyncCall:
+    async def __call__(self, made: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "call",
+    [_async, _generator, _AsyncCall(), lambda: True, lambda a, b: True],
+    ids=["async", "generator", "async call", "no argument", "two arguments"],
+)
+@pytest.mark.parametrize("place", ["events", "where", "mapping.items"])
+def test_callables_that_cannot_work_are_refused(place: str, call: Any) -> None:
+    """An async callable, or one that does not take one argument, is refused with its place."""
+    key = place.partition(".")[0]
+    value = {"items": call} if key == "mapping" else call
+    assert refusal(**{key: value}).startswith(f"{place}: found a")
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", 5), ("enabled", "no"), ("enabled", 1)])
+def test_a_name_is_text_and_a_toggle_a_flag(key: str, value: Any) -> None:
+    """A name that is no text, or a toggle that is neither True nor False, is refused."""
+    assert refusal(**{key: value}).startswith(f"{key}: found ")
+
+
+def test_all_errors_of_a_sync_are_reported_at_once() -> None:
+    """A sync with several mistakes reports each, with its place, one a line."""
+    with pytest.raises(ConfigurationError) as caught:
+        Sync(
+            "BUY",
+            [],
+            name=5,  # type: ignore[arg-type]  # what is tested
+            where="a b",
+            mapping={"item": "'x'", "page_id": "q.a", "domain": "'ok'"},
+            channel_type="TV",
+        )
+    places = [each.partition(":")[0] for each in caught.value.errors]
+    assert places == (
+        "event_type channel_type events where mapping.item mapping.page_id name".split()
+    )
+    assert str(caught.value).splitlines() == list(caught.value.errors)
 
 
 @pytest.mark.parametrize("events", [None, 5, True], ids=str)

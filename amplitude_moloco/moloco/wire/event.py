@@ -28,10 +28,13 @@ The contract, as Moloco publishes it. User Event API: ``POST
 ==================  ==========================================================================
 
 Money is ``{"currency": …, "amount": …}``, always both, the amount in whole units (12.34 is
-$12.34). 0 is an amount. An identifier that reads ``null``, ``undefined``, ``invalid`` or ``nil``
-counts as absent. MCM tolerates further fields, so the user properties are sent as
-``user_properties``. Absent values are left out: no null and no empty text is ever sent. What can't
-be sent as it is costs the event only where the event needs it; see ``omissions.py``.
+$12.34). 0 is an amount. All Money of one event has one currency; see ``money.py``. A PURCHASE
+without an amount of revenue has the sum of price x quantity, if each item has both.
+
+An identifier that reads ``null``, ``undefined``, ``invalid`` or ``nil`` counts as absent. MCM
+tolerates further fields, so the user properties are sent as ``user_properties``. Absent values are
+left out: no null and no empty text is ever sent. What can't be sent as it is costs the
+event only where the event needs it; see ``omissions.py``.
 """
 
 from __future__ import annotations
@@ -49,7 +52,13 @@ from amplitude_moloco.moloco.wire.identifiers import (
     read_identifiers,
 )
 from amplitude_moloco.moloco.wire.items import read_items
-from amplitude_moloco.moloco.wire.money import read_money
+from amplitude_moloco.moloco.wire.money import (
+    check_currencies,
+    common_currency,
+    is_blank,
+    read_money,
+    sum_of_items,
+)
 from amplitude_moloco.moloco.wire.omissions import is_sent_whole, split
 from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
 from amplitude_moloco.moloco.wire.requirements import check_requirements
@@ -83,6 +92,8 @@ _MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
+_MONEY_FIELDS = frozenset({"items", *(field for _, *pair in _MONEY for field in pair)})
+_PURCHASE = EventType.PURCHASE.value  # read once, as _ID_LESS
 _ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
 ID_LESS_FIELDS = ("ip_address", "advertising_id", "user_properties")
 """Fields of the chart that may tell who a shopper is: not sent with ID_LESS unless asked for."""
@@ -108,7 +119,7 @@ def build(
         event_type: The event's type.
         fields: Raw values by the names of the chart's fields (and ``user_properties``).
         now_millis: The current Unix time in milliseconds.
-        default_currency: The currency of amounts without one.
+        default_currency: The currency of amounts if the event states none.
         read_identifier: Reads, and may hash, each of the three identifiers.
         id_less_fields: Those of :data:`ID_LESS_FIELDS` that are sent with ID_LESS too.
         platform_os: Returns the os that the platform implies; called if no other is usable.
@@ -126,10 +137,7 @@ def build(
         read_identifiers(problems, fields, read_identifier, payload, device)
     if device:
         payload["device"] = device
-    items = fields.get("items")
-    if items is not None and (items := read_items(problems, items, default_currency)):
-        payload["items"] = items
-    _read_money_fields(problems, fields, default_currency, payload)
+    _read_items_and_money(problems, fields, default_currency, payload)
     check_requirements(problems, payload, platform_os)
     if not problems:
         return payload, problems, []
@@ -197,14 +205,34 @@ def _read_timestamp(problems: Problems, value: object, now_millis: int) -> str |
     return None
 
 
-def _read_money_fields(
+def _read_items_and_money(
     problems: Problems,
     fields: Mapping[str, Any],
     default_currency: str | None,
     payload: dict[str, Any],
 ) -> None:
+    if _MONEY_FIELDS.isdisjoint(fields):
+        return
+    currency = common_currency(fields, default_currency)
+    items = fields.get("items")
+    if items is not None and (items := read_items(problems, items, currency)):
+        payload["items"] = items
+    _read_money_fields(problems, fields, currency, payload)
+    check_currencies(problems, payload)
+
+
+def _read_money_fields(
+    problems: Problems,
+    fields: Mapping[str, Any],
+    default_currency: object,
+    payload: dict[str, Any],
+) -> None:
     for key, amount_field, currency_field in _MONEY:
         amount, currency = fields.get(amount_field), fields.get(currency_field)
+        if key == "revenue" and payload["event_type"] == _PURCHASE and is_blank(amount):
+            # A sum of the items that could be read would be too small.
+            is_whole = not any(problem.field.startswith("items") for problem in problems)
+            amount = sum_of_items(payload.get("items", ())) if is_whole else None
         if amount is None and currency is None:
             continue
         money = read_money(

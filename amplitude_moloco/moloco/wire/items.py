@@ -7,7 +7,7 @@ from typing import Any
 
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire import values
-from amplitude_moloco.moloco.wire.money import exact_money, read_price
+from amplitude_moloco.moloco.wire.money import PRICES, exact_money, read_price
 from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
 from amplitude_moloco.moloco.wire.vocabulary import MAX_VALUES
 
@@ -22,13 +22,15 @@ _READERS: tuple[tuple[str, Callable[[object], Any]], ...] = (
     ("quantity", values.quantity),
     ("seller_id", values.text),
 )
-_PRICES = ("price", "price_seller")
 
 
 def read_items(
-    problems: Problems, value: object, default_currency: str | None
+    problems: Problems, value: object, default_currency: object
 ) -> list[dict[str, Any]] | None:
-    """Returns MCM's items for a list of objects: those that have an id. None if none is left."""
+    """Returns MCM's items for a list of objects: those that have an id. None if none is left.
+
+    A price has its own currency, else its item's, else ``default_currency``.
+    """
     if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
         fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
         problems.add("items", ProblemReason.WRONG_TYPE, values.describe(value), fix)
@@ -47,7 +49,7 @@ def read_items(
     return items or None
 
 
-def _read_item(problems: Problems, item: object, default_currency: str | None) -> dict[str, Any]:
+def _read_item(problems: Problems, item: object, default_currency: object) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if not values.is_mapping(item):
         fix = "use an object with an id"
@@ -68,15 +70,14 @@ def _read_item(problems: Problems, item: object, default_currency: str | None) -
     has_id = "id" in result or "item_group_id" in result
     if not has_id and len(problems) == known_problems:
         problems.add("", ProblemReason.MISSING, "neither id nor item_group_id", ITEM_FIX)
-    for name in _PRICES:
+    for name in PRICES:
         price = item.get(name)
         # A currency without this price belongs to the other price, or to none: not a problem.
         if price is None:
             continue
         currency = item.get("currency")
-        money = exact_money(price, currency) or read_price(
-            problems, name, price, currency, default_currency
-        )
+        money = exact_money(price, default_currency if currency is None else currency)
+        money = money or read_price(problems, name, price, currency, default_currency)
         if money is not None:
             result[name] = money
     return result

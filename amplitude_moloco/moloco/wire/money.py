@@ -1,17 +1,29 @@
-"""Money: an amount and its currency, for prices, revenue and shipping charges. Pure."""
+"""Money: an amount and its currency, for prices, revenue and shipping charges. Pure.
+
+All amounts of one event have one currency. Each has its own; else the event's; else the one that
+the event's other amounts state; else, if the event states none, the default. Amounts in different
+currencies are a problem.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Context, Decimal, localcontext
 from math import isfinite
 from typing import Any
 
-from amplitude_moloco.convert.problem import ProblemReason
-from amplitude_moloco.moloco.wire.problems import Problems
+from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
 from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 
 Money = dict[str, Any]
 """MCM's ``{"currency": …, "amount": …}``."""
+PRICES = ("price", "price_seller")
+"""The fields of an item that are Money."""
+_CURRENCY_FIELDS = ("revenue_currency", "shipping_charge_currency")
+_KNOWN = f"use one of {', '.join(sorted(CURRENCIES))}"
+_PRECISION = 60  # digits: exact for any price in a float, times 32 bits, summed over all items
 
 
 def exact_money(amount: object, currency: object) -> Money | None:
@@ -31,9 +43,12 @@ def read_money(
     currency_field: str,
     currency: object,
     *,
-    default_currency: str | None,
+    default_currency: object,
 ) -> Money | None:
-    """Returns Money; None if both parts are absent, or, with a problem, if one can't be used."""
+    """Returns Money; None if both parts are absent, or, with a problem, if one can't be used.
+
+    ``default_currency`` completes an amount without a currency. It may be the event's, unread.
+    """
     exact = exact_money(amount, currency)
     if exact:
         return exact
@@ -46,24 +61,24 @@ def read_money(
         fix = "use an amount with the currency, or neither"
         problems.add(amount_field, ProblemReason.HALF_MONEY, "a currency without an amount", fix)
         return None
-    code = code or default_currency
-    if code is None:
-        fix = "use a currency with the amount, or set default_currency"
+    known = known_currency(default_currency if code is None else code)
+    if known:
+        return {"currency": known, "amount": value}
+    if code is None and default_currency is None:
+        fix = "use a currency with the amount, map currency to the event's, or set default_currency"
         problems.add(currency_field, ProblemReason.HALF_MONEY, "an amount without a currency", fix)
-        return None
-    code = code.strip().upper()
-    if code not in CURRENCIES:
-        fix = f"use one of {', '.join(sorted(CURRENCIES))}"
-        problems.add(currency_field, ProblemReason.UNKNOWN_VALUE, describe(currency), fix)
-        return None
-    return {"currency": code, "amount": value}
+    elif code is not None:
+        problems.add(currency_field, ProblemReason.UNKNOWN_VALUE, describe(currency), _KNOWN)
+    else:
+        _add_unknown_event_currency(problems, default_currency)
+    return None
 
 
 def read_price(
-    problems: Problems, name: str, price: object, currency: object, default_currency: str | None
+    problems: Problems, name: str, price: object, currency: object, default_currency: object
 ) -> Money | None:
     """Reads an item's price: a number beside the item's ``currency``, or an object with both."""
-    if isinstance(price, str) and not price.strip():  # absent, like None
+    if is_blank(price):
         return None
     if not is_mapping(price):
         return read_money(
@@ -78,3 +93,102 @@ def read_price(
         currency if own_currency is None else own_currency,
         default_currency=default_currency,
     )
+
+
+def is_blank(value: object) -> bool:
+    """Whether a value is absent: None or blank text."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def known_currency(value: object) -> str | None:
+    """Returns one of MCM's currencies, in capitals, for text in any case; None for other values."""
+    if type(value) is str and value in CURRENCIES:
+        return value
+    try:
+        code = (text(value) or "").strip().upper()
+    except InvalidValue:
+        return None
+    return code if code in CURRENCIES else None
+
+
+def common_currency(fields: Mapping[str, Any], default_currency: str | None) -> object:
+    """Returns the currency of an event's amounts without one: raw, and perhaps not MCM's.
+
+    It is the field ``currency``; else what the event's other amounts state; else the default.
+    None if nothing is stated, and if items without prices state several.
+    """
+    currency = fields.get("currency")
+    if not is_blank(currency):
+        return currency
+    for field in _CURRENCY_FIELDS:
+        if code := known_currency(fields.get(field)):
+            return code
+    return _currency_of_items(fields.get("items"), default_currency)
+
+
+def check_currencies(problems: Problems, payload: Mapping[str, Any]) -> None:
+    """Adds a problem for each further currency among the amounts of MCM's event."""
+    first_place = first = None
+    known = set()
+    for place, money in _amounts(payload):
+        currency = money["currency"]
+        if currency in known:
+            continue
+        known.add(currency)
+        if first is None:
+            first_place, first = place, currency
+            continue
+        found = f"{currency}, while {first_place} is in {first}"
+        fix = "use one currency for all prices and amounts of an event"
+        problems.append(Problem(place, ProblemReason.MIXED_CURRENCIES, found, fix))
+
+
+def sum_of_items(items: Sequence[Mapping[str, Any]]) -> Decimal | None:
+    """Returns the sum of price x quantity; None without items, or if one lacks either."""
+    if not items or not all("price" in item and "quantity" in item for item in items):
+        return None
+    with localcontext(Context(prec=_PRECISION)):  # the app's own context may round
+        return sum(
+            (Decimal(repr(item["price"]["amount"])) * item["quantity"] for item in items),
+            Decimal(0),
+        )
+
+
+def _currency_of_items(items: object, default_currency: str | None) -> str | None:
+    """Returns the currency of the first price that has one.
+
+    Other prices in other currencies are found once they are read. Without such a price it is the
+    currency that the items share.
+    """
+    of_unpriced: set[str] = set()
+    for item in items if isinstance(items, (list, tuple)) else ():
+        if not is_mapping(item):
+            continue
+        own = known_currency(item.get("currency"))
+        for price in map(item.get, PRICES):
+            code = (known_currency(price.get("currency")) if is_mapping(price) else None) or own
+            if code and not is_blank(price):
+                return code
+        if own:
+            of_unpriced.add(own)
+    if len(of_unpriced) > 1:
+        return None
+    return of_unpriced.pop() if of_unpriced else default_currency
+
+
+def _amounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Money]]:
+    """Yields the place and the Money of each amount in MCM's event."""
+    for index, item in enumerate(payload.get("items", ())):
+        for name in PRICES:
+            if name in item:
+                yield f"items[{index}].{name}", item[name]
+    for field in _CURRENCY_FIELDS:
+        if money := payload.get(field.removesuffix("_currency")):
+            yield field, money
+
+
+def _add_unknown_event_currency(problems: Problems, currency: object) -> None:
+    """Reports the event's own currency, once for all amounts that would take it."""
+    if not any(problem.field == "currency" for problem in problems):
+        found = describe(currency)
+        problems.append(Problem("currency", ProblemReason.UNKNOWN_VALUE, found, _KNOWN))

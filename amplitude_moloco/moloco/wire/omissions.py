@@ -31,8 +31,9 @@ _SENT_WHOLE = {
 }
 """Fields that a type is about: over MCM's recommended length they are sent whole."""
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
-# Texts, so that a reason of another module need not be imported; a reason is its text.
-_REFUSING = frozenset({ProblemReason.NO_IDENTIFIER, ProblemReason.APP_OS, "mixed_currencies"})
+_REFUSING = frozenset(
+    {ProblemReason.NO_IDENTIFIER, ProblemReason.APP_OS, ProblemReason.MIXED_CURRENCIES}
+)
 
 
 def is_sent_whole(event_type: str, field: str) -> bool:

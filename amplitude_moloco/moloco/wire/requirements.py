@@ -83,6 +83,8 @@ def check_requirements(
 def _add_missing(problems: Problems, requirement: _Requirement) -> None:
     key, field, fix = requirement
     is_known = any(known.field == field or known.field.startswith(key) for known in problems)
+    if key == "revenue":  # its amount may be there, and the event's currency unusable
+        is_known = is_known or any(known.field == "currency" for known in problems)
     if not is_known:  # a value that is present but can't be used has its own problem
         problems.add(field, ProblemReason.MISSING, "nothing", fix)
 

@@ -195,6 +195,7 @@ def test_all_problems_are_reported_together() -> None:
         timestamp=NOW * 1000,
         items=[{"id": True}, {}],
         revenue_amount="a lot",
+        revenue_currency=None,
         shipping_charge_amount=1,
         page_id=["/"],
         personalization_mode="none",
