@@ -25,6 +25,7 @@ TEXTS = st.text() | st.text(st.sampled_from(f"ab %s{{}}{FORGING}"))
 EVERYTHING = f"Level %(levelname)s %(message)s {'%(event_id)s %(sync)s %(reason)s'}"
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example(FORGING)
 def test_a_text_stays_on_one_line(text: str) -> None:
@@ -37,6 +38,7 @@ def test_a_text_stays_on_one_line(text: str) -> None:
     assert one_line(line) == line
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" ")))
 def test_a_printable_text_is_unchanged(text: str) -> None:
     """Text in any language is shown as it is."""
@@ -82,7 +84,9 @@ def logged(fact: Fact, form: str) -> str:
 @pytest.mark.parametrize("fact", FACTS, ids=kind_of)
 @given(text=TEXTS)
 @example(text=FORGING)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
+)
 def test_a_record_is_one_line(fact: Fact, text: str) -> None:
     """Whatever an id, a name or the server's message holds, a record is one line of plain text."""
     said = logged(forged(fact, text), EVERYTHING)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amplitude_moloco.buffers.base import Buffer
@@ -152,6 +152,7 @@ def test_three_slashes_lead_to_a_relative_path(
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
 
 
+@settings(deadline=None)
 @given(parts=st.lists(NAMES, min_size=1, max_size=3), query=st.sampled_from(["", "max_events=3"]))
 def test_an_absolute_url_leads_to_the_same_file(parts: list[str], query: str) -> None:
     """Any path, percent-encoded, has an absolute URL, which is its own absolute URL."""

@@ -416,6 +416,7 @@ def test_events_wait_for_the_right_key(tmp_path: Path, caplog: pytest.LogCapture
 @pytest.mark.parametrize("damage", ["Dear diary", "", "No database" * 10_000])
 def test_an_app_starts_with_a_damaged_file(tmp_path: Path, sandbox: Sandbox, damage: str) -> None:
     """Whatever is in the file, new events flow at once."""
+    make(tmp_path, sandbox.url).shutdown()
     (tmp_path / "moloco.db").write_text(damage)
     destination = make(tmp_path, sandbox.url)
     destination.execute(home("a"))

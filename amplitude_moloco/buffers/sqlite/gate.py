@@ -23,6 +23,7 @@ from amplitude_moloco.buffers.sqlite.guard import (
     SUSPECT,
     check_files,
     check_place,
+    narrow,
     open_lock,
     stranger,
     was_ours,
@@ -157,8 +158,8 @@ class Gate:
                 f"buffer: {self._name} has version {version} of the schema, this release uses "
                 f"{len(MIGRATIONS)}; stop the other release first, or use another path"
             )
+        narrow(self._path)  # not before it is known to be a buffer, or empty
         if is_new:
-            self._path.chmod(0o600)  # another may have created it, empty
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect after the first table
         db.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(MIGRATIONS[version:], version + 1):

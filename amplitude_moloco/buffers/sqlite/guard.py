@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID
@@ -20,9 +21,11 @@ logger = logging.getLogger(__name__)
 
 SUSPECT = b"suspect"
 """The content of the lock file if the next start must check all of the file; else it is empty."""
+_SUFFIXES = ("", "-wal", "-shm", "-journal", "-lock")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = slice(68, 72)
+_SMALLEST_PAGE_BYTES = 512
 _HEAD_BYTES = 64 * 1024
 _SCHEMA_TEXT = b"TRIGGER fresh_out AFTER DELETE ON fresh"
 
@@ -30,9 +33,8 @@ _SCHEMA_TEXT = b"TRIGGER fresh_out AFTER DELETE ON fresh"
 def check_place(path: Path) -> None:
     """Check what lies at ``path`` and beside it, before any of it is opened.
 
-    Narrows a file that other users can read or write. Raises ConfigurationError if the folder is
-    missing, or a file is a link, is not a regular file, is readable by others and belongs to
-    another user, or holds something else than a buffer; OSError if the folder can't be read.
+    Raises ConfigurationError if the folder is missing, or a file is a link, is not a regular file,
+    or holds something else than a buffer; OSError if the folder can't be read.
     """
     if not path.parent.exists():
         raise ConfigurationError(
@@ -47,9 +49,33 @@ def check_place(path: Path) -> None:
 
 
 def check_files(path: Path) -> None:
-    """As ``check_place``, for the kind and the mode of each file that exists."""
-    for suffix in ("", "-wal", "-shm", "-journal", "-lock"):
+    """As ``check_place``, for the kind of each file that exists."""
+    for suffix in _SUFFIXES:
         _check_file(Path(f"{path}{suffix}"))
+
+
+def narrow(path: Path) -> None:
+    """Make the buffer's files private that others can read or write. Raises ConfigurationError."""
+    for suffix in _SUFFIXES:
+        with suppress(FileNotFoundError):
+            _narrow(Path(f"{path}{suffix}"))
+
+
+def _narrow(path: Path) -> None:
+    found = path.lstat()
+    if found.st_mode & _OTHERS:
+        try:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        except PermissionError:
+            raise ConfigurationError(
+                f"buffer: {one_line(path)} belongs to another user, and others than this user can "
+                f"read it; change its owner, or use another path"
+            ) from None
+        if found.st_size:
+            logger.warning(
+                "Other users could read the buffer's file %s (mode %03o); now only its owner can",
+                *(one_line(path), stat.S_IMODE(found.st_mode)),
+            )
 
 
 def open_lock(path: Path) -> int:
@@ -116,19 +142,6 @@ def _check_file(path: Path) -> None:
             f"buffer: {one_line(path)} can't be used: unable to open database file; it is not a "
             f"regular file; use another path"
         )
-    if found.st_mode & _OTHERS:
-        try:
-            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
-        except PermissionError:
-            raise ConfigurationError(
-                f"buffer: {one_line(path)} belongs to another user, and others than this user can "
-                f"read it; change its owner, or use another path"
-            ) from None
-        if found.st_size:
-            logger.warning(
-                "Other users could read the buffer's file %s (mode %03o); now only its owner can",
-                *(one_line(path), stat.S_IMODE(found.st_mode)),
-            )
 
 
 def _link(path: Path) -> ConfigurationError:
@@ -144,7 +157,7 @@ def _exists(path: Path | str) -> bool:
 def _is_sqlite(path: Path) -> bool:
     """Whether this is SQLite's file, of any application. An empty one is."""
     head = _head(path)
-    return not head or head.startswith(_MAGIC)
+    return not head or (head.startswith(_MAGIC) and len(head) >= _SMALLEST_PAGE_BYTES)
 
 
 def _head(path: Path) -> bytes:

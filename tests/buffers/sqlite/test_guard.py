@@ -47,6 +47,7 @@ def test_a_file_that_never_was_a_buffer_is_left_alone(
 ) -> None:
     """A file of another kind is refused however often it is tried, and nothing lies beside it."""
     path.write_bytes(content)
+    path.chmod(0o644)
     for _ in range(again):
         with pytest.raises(ConfigurationError) as refused:
             open_buffer()
@@ -55,10 +56,13 @@ def test_a_file_that_never_was_a_buffer_is_left_alone(
             f"lies"
         )
     assert contents(path.parent) == {"buffer.db": content}
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @given(content=st.binary(min_size=1, max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 def test_any_other_file_is_left_alone(path: Path, content: bytes) -> None:
     """Whatever a file holds, if it is not SQLite's it is refused and keeps its content."""
     path.write_bytes(content)
@@ -76,11 +80,13 @@ def test_another_applications_damaged_file_is_left_alone(
         db.execute("CREATE TABLE users (name)")
         db.executemany("INSERT INTO users VALUES (?)", [["x" * 100]] * 1000)
     damage(path)
+    path.chmod(0o644)
     before = path.read_bytes()
     for _ in range(2):
         with pytest.raises(ConfigurationError):
             open_buffer()
     assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
