@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from amplitude_moloco.buffers.base import BufferFactory
-from amplitude_moloco.buffers.url import open_buffer
+from amplitude_moloco.buffers.url import absolute_url, open_buffer
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, Transport, TransportFactory
@@ -20,7 +20,7 @@ def buffer_factory(
     if isinstance(buffer, str):
         return partial(
             open_buffer,
-            buffer,
+            absolute_url(buffer),  # a forked child may open it from another folder
             target=endpoint.url,
             lease_seconds=_lease_seconds(timeout_seconds),
             longest_delay_seconds=retry.longest_delay_seconds,

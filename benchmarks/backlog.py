@@ -85,7 +85,7 @@ def open_destination(url: str, directory: str, total: int) -> MolocoDestination:
         [Sync("ITEM_PAGE_VIEW", events=["Product Viewed"], mapping={"items": _ITEMS})],
         base_url=url,
         channel_type="SITE",
-        buffer=f"sqlite://{directory}/moloco.db?max_events={2 * total}",
+        buffer=f"sqlite:///{directory}/moloco.db?max_events={2 * total}",
         breaker=BreakerPolicy(then_seconds=5),
     )
 

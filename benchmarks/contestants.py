@@ -73,7 +73,7 @@ def _plugin(transport: str, buffer: str) -> Callable[[Job], Contestant]:
         room = "?max_events=10000000&max_bytes=10000000000"
         settings: dict[str, Any] = {
             "connections": job.connections,
-            "buffer": f"memory://{room}" if buffer == "memory" else f"sqlite://{path}{room}",
+            "buffer": f"memory://{room}" if buffer == "memory" else f"sqlite:///{path}{room}",
         }
         if transport != "requests":  # which is the default
             settings["transport"] = transport

@@ -73,7 +73,7 @@ def _idle(kind: str, seconds: float, url: str, file: str) -> None:
 def _track_one(kind: str, url: str, file: str) -> None:
     client = Amplitude("key", Config(server_url=f"{url}/2/httpapi"))
     if kind.startswith("plugin"):
-        buffer = "memory://" if kind == "plugin memory" else f"sqlite://{file}"
+        buffer = "memory://" if kind == "plugin memory" else f"sqlite:///{file}"
         client.add(destination(url, buffer=buffer))
     client.track(purchase(1))
     wait([each for each in client.flush() if each])

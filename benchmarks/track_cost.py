@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for number in range(options.rounds):
             row = []
-            for buffer in ("memory://", f"sqlite://{directory}/{number}.db"):
+            for buffer in ("memory://", f"sqlite:///{directory}/{number}.db"):
                 alone, empty, total = measure(options.events, buffer)
                 row += [alone, empty, total, total - empty, (total - empty) / alone]
             rows.append(row)

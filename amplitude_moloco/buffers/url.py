@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.host.fork import can_follow_forks
 
 _MOST = 2**63 - 1  # what SQLite can store
 _MOST_DIGITS = 100  # leading zeros included
 _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must not be repeated
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit() would leave some of them out
 
 
 def open_buffer(
@@ -22,9 +26,11 @@ def open_buffer(
 
     Args:
         url: ``memory://``, with the options ``max_events=100000`` and ``max_bytes=67108864``, or
-            ``sqlite:///absolute/path.db`` or ``sqlite:relative.db``, with the options
-            ``max_events``, ``max_bytes``, ``synchronous=FULL``, and ``wait_millis=50``: the longest
-            wait of a put for another process. Options follow a ``?``, separated by ``&``.
+            ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``, as in SQLAlchemy, with the
+            options ``max_events``, ``max_bytes``, ``synchronous=FULL``, and ``wait_millis=50``: the
+            longest wait of a put for another process. Options follow a ``?``, separated by ``&``.
+            In a path, ``%``, ``?`` and ``#`` are percent-encoded. Its folder has to exist.
+            ``sqlite:relative.db`` is understood, too.
         target: Where the events go. A durable buffer accepts only events for the target that it
             was created for.
         lease_seconds: How long a claim lasts in a durable buffer. Set it from the longest time
@@ -34,32 +40,73 @@ def open_buffer(
     Raises:
         ConfigurationError: The scheme or an option is unknown, or the file can't be used.
     """
-    refusal = ConfigurationError(
-        f"buffer: {_CREDENTIALS.sub('//', url)!r} does not name a buffer; use 'memory://' or "
-        f"'sqlite:///path/to/buffer.db'"
-    )
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise refusal from None
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.netloc or parts.fragment:
-        raise refusal
-    if parts.scheme == "memory" and not parts.path:
+    scheme, path, query = _parts(url)
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if scheme == "memory":
         return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
-    if parts.scheme == "sqlite" and parts.path.strip("/"):
-        return _open_sqlite(
-            unquote(parts.path),
-            options,
-            target=target,
-            lease_seconds=lease_seconds,
-            longest_delay_seconds=longest_delay_seconds,
-        )
-    raise refusal
+    return _open_sqlite(
+        path,
+        options,
+        target=target,
+        lease_seconds=lease_seconds,
+        longest_delay_seconds=longest_delay_seconds,
+    )
+
+
+def absolute_url(url: str) -> str:
+    """Returns the URL with an absolute path: the same file, whichever the current folder is.
+
+    Raises ConfigurationError if it names no buffer.
+    """
+    scheme, path, query = _parts(url)
+    if scheme == "memory":
+        return url
+    try:
+        absolute = Path(path).absolute()
+    except OSError as error:  # the current folder was deleted
+        raise ConfigurationError(
+            f"buffer: the current folder can't be read ({error.strerror}); use an absolute path"
+        ) from None
+    return f"sqlite:///{quote(os.fsencode(absolute))}{query and '?'}{query}"
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """Returns scheme, path and query of a buffer's URL. Raises ConfigurationError."""
+    try:
+        parts = urlsplit("" if _CONTROL.search(url) else url)
+    except ValueError:
+        raise _no_buffer(url) from None
+    if not (parts.netloc or parts.fragment):
+        if parts.scheme == "memory" and not parts.path:
+            return "memory", "", parts.query
+        if parts.scheme == "sqlite":
+            has_authority = url.partition(":")[2].startswith("//")
+            encoded = parts.path[1:] if has_authority else parts.path
+            path = unquote(encoded, errors="surrogateescape")
+            if _can_be_file(path):
+                return "sqlite", path, parts.query
+    raise _no_buffer(url)
+
+
+def _can_be_file(path: str) -> bool:
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return name != b":memory:" and b"\0" not in name and not name.endswith(b"/") and name != b""
+
+
+def _no_buffer(url: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"buffer: {_CREDENTIALS.sub('//', url)!r} does not name a buffer; use 'memory://', "
+        f"'sqlite:///relative.db' or 'sqlite:////absolute/path.db' (four slashes)"
+    )
 
 
 def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage:
     try:  # imported only when used: not every system has fcntl, not every Python has sqlite3
+        if not can_follow_forks():
+            raise ImportError("forks can't be followed")
         from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
     except ImportError as error:
         raise ConfigurationError(

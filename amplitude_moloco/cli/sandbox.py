@@ -39,13 +39,23 @@ def sandbox(
     platform_id: Annotated[
         str | None, typer.Option(help="The only platform to accept. By default, any.")
     ] = None,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(help="A name with a dot by which clients reach it. Repeatable."),
+    ] = None,
 ) -> None:
     """Run a local stand-in for MCM and for Amplitude's HTTP API."""
     # SIGTERM works like Ctrl-C, and SIGINT works even if the shell ignores it in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        with Sandbox(host=host, port=port, api_key=api_key, platform_id=platform_id) as running:
+        with Sandbox(
+            host=host,
+            port=port,
+            api_key=api_key,
+            platform_id=platform_id,
+            host_names=host_name or (),
+        ) as running:
             typer.echo(_INSTRUCTIONS.format(url=running.url, amplitude_url=running.amplitude_url))
             _wait_for_interrupt()
     except KeyboardInterrupt:

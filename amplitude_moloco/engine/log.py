@@ -20,8 +20,10 @@ from amplitude_moloco.engine.facts import (
     Untold,
 )
 from amplitude_moloco.reasons import PauseReason
+from amplitude_moloco.text import keep_record_on_one_line
 
 logger = logging.getLogger(__name__)
+logger.addFilter(keep_record_on_one_line)  # ids, names and the server's message come from outside
 
 
 class LogHook:

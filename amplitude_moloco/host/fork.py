@@ -45,6 +45,11 @@ def call_in_forked_child(method: Callable[[], object]) -> None:
     _in_forked_child.add(method)
 
 
+def can_follow_forks() -> bool:
+    """Whether Python calls what takes part in a fork. Windows has neither forks nor such calls."""
+    return hasattr(os, "register_at_fork")
+
+
 def take_part(each: Forked) -> None:
     """Call its methods around every fork from now on. Waits for one that is under way."""
     with _lock:
@@ -78,7 +83,7 @@ def _after_fork(*, is_child: bool) -> None:
         _lock.release()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+if can_follow_forks():  # pragma: no branch  # Windows has no fork
     os.register_at_fork(
         before=_before_fork,
         after_in_parent=partial(_after_fork, is_child=False),

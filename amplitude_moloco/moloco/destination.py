@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.url import absolute_url
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.engine import EngineSettings, Partner
 from amplitude_moloco.engine.facts import Hook
@@ -50,9 +51,10 @@ class MolocoDestination(PartnerDestination):
             sent with the personalization_mode ID_LESS too. By default none is.
         library_as_user_agent: Whether an event without a ``user_agent`` sends its ``library``, as
             Amplitude's own destination does. A server's library is no device's user agent.
-        buffer: Where events wait: ``memory://``, or ``sqlite:///path/to/moloco.db``, which keeps
-            them when the process ends and may be shared by all processes of a machine; see
-            :func:`open_buffer` for the options. Or a callable that opens a buffer.
+        buffer: Where events wait: ``memory://``, or a file, which keeps them when the process ends
+            and may be shared by all processes of a machine: ``sqlite:///relative.db`` or
+            ``sqlite:////absolute/path.db``; see :func:`open_buffer` for the options. Or a callable
+            that opens a buffer.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_millis: Send at the latest this long after an event was tracked.
         hooks: One or several callables. Each gets every fact, such as
@@ -128,6 +130,7 @@ class MolocoDestination(PartnerDestination):
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
         self._url, self._syncs = address.url, converter.syncs
+        self._buffer = absolute_url(buffer) if isinstance(buffer, str) else "a callable"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -151,7 +154,11 @@ class MolocoDestination(PartnerDestination):
             return cls.from_dict(data, **more)
 
     def __repr__(self) -> str:
-        return f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs)"
+        if not hasattr(self, "_buffer"):  # its constructor has raised, or is not done yet
+            return "MolocoDestination(not constructed)"
+        return (
+            f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={self._buffer!r})"
+        )
 
     @property
     def syncs(self) -> tuple[Sync, ...]:

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from amplitude_moloco.buffers.url import absolute_url
 from amplitude_moloco.engine.breaker import BreakerPolicy
+from amplitude_moloco.engine.checks import number, whole_number
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
+from amplitude_moloco.moloco.endpoint import endpoint
+from amplitude_moloco.moloco.settings import currency_of, hash_of, names_of, syncs_of
+from amplitude_moloco.moloco.sync import Sync, read_channel_type
+from amplitude_moloco.text import one_line
 
 try:
     import marshmallow
     from dataclasses_json import DataClassJsonMixin, config
-    from marshmallow import ValidationError
 
     if sys.version_info >= (3, 11):
         import tomllib
@@ -36,6 +42,8 @@ except ModuleNotFoundError as missing:
         f"from_dict() and from_file() need the package {missing.name}; "
         f"use pip install 'amplitude-moloco[config]'"
     ) from missing
+
+T = TypeVar("T")
 
 
 class _Flag(marshmallow.fields.Boolean):
@@ -121,18 +129,35 @@ def read_file(path: Path) -> dict[str, Any]:
 
     Raises ConfigurationError, with the path, if the file can't be read or holds anything else.
     """
+    name = one_line(path)
     kind = path.suffix.lower()
     if kind not in (".json", ".toml"):
-        raise ConfigurationError(f"{path}: use a file that ends in .json or .toml")
+        raise ConfigurationError(f"{name}: use a file that ends in .json or .toml")
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows may add a byte order mark
-        settings = tomllib.loads(text) if kind == ".toml" else json.loads(text)
+        settings = tomllib.loads(text) if kind == ".toml" else _load_json(text)
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read ({error.strerror})") from None
+        raise ConfigurationError(f"{name}: can't be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # from JSON, TOML or UTF-8
-        raise ConfigurationError(f"{path}: not valid {kind[1:].upper()} ({error})") from None
+        said = one_line(error)
+        raise ConfigurationError(f"{name}: not valid {kind[1:].upper()} ({said})") from None
     if not isinstance(settings, dict):
-        raise ConfigurationError(f"{path}: use an object with the settings")
+        raise ConfigurationError(f"{name}: use an object with the settings")
+    return settings
+
+
+def _load_json(text: str) -> Any:
+    """Raises ValueError if a key is given twice: the parser would keep the last."""
+    twice: list[str] = []
+
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(key for key, _ in pairs)
+        twice.extend(repr(key) for key, count in counts.items() if count > 1)
+        return dict(pairs)
+
+    settings = json.loads(text, object_pairs_hook=as_dict)
+    if twice:
+        raise ValueError(f"given twice: {', '.join(twice)}; keep one of each")
     return settings
 
 
@@ -142,32 +167,71 @@ def named_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{one_line(path)}: {error}") from None
 
 
 def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments of a ``MolocoDestination``, those that ``settings`` name alone.
 
-    Raises ConfigurationError with the path of each key that is unknown, missing or of a wrong type.
+    Raises one ConfigurationError with the path of each key that is unknown, missing or of a wrong
+    type, and of each value that can't work.
     """
     if not isinstance(settings, Mapping):
         raise ConfigurationError(
             f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
         )
-    try:
-        arguments = _given(_SCHEMA.load(dict(settings)))
-    except ValidationError as error:
-        problems = set(_problems(error.messages, settings))
-        raise ConfigurationError("; ".join(sorted(problems))) from None
-    arguments["syncs"] = [_sync(index, each) for index, each in enumerate(arguments["syncs"])]
+    messages = _SCHEMA.validate(dict(settings))
+    problems = [*_problems(messages, settings), *_strays_in_mappings(settings)]
+    # Everything sound is loaded, too, so that all problems are found at once.
+    sound = {name: value for name, value in settings.items() if name not in messages}
+    syncs = _sound_syncs(settings, messages)
+    loaded: Any = _SCHEMA.load({"platform_id": "", **sound, "syncs": list(syncs.values())})
+    arguments = {name: each for name, each in _given(loaded).items() if name in sound}
+    checks = [partial(_sync, *each) for each in zip(syncs, loaded.syncs, strict=True)]
+    arguments["syncs"] = [sync for sync in _all(checks, problems) if sync]
     for name, kind in _POLICIES.items():
         if name in arguments:
-            arguments[name] = kind(**vars(arguments[name]))
+            (arguments[name],) = _all([partial(kind, **vars(arguments[name]))], problems)
+    if settings.get("syncs") == []:
+        _all([partial(syncs_of, ())], problems)
+    _all(_checks_of(arguments), problems)
+    if problems:
+        raise ConfigurationError("; ".join(sorted(set(problems))))
     return arguments
+
+
+def _all(checks: Iterable[Callable[[], T]], problems: list[str]) -> list[T | None]:
+    """Returns the result of each check, or None, and adds the problems of those that raise."""
+    results: list[T | None] = []
+    for check in checks:
+        try:
+            results.append(check())
+        except ConfigurationError as error:
+            results.append(None)
+            problems.append(str(error))
+    return results
+
+
+def _checks_of(arguments: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
+    """Yields the checks of the values that the constructor would make one after the other."""
+    for name in _CHECKS.keys() & arguments.keys():
+        yield partial(_CHECKS[name], arguments[name])
+    address = {name: arguments.get(name) for name in ("platform_name", "base_url")}
+    if "platform_id" in arguments and any(address.values()):
+        key = arguments.get("api_key", "given-elsewhere")
+        yield partial(endpoint, api_key=key, platform_id=arguments["platform_id"], **address)
 
 
 def _given(loaded: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(loaded).items() if value is not None}
+
+
+def _sound_syncs(settings: Mapping[str, Any], messages: dict[Any, Any]) -> dict[int, Any]:
+    """Returns the syncs that have the right keys and types, by their index."""
+    found, wrong = settings.get("syncs"), messages.get("syncs", {})
+    if not isinstance(found, list) or not isinstance(wrong, dict):
+        return {}
+    return {index: each for index, each in enumerate(found) if index not in wrong}
 
 
 def _sync(index: int, loaded: Any) -> Sync:
@@ -178,27 +242,71 @@ def _sync(index: int, loaded: Any) -> Sync:
 
 
 def _problems(messages: Any, found: Any, path: str = "") -> Iterator[str]:
-    """Yields marshmallow's nested messages, one text for each, with the path and what was found."""
+    """Yields a text for each of marshmallow's nested messages: the path, and what to use there."""
     if isinstance(messages, list):
-        kind = "nothing" if found is _MISSING else type(found).__name__
         for message in messages:
-            hint = _hint(path) if message == "Unknown field." else ""
-            yield f"{path}: found {kind}. {message}{hint}"
+            if message == "Unknown field.":
+                yield f"{path}: no such setting{_hint(path)}"
+            else:
+                yield f"{path}: found {_kind(found)}; {_advice(message, found, path)}"
         return
     for key, inner in messages.items():
-        if isinstance(key, int):
+        if isinstance(key, int) and isinstance(found, list):
             yield from _problems(inner, found[key], f"{path}[{key}]")
         elif isinstance(found, Mapping) and key != "_schema":
-            yield from _problems(inner, found.get(key, _MISSING), f"{path}.{key}".lstrip("."))
+            name = one_line(key)
+            yield from _problems(inner, found.get(key, _MISSING), f"{path}.{name}".lstrip("."))
         else:  # "_schema" is about the whole, "key" and "value" are about one entry of a dict
             yield from _problems(inner, found, path)
 
 
+def _kind(found: Any) -> str:
+    """Returns what was found, without its value: it may be a key."""
+    return _KINDS.get(type(found), type(found).__name__)
+
+
+def _advice(message: str, found: Any, path: str) -> str:
+    """Returns what to use instead."""
+    if path == "syncs" and found is not _MISSING:
+        return "use a list of syncs: in TOML, [[syncs]]"
+    if message == "Not a valid list." and path.endswith(".events"):
+        return "use a name or a list of names"
+    advice = _ADVICE.get(message, message)
+    is_quoted = isinstance(found, str) and advice.endswith(("number", "false"))
+    return f"{advice}, without quotes" if is_quoted else advice
+
+
 def _hint(path: str) -> str:
-    """Returns the known key that an unknown one may be meant for, as a question."""
+    """Returns where an unknown key belongs, or the known key that it may be meant for."""
     holder, _, key = path.rpartition(".")
-    known = _KEYS.get(holder.partition("[")[0], ())
-    return "".join(f" Did you mean {name!r}?" for name in get_close_matches(key, known, n=1))
+    holder = holder.partition("[")[0]
+    if holder not in _KEYS:  # a dot in the key itself
+        return ""
+    if key == "hooks" and not holder:
+        return "; no file can hold hooks; use from_file(…, hooks=[…])"
+    if owner := _owner(key, holder):
+        return owner
+    known = {name.casefold(): name for name in _KEYS[holder]}
+    return "".join(
+        f"; did you mean {known[name]!r}?" for name in get_close_matches(key.casefold(), known, n=1)
+    )
+
+
+def _owner(key: str, holder: str) -> str:
+    """Returns where a key belongs that stands in the wrong place. In TOML this is easily done."""
+    owners = [_OWNERS[place] for place, names in _KEYS.items() if key in names and place != holder]
+    return f"; it belongs {' or '.join(owners)}" if owners else ""
+
+
+def _strays_in_mappings(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a text for each setting that landed in the mapping of a sync."""
+    syncs = settings.get("syncs")
+    for index, sync in enumerate(syncs if isinstance(syncs, list) else ()):
+        mapping = sync.get("mapping") if isinstance(sync, Mapping) else None
+        for key in mapping if isinstance(mapping, Mapping) else ():
+            owner = _owner(key, "mapping")
+            if owner and key not in MOLOCO_FIELDS:
+                yield f"syncs[{index}].mapping.{key}: a setting, not a Moloco field{owner}"
 
 
 def _loadable(kind: type[Any]) -> type[DataClassJsonMixin]:
@@ -259,4 +367,52 @@ _KEYS = {
         ("breaker", BreakerPolicy),
     )
 }
-_MISSING = object()
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "channel_type": partial(read_channel_type, place="channel_type"),
+    "default_currency": currency_of,
+    "include_user_properties": names_of,
+    "hash_identifiers": hash_of,
+    "buffer": absolute_url,
+    "connections": partial(whole_number, "connections"),
+    "flush_queue_size": partial(whole_number, "flush_queue_size"),
+    "flush_interval_millis": partial(number, "flush_interval_millis"),
+    "timeout_seconds": partial(number, "timeout_seconds"),
+    "shutdown_timeout_seconds": partial(number, "shutdown_timeout_seconds"),
+    "max_requests_per_second": partial(number, "max_requests_per_second"),
+}
+_OWNERS = {
+    "": "to the destination: in TOML, write it above the first [section] or [[syncs]]",
+    "syncs": "to a sync: in TOML, write it under [[syncs]], before [syncs.mapping]",
+    "retry": "to retry: in TOML, write it under [retry]",
+    "breaker": "to breaker: in TOML, write it under [breaker]",
+}
+
+
+class _Missing:
+    """Stands for the value of a key that is missing."""
+
+
+_MISSING = _Missing()
+_KINDS = {
+    _Missing: "nothing",
+    NoneType: "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
+_ADVICE = {
+    "Missing data for required field.": "this setting is required",
+    "Field may not be null.": "give a value, or leave it out for the default",
+    "Not a valid string.": "use text",
+    "Not a valid integer.": "use a whole number",
+    "Not a valid number.": "use a number",
+    "Number too large.": "use a smaller number",
+    "Special numeric values (nan or infinity) are not permitted.": "use a finite number",
+    "Not a valid boolean.": "use true or false",
+    "Not a valid list.": "use a list",
+    "Not a valid mapping type.": "use a table",
+    "Invalid input type.": "use a table",
+}

@@ -66,7 +66,7 @@ def checked(
     return url, converter, engine
 
 
-def converter_of(
+def converter_of(  # noqa: PLR0917  # in the order of the constructor's
     syncs: Sync | Iterable[Sync],
     channel_type: ChannelType | str | None,
     default_currency: str | None,

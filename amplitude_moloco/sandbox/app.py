@@ -12,11 +12,13 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from amplitude_moloco.sandbox import answers
 from amplitude_moloco.sandbox.answers import Answer
 from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.faults import Fault, Faults
+from amplitude_moloco.sandbox.host import HostCheck
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 MAX_USER_EVENT_BYTES = 1024 * 1024
@@ -31,6 +33,8 @@ class Settings:
     platform_id: str | None
     amplitude_api_key: str | None
     delay_seconds: float
+    host_names: tuple[str, ...] = ()
+    """Names in the header Host, beside addresses and names without a dot."""
 
 
 class Endpoints:
@@ -43,7 +47,7 @@ class Endpoints:
         self.stopping = asyncio.Event()
         """Set when the server stops. Delayed answers are then sent at once."""
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """Returns the ASGI application."""
         user_events = "/rmp/event/v1/platforms/{platform_id}/userevents"
         routes = [
@@ -57,7 +61,7 @@ class Endpoints:
         app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _disconnected})
         # MCM does not redirect a path with an extra slash, so the sandbox must not either.
         app.router.redirect_slashes = False
-        return app
+        return HostCheck(app, self._settings.host_names)
 
     async def post_user_event(self, request: Request) -> Response:
         """Handles MCM's one operation."""

@@ -10,6 +10,7 @@ from typing import get_args
 from amplitude_moloco.sandbox.record import Target
 
 _STATUSES = range(400, 600)
+_MAX_PENDING = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class Faults:
         self._lock = Lock()
 
     def add(self, fault: Fault) -> None:
-        """Appends a fault to the queue of its target."""
+        """Appends a fault to the queue of its target. Raises ValueError if that is full."""
         with self._lock:
+            if len(self._pending[fault.target]) >= _MAX_PENDING:
+                raise ValueError(f"{_MAX_PENDING} faults are pending already")
             self._pending[fault.target].append(fault)
 
     def take(self, target: Target) -> Fault | None:

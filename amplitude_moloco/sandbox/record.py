@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from dataclasses import dataclass
 from threading import Lock
@@ -12,6 +13,7 @@ from amplitude_moloco.sandbox.document import parse
 
 Target = Literal["moloco", "amplitude"]
 """The API that a request is sent to."""
+_OBJECT_BYTES = 250  # of a request and the parts that all of them have
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +50,30 @@ class ReceivedRequest:
 
 
 class Record:
-    """Keeps the last ``limit`` requests. Safe to use from any thread."""
+    """Keeps the last requests, up to a number and a size in bytes. Safe to use from any thread."""
 
-    def __init__(self, limit: int) -> None:
-        self._requests: deque[ReceivedRequest] = deque(maxlen=limit)
+    def __init__(self, limit: int, max_bytes: int) -> None:
+        self._requests: deque[ReceivedRequest] = deque()
+        self._limit = limit
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._forgotten = 0
         self._lock = Lock()
 
     def add(self, request: ReceivedRequest) -> None:
-        """Appends a request, and discards the oldest one if the record is full."""
+        """Appends a request, and discards the oldest ones if the record is full."""
         with self._lock:
-            self._forgotten += len(self._requests) == self._requests.maxlen
             self._requests.append(request)
+            self._bytes += _size(request)
+            while len(self._requests) > self._limit or self._bytes > self._max_bytes:
+                self._bytes -= _size(self._requests.popleft())
+                self._forgotten += 1
 
     def clear(self) -> None:
         """Discards all requests, and resets the count of forgotten ones."""
         with self._lock:
             self._requests.clear()
-            self._forgotten = 0
+            self._bytes = self._forgotten = 0
 
     @property
     def forgotten(self) -> int:
@@ -102,6 +110,12 @@ class Record:
         return [
             request for request in self.requests() if request.target == target and request.accepted
         ]
+
+
+def _size(request: ReceivedRequest) -> int:
+    """Returns roughly how much memory a request takes, in bytes."""
+    texts = (request.platform_id or "", request.message or "")
+    return _OBJECT_BYTES + len(request.raw) + sum(map(sys.getsizeof, texts))
 
 
 def _body_text(request: ReceivedRequest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,10 @@ class Sandbox:
         platform_id: The only platform that MCM accepts. None accepts any.
         amplitude_api_key: The only key that Amplitude accepts. None accepts any that is not empty.
         delay_seconds: How long each answer of both APIs is delayed.
-        max_requests: How many requests are kept. When full, the oldest is discarded.
+        max_requests, max_bytes: How many requests are kept, and how many bytes of memory they
+            take. When full, the oldest are discarded.
+        host_names: Names with a dot by which clients reach it, such as ``sandbox.internal``.
+            Addresses and names without a dot need no mention. Another ``Host`` gets a 403.
     """
 
     def __init__(
@@ -49,11 +53,15 @@ class Sandbox:
         amplitude_api_key: str | None = None,
         delay_seconds: float = 0.0,
         max_requests: int = 100_000,
+        max_bytes: int = 256 * 1024**2,
+        host_names: Iterable[str] = (),
     ) -> None:
         self._host = host
         self._port = port
-        self._settings = Settings(api_key, platform_id, amplitude_api_key, delay_seconds)
-        self._record = Record(max_requests)
+        names = (host_names,) if isinstance(host_names, str) else tuple(host_names)
+        names = (*names, host)
+        self._settings = Settings(api_key, platform_id, amplitude_api_key, delay_seconds, names)
+        self._record = Record(max_requests, max_bytes)
         self._faults = Faults()
         self._server: _Server | None = None
 

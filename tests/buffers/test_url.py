@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from amplitude_moloco.buffers.base import Buffer
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
-from amplitude_moloco.buffers.url import open_buffer
+from amplitude_moloco.buffers.url import absolute_url, open_buffer
 from amplitude_moloco.errors import ConfigurationError
 
 
@@ -114,7 +118,7 @@ def test_another_option_is_refused(query: str) -> None:
         open_buffer(f"memory://?{query}", target="t")
 
 
-@pytest.mark.parametrize("url", ["sqlite://{path}", "sqlite:{path}", "SQLITE://{path}"])
+@pytest.mark.parametrize("url", ["sqlite:///{path}", "sqlite:{path}", "SQLITE:///{path}"])
 def test_a_file_is_a_buffer(url: str, tmp_path: Path) -> None:
     """The scheme sqlite opens a durable buffer at its path, with the options as its settings."""
     path = tmp_path / "a b.db"
@@ -128,21 +132,108 @@ def test_a_file_is_a_buffer(url: str, tmp_path: Path) -> None:
 
 def test_a_path_may_be_quoted(tmp_path: Path) -> None:
     """What is percent-encoded in the URL is decoded in the path."""
-    with closing(open_buffer(f"sqlite://{tmp_path}/a%20b%3F.db", target="t")):
+    with closing(open_buffer(f"sqlite:///{tmp_path}/a%20b%3F.db", target="t")):
         assert (tmp_path / "a b?.db").exists()
 
 
-@pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://host/path"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite://host/path",
+        "sqlite://moloco.db",
+        "sqlite:///folder/",
+        "sqlite:///:memory:",
+        "sqlite::memory:",
+        "sqlite:///a%00b",
+        "sqlite:///a\nb",
+        "sqlite:///a\ud800b",
+    ],
+)
 def test_a_file_needs_a_path(url: str) -> None:
-    """The scheme sqlite without a path, or with a host, is refused."""
-    with pytest.raises(ConfigurationError, match="use 'memory://' or 'sqlite:///"):
+    """The scheme sqlite with a host, or without a path that a file can have, is refused."""
+    with pytest.raises(ConfigurationError, match=r"use 'memory://', 'sqlite:///relative\.db' or"):
         open_buffer(url, target="t")
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a.db", "sqlite:a.db", "sqlite:///./a.db", "sqlite:./a.db"]
+)
+def test_three_slashes_lead_to_a_relative_path(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in SQLAlchemy, a path after three slashes starts from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with closing(open_buffer(url, target="t")) as buffer:
+        assert repr(buffer) == f"SqliteBuffer('{tmp_path}/a.db')"
+    assert (tmp_path / "a.db").exists()
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(deadline=None)
+@given(parts=st.lists(NAMES, min_size=1, max_size=3), query=st.sampled_from(["", "max_events=3"]))
+def test_an_absolute_url_leads_to_the_same_file(parts: list[str], query: str) -> None:
+    """Any path, percent-encoded, has an absolute URL, which is its own absolute URL."""
+    path = "/".join(parts)
+    absolute = absolute_url(f"sqlite:///{quote(path)}?{query}")
+    encoded, _, rest = absolute.partition("?")
+    assert encoded.startswith("sqlite:////")
+    assert Path(unquote(encoded.removeprefix("sqlite:///"))) == Path(path).absolute()
+    assert rest == query
+    assert absolute_url(absolute) == absolute
+
+
+def test_a_name_that_is_no_text_is_a_path(tmp_path: Path) -> None:
+    """A file's name may hold any bytes, percent-encoded."""
+    with closing(open_buffer(f"sqlite:///{tmp_path}/%FF.db", target="t")) as buffer:
+        assert buffer.put("id", "HOME", b"") is None
+    assert "\udcff.db" in {each.name for each in tmp_path.iterdir()}
+
+
+def test_a_relative_path_needs_a_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the current folder was deleted, a relative path is refused, an absolute one works."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match=r"current folder can't be read .* absolute path"):
+        absolute_url("sqlite:///buffer.db")
+    assert absolute_url(f"sqlite:///{tmp_path}/buffer.db") == f"sqlite:///{tmp_path}/buffer.db"
+
+
+@pytest.mark.parametrize("folder", ["var", "var/lib/app"])
+def test_no_folder_is_made(folder: str, tmp_path: Path) -> None:
+    """A path in a folder that does not exist is refused, and nothing is created."""
+    with pytest.raises(ConfigurationError) as refused:
+        open_buffer(f"sqlite:///{tmp_path}/{folder}/buffer.db", target="t")
+    assert f"the folder {tmp_path}/{folder} does not exist; create it" in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_absolute_path_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, the log says at level info in which file events wait."""
+    caplog.set_level(logging.INFO, "amplitude_moloco")
+    monkeypatch.chdir(tmp_path)
+    with closing(open_buffer("sqlite:///buffer.db", target="t")) as buffer:
+        assert buffer.put("id", "HOME", b"") is None
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage() == f"Events wait in the file {tmp_path}/buffer.db"
 
 
 def test_another_option_of_a_file_is_refused(tmp_path: Path) -> None:
     """An unknown option is refused with those that a file has."""
     with pytest.raises(ConfigurationError) as refused:
-        open_buffer(f"sqlite://{tmp_path}/buffer.db?color=red", target="t")
+        open_buffer(f"sqlite:///{tmp_path}/buffer.db?color=red", target="t")
     assert str(refused.value) == (
         "buffer: the option color=red can't be used; the options are max_events, max_bytes, "
         "wait_millis, synchronous; numbers are whole and at least 1"
@@ -157,12 +248,22 @@ def test_a_password_is_not_repeated() -> None:
     assert "redis://localhost" in str(refused.value)
 
 
-def test_memory_needs_no_sqlite() -> None:
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        'sys.modules["fcntl"] = None',  # as on Windows
+        "del os.fork, os.register_at_fork",
+        'sys.modules["fcntl"] = None; del os.fork, os.register_at_fork',
+        'sys.modules["sqlite3"] = None',
+        'sys.modules["_sqlite3"] = None',
+    ],
+)
+def test_memory_needs_no_sqlite(lacking: str) -> None:
     """Where SQLite's file can't be shared, memory still works, and the error says to use it."""
-    script = """
-import sys
-sys.modules["fcntl"] = None  # as on Windows
-from amplitude_moloco.buffers.url import open_buffer
+    script = f"""
+import os, sys
+{lacking}
+from amplitude_moloco.buffers.url import absolute_url, open_buffer
 from amplitude_moloco.errors import ConfigurationError
 assert open_buffer("memory://", target="t").put("id", "HOME", b"") is None
 try:

@@ -446,7 +446,7 @@ def test_execute_calls_no_hook_and_logs_nothing_itself(
 def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of each buffer."""
     url: str = request.param
-    return url.replace("sqlite:", f"sqlite://{tmp_path}/")
+    return url.replace("sqlite:", f"sqlite:///{tmp_path}/")
 
 
 def test_hooks_callbacks_and_log_handlers_may_track(sandbox: Sandbox, buffer: str) -> None:

@@ -612,6 +612,78 @@ class TestRecord:
                 sandbox.clear()
                 assert sandbox.forgotten == 0
 
+    def test_bounded_in_bytes(self) -> None:
+        """What it keeps is bounded in bytes too, whether it was accepted or refused."""
+        with Sandbox(max_bytes=50_000) as sandbox:
+            client = Client(sandbox)
+            with client.session:
+                for number in range(5):
+                    client.body(b"x" * 20_000, platform_id=f"SHOP-{number}")
+                assert [each.platform_id for each in sandbox.requests] == ["SHOP-3", "SHOP-4"]
+                assert sandbox.forgotten == 3
+                client.body(b"x" * 60_000)
+                assert (sandbox.requests, sandbox.forgotten) == ([], 6)
+                client.user_event(user_event(id="small"))
+                assert [event["id"] for event in sandbox.moloco_events] == ["small"]
+
+    def test_faults_are_bounded(self) -> None:
+        """No more than 10,000 faults can be pending."""
+        sandbox = Sandbox()
+        for _ in range(10_000):
+            sandbox.fail_next(503)
+        with pytest.raises(ValueError, match="10000 faults are pending"):
+            sandbox.fail_next(503)
+
+
+class TestHost:
+    """Which names the sandbox answers to."""
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "localhost",
+            "localhost:8765",
+            "LOCALHOST",
+            "localhost.",
+            "shop.localhost:1",
+            "127.0.0.1:1",
+            "[::1]:8765",
+            "192.168.0.7",
+            "sandbox:8765",
+        ],
+    )
+    def test_own_names(self, client: Client, host: str) -> None:
+        """Addresses, localhost and names without a dot are its own, with any port."""
+        assert client.user_event(Host=host).status_code == 200
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example",
+            "evil.example:8765",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evil.example@localhost@evil.example",
+            "[::1",
+        ],
+    )
+    @pytest.mark.parametrize(("method", "path"), [("GET", "/events"), ("POST", "/faults")])
+    def test_other_names(self, client: Client, host: str, method: str, path: str) -> None:
+        """A name that a web page may have pointed to this machine gets nothing."""
+        url = client.sandbox.url + path
+        answer = client.session.request(method, url, headers={"Host": host}, timeout=10)
+        assert answer.status_code == 403
+        assert "the header Host names another server" in answer.json()["message"]
+
+    @pytest.mark.parametrize("names", [["a.b", "Sandbox.Internal"], "sandbox.internal"])
+    def test_names_can_be_added(self, names: Any) -> None:
+        """A name with a dot can be allowed."""
+        with Sandbox(host_names=names) as sandbox:
+            client = Client(sandbox)
+            with client.session:
+                assert client.user_event(Host="sandbox.internal:80").status_code == 200
+                assert client.user_event(Host="other.internal").status_code == 403
+
 
 class TestServer:
     """Start, addresses and stop."""

@@ -334,7 +334,7 @@ def make(
         [Sync("HOME", events=["Home"])],
         base_url=url,
         channel_type="SITE",
-        buffer=f"sqlite://{tmp_path}/moloco.db{options}",
+        buffer=f"sqlite:///{tmp_path}/moloco.db{options}",
         hooks=[facts.append] if facts is not None else (),
         retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
         shutdown_timeout_seconds=2,
@@ -416,6 +416,7 @@ def test_events_wait_for_the_right_key(tmp_path: Path, caplog: pytest.LogCapture
 @pytest.mark.parametrize("damage", ["Dear diary", "", "No database" * 10_000])
 def test_an_app_starts_with_a_damaged_file(tmp_path: Path, sandbox: Sandbox, damage: str) -> None:
     """Whatever is in the file, new events flow at once."""
+    make(tmp_path, sandbox.url).shutdown()
     (tmp_path / "moloco.db").write_text(damage)
     destination = make(tmp_path, sandbox.url)
     destination.execute(home("a"))
@@ -558,7 +559,7 @@ def write_down(fact):
 
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
-    buffer=f"sqlite://{os.getcwd()}/moloco.db?wait_millis=1000", connections=4, hooks=[write_down],
+    buffer=f"sqlite:///{os.getcwd()}/moloco.db?wait_millis=1000", connections=4, hooks=[write_down],
     max_requests_per_second=float(rate),
     retry=RetrySchedule(delays_seconds=(1,), then_seconds=1),
     breaker=BreakerPolicy(probe_delays_seconds=(1,), then_seconds=1),

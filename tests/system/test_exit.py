@@ -37,7 +37,7 @@ def await_that(condition: Callable[[], object], seconds: float = 20) -> None:
 def destination_on(file: Path, base_url: str) -> MolocoDestination:
     """A destination with this file as its buffer, which sends nothing before its flush()."""
     syncs = [Sync("HOME", events=["Home"])]
-    buffer = f"sqlite://{file}"
+    buffer = f"sqlite:///{file}"
     return MolocoDestination("key", "SHOP", syncs, base_url=base_url, buffer=buffer)
 
 

@@ -18,7 +18,7 @@ import amplitude_moloco
 PACKAGE = Path(amplitude_moloco.__file__).parent
 # From the ground up. A province is a folder or a module at the top of the package.
 LAYERS = [
-    {"errors", "reasons", "host"},
+    {"errors", "reasons", "text", "host"},
     {"convert", "transports", "buffers"},
     {"engine"},
     {"plugin", "wiring"},

@@ -129,6 +129,6 @@ def test_the_core_works_without_posix(sandbox: Sandbox) -> None:
 
 def test_a_sqlite_buffer_needs_posix(tmp_path: Path) -> None:
     """Where there are no file locks, a SQLite buffer is refused, and the error says what to use."""
-    printed = python("-c", LIKE_WINDOWS + OPENING, f"sqlite://{tmp_path}/moloco.db")
+    printed = python("-c", LIKE_WINDOWS + OPENING, f"sqlite:///{tmp_path}/moloco.db")
     assert re.match(r"buffer: .*sqlite.* can't be used here .*POSIX.*'memory://'", printed)
     assert not (tmp_path / "moloco.db").exists()

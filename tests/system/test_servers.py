@@ -104,7 +104,7 @@ class Shop:
         self._sandbox = sandbox
         self._transport = transport
         self._is_durable = buffer == "sqlite"
-        self._buffer = f"sqlite://{directory}/moloco.db" if self._is_durable else "memory://"
+        self._buffer = f"sqlite:///{directory}/moloco.db" if self._is_durable else "memory://"
         self._ledger = directory / "ledger"
         self._ledger.touch()
         self._log = directory / "log"

@@ -17,6 +17,7 @@ from amplitude_moloco.buffers.sqlite.file import SqliteFile
 from amplitude_moloco.buffers.sqlite.gate import is_locked
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
+from amplitude_moloco.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +84,15 @@ class SqliteBuffer:
     to ``patience_seconds``, and raise sqlite3.Error if the trouble lasts. An ``ack`` that fails is
     remembered instead, and made by the next claim.
 
-    Beside the file lie ``NAME-wal``, ``NAME-shm`` and ``NAME-lock``. A corrupt file is set aside as
-    ``NAME.corrupt-<Unix time>`` when it is opened, and a new one started. Raises ConfigurationError
-    if the file can't be used, is not a buffer, or holds events for another target. For POSIX
-    systems, and for local disks only, never a network's.
+    Beside the file lie ``NAME-wal``, ``NAME-shm`` and ``NAME-lock``. None of them may be a link. A
+    buffer that is corrupt is set aside as ``NAME.corrupt-<Unix time>`` when it is opened, and a new
+    one started. Raises ConfigurationError if the file can't be used, is not a buffer, or holds
+    events for another target. What is deleted is overwritten with zeros. For POSIX systems, and for
+    local disks only, never a network's.
 
     Args:
-        path: The file. It is created if missing, with its directory, for this user alone.
+        path: The file. It is created if missing, for this user alone; its folder has to exist. A
+            link is resolved once, here.
         target: Where the events go. It is kept in the file, which accepts no other target.
         max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those of
             the bodies.
@@ -139,13 +142,20 @@ class SqliteBuffer:
         self._claimed: dict[int, int] = {}  # the token of each key
         self._has_warned = False
         self._state_at_close = BufferState(0, 0, 0)
+        # SQLite, too, puts the WAL beside what a link leads to.
+        self._path = Path(os.path.realpath(path))
         self._file = SqliteFile(
-            Path(os.path.realpath(path)),  # SQLite, too, puts the WAL beside what a link leads to
+            self._path,
             target=target,
             synchronous=synchronous,
             patience_seconds=patience_seconds,
         )
         self._acks = Acks(self._file)
+        logger.info("Events wait in the file %s", one_line(self._path))
+
+    def __repr__(self) -> str:
+        path = getattr(self, "_path", None)  # it may not be constructed yet
+        return f"SqliteBuffer({path and str(path)!r})"
 
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         size = len(body)

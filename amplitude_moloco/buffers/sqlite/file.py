@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -214,8 +215,8 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode=rw",  # a file that is gone is not created again
-            uri=True,
+            f"file:{quote(os.fsencode(self._path))}?mode=rw",
+            uri=True,  # for the mode: a file that is gone is not created again
             timeout=0,  # see _run
             isolation_level=None,  # no implicit transactions
             check_same_thread=False,
@@ -225,6 +226,7 @@ class SqliteFile:
         try:
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("PRAGMA secure_delete = ON")  # also where it is not the build's default
         except BaseException:
             db.close()
             raise

@@ -19,8 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from amplitude_moloco.buffers.sqlite.guard import (
+    SUSPECT,
+    check_files,
+    check_place,
+    narrow,
+    open_lock,
+    stranger,
+    was_ours,
+)
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, MIGRATIONS, RECOUNT
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +49,20 @@ class Gate:
         check_seconds: The longest check of a file that is not suspect.
 
     Raises:
-        OSError: The directory or the lock file can't be created.
+        ConfigurationError: The place can't be used; see ``check_place``.
+        OSError: The lock file can't be created.
     """
 
     def __init__(
         self, path: Path, *, target: str, patience_seconds: float, check_seconds: float
     ) -> None:
         self._path = path
+        self._name = one_line(path)  # as messages quote it
         self._target = target
         self._patience_seconds = patience_seconds
         self._check_seconds = check_seconds
-        _make_directory(path.parent)
-        self.descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
+        check_place(path)
+        self.descriptor = open_lock(Path(f"{path}-lock"))
         """The lock file's descriptor. The file lies on the same disk."""
         self._is_open = True
 
@@ -67,9 +79,11 @@ class Gate:
             except Exception as error:
                 if not is_corrupt(error):
                     raise
+                if is_alone and not was_ours(self._path):
+                    raise stranger(self._path) from error
                 if not is_alone:
                     raise ConfigurationError(
-                        f"buffer: {self._path} is corrupt ({error}), and in use; stop all "
+                        f"buffer: {self._name} is corrupt ({error}), and in use; stop all "
                         f"processes that use it, and the next start sets it aside"
                     ) from error
                 damage = error
@@ -79,7 +93,7 @@ class Gate:
             logger.error(
                 "The buffer %s is corrupt (%s). It was set aside as %s, and a new one started. The "
                 "events in the old one are not sent.",
-                *(self._path, damage, aside),
+                *(self._name, one_line(damage), one_line(aside)),
             )
             self._set_up(run, is_alone=True)
         finally:
@@ -89,7 +103,7 @@ class Gate:
         """If the file is damaged, have the next start check all of it."""
         if is_corrupt(error):
             with suppress(OSError):
-                os.pwrite(self.descriptor, b"suspect", 0)
+                os.pwrite(self.descriptor, SUSPECT, 0)
 
     def close(self) -> None:
         """Release the lock. Calling it again does nothing."""
@@ -113,6 +127,7 @@ class Gate:
         """Create the file if missing, connect to it, and prepare it."""
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+        check_files(self._path)  # once more, now that this process has the lock
         run(partial(self._prepare, is_alone=is_alone))
 
     def _prepare(self, db: sqlite3.Connection, *, is_alone: bool) -> None:
@@ -124,7 +139,7 @@ class Gate:
         found = _read(db, "SELECT target FROM totals")
         if found != self._target:
             raise ConfigurationError(
-                f"buffer: {self._path} holds events for {found!r}, not for {self._target!r}; give "
+                f"buffer: {self._name} holds events for {found!r}, not for {self._target!r}; give "
                 f"each target a file of its own"
             )
         if is_alone:
@@ -136,15 +151,15 @@ class Gate:
         is_new = not (version or application_id or _read(db, "SELECT count(*) FROM sqlite_master"))
         if not is_new and application_id != APPLICATION_ID:
             raise ConfigurationError(
-                f"buffer: {self._path} is another application's SQLite file; use another path"
+                f"buffer: {self._name} is another application's SQLite file; use another path"
             )
         if version > len(MIGRATIONS) or (version < len(MIGRATIONS) and not is_alone):
             raise ConfigurationError(
-                f"buffer: {self._path} has version {version} of the schema, this release uses "
+                f"buffer: {self._name} has version {version} of the schema, this release uses "
                 f"{len(MIGRATIONS)}; stop the other release first, or use another path"
             )
+        narrow(self._path)  # not before it is known to be a buffer, or empty
         if is_new:
-            self._path.chmod(0o600)  # another may have created it, empty
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect after the first table
         db.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
@@ -167,7 +182,7 @@ class Gate:
         except sqlite3.OperationalError as error:
             if str(error) != "interrupted":
                 raise
-            logger.info("The buffer %s is too large to be checked at each start", self._path)
+            logger.info("The buffer %s is too large to be checked at each start", self._name)
         finally:
             db.set_progress_handler(None, 0)
         os.ftruncate(self.descriptor, 0)
@@ -188,24 +203,18 @@ def is_corrupt(error: Exception) -> bool:
 
 def unusable_message(path: Path, error: Exception) -> str:
     """Says why a file can't be opened, and what to use instead."""
+    name = one_line(path)
     if is_locked(error):
-        return f"buffer: {path} is kept locked by another process; end the process that locks it"
+        return f"buffer: {name} is kept locked by another process; end the process that locks it"
     return (
-        f"buffer: {path} can't be used: {error}; it must be a file on a local disk that this "
-        f"process may write to, in a directory that it may write to"
+        f"buffer: {name} can't be used: {one_line(error)}; it must be a file on a local disk that "
+        f"this process may write to, in a directory that it may write to"
     )
-
-
-def _make_directory(directory: Path) -> None:
-    for missing in reversed(
-        [each for each in (directory, *directory.parents) if not each.exists()]
-    ):
-        missing.mkdir(0o700, exist_ok=True)
 
 
 def _set_aside(path: Path) -> Path:
     now = int(time.time())
-    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).exists():
+    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).is_symlink() or aside.exists():
         now += 1
     path.rename(aside)  # first: without the file, SQLite would delete its WAL
     for suffix in ("-wal", "-shm"):

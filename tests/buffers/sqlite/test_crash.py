@@ -403,6 +403,7 @@ tell(buffer.ack(a), buffer.retry(b, 0.0, attempts=1), bury(buffer, c))
 
 def test_a_corrupt_file_is_set_aside_once(tmp_path: Path) -> None:
     """When many processes start at once, one sets the file aside, and all use the new one."""
+    SqliteBuffer(tmp_path / "buffer.db", target=TARGET).close()
     (tmp_path / "buffer.db").write_text("No database")
     start = """
 tell("ready")

@@ -59,6 +59,7 @@ def test_a_corrupt_file_is_set_aside(
 
 def test_each_corrupt_file_is_kept(path: Path, open_buffer: OpenBuffer) -> None:
     """Files that are set aside within one second do not replace each other."""
+    open_buffer().close()
     for number in range(3):
         path.write_text(f"No database {number}")
         open_buffer().close()

@@ -1,0 +1,221 @@
+"""Which files a buffer uses, and which it leaves alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.sqlite_buffers import TARGET, OpenBuffer, bury, claim, claim_one, put, resend_all
+from support.sqlite_files import cut, overwrite_pages, shell
+
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.errors import ConfigurationError
+
+NEIGHBOURS = ["-lock", "-wal", "-shm", "-journal"]
+ANOTHER_USER = 65533
+DUMP = Path(__file__).parents[1] / "golden" / "schema-1.sql"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"platform_id = 'SHOP'\n",
+        b"x",
+        b"suspect",
+        bytes(10_000),
+        b"SQLite format 3",
+        b"SQLite format 2\0" + bytes(5000),
+        DUMP.read_bytes(),
+        b"MOLB" * 100,
+    ],
+    ids=lambda content: content[:12].hex() if isinstance(content, bytes) else "",
+)
+def test_a_file_that_never_was_a_buffer_is_left_alone(
+    path: Path, open_buffer: OpenBuffer, content: bytes, again: int
+) -> None:
+    """A file of another kind is refused however often it is tried, and nothing lies beside it."""
+    path.write_bytes(content)
+    path.chmod(0o644)
+    for _ in range(again):
+        with pytest.raises(ConfigurationError) as refused:
+            open_buffer()
+        assert str(refused.value) == (
+            f"buffer: {path} is not a buffer, and is left as it is; use a path where no other file "
+            f"lies"
+        )
+    assert contents(path.parent) == {"buffer.db": content}
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@given(content=st.binary(min_size=1, max_size=300))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
+def test_any_other_file_is_left_alone(path: Path, content: bytes) -> None:
+    """Whatever a file holds, if it is not SQLite's it is refused and keeps its content."""
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="is not a buffer, and is left as it is"):
+        SqliteBuffer(path, target=TARGET)
+    assert contents(path.parent) == {"buffer.db": content}
+
+
+@pytest.mark.parametrize("damage", [overwrite_pages, cut])
+def test_another_applications_damaged_file_is_left_alone(
+    path: Path, open_buffer: OpenBuffer, damage: Callable[[Path], None]
+) -> None:
+    """A SQLite file of another application is not set aside, even if it is corrupt."""
+    with shell(path) as db:
+        db.execute("CREATE TABLE users (name)")
+        db.executemany("INSERT INTO users VALUES (?)", [["x" * 100]] * 1000)
+    damage(path)
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            open_buffer()
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.glob("*.corrupt-*")) == []
+
+
+@pytest.mark.parametrize("suffix", NEIGHBOURS)
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("exists", [True, False], ids=["old buffer", "new buffer"])
+def test_no_link_is_followed(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    suffix: str,
+    *,
+    is_there: bool,
+    exists: bool,
+) -> None:
+    """A link in place of a file beside the buffer is refused, and its target untouched."""
+    if exists:
+        open_buffer().close()
+    victim = tmp_path / "victim"
+    if is_there:
+        victim.write_text("precious")
+    link = Path(f"{path}{suffix}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)
+    with pytest.raises(ConfigurationError, match=f"buffer.db{suffix} is a link, .* not followed"):
+        open_buffer()
+    assert victim.exists() == is_there
+    assert not is_there or victim.read_text() == "precious"
+
+
+def test_a_link_to_no_buffer_is_refused(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer
+) -> None:
+    """A link in place of the buffer leaves a file of another kind as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    with pytest.raises(ConfigurationError, match="victim is not a buffer"):
+        open_buffer()
+    assert victim.read_text() == "precious"
+    assert {each.name for each in tmp_path.iterdir()} == {"victim", "buffer.db"}
+
+
+@pytest.mark.parametrize("suffix", ["", *NEIGHBOURS])
+def test_what_is_not_a_regular_file_is_refused(
+    path: Path, open_buffer: OpenBuffer, suffix: str
+) -> None:
+    """A pipe in place of any file is refused at once, without waiting for its other end."""
+    os.mkfifo(f"{path}{suffix}")
+    with pytest.raises(ConfigurationError, match=f"buffer.db{suffix} .* not a regular file"):
+        open_buffer()
+
+
+@pytest.mark.parametrize("content", ["precious", "suspect and more"])
+def test_a_lock_file_that_holds_something_is_left_alone(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer, content: str
+) -> None:
+    """Another file in place of the lock, even by a hard link, is refused and not truncated."""
+    open_buffer().close()
+    lock = tmp_path / "buffer.db-lock"
+    lock.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text(content)
+    os.link(victim, lock)
+    with pytest.raises(ConfigurationError, match="not a buffer's lock file, and is left as it is"):
+        open_buffer()
+    assert victim.read_text() == content
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o666, 0o604, 0o755])
+def test_files_that_others_can_read_are_narrowed(
+    path: Path, open_buffer: OpenBuffer, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All files of a buffer become private when it is opened, and the log says so."""
+    first = open_buffer()
+    put(first, "a")
+    names = [path, *(Path(f"{path}{suffix}") for suffix in ("-lock", "-wal", "-shm"))]
+    for each in names:
+        each.chmod(mode)
+    assert claim(open_buffer()) == ["a"]
+    assert {each.stat().st_mode & 0o077 for each in names} == {0}
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert any(f"{path} (mode {mode:o}); now only its owner can" in each for each in warnings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_another_users_file_that_others_can_read_is_refused(
+    path: Path, open_buffer: OpenBuffer
+) -> None:
+    """A file that can't be narrowed, since it is another user's, is refused."""
+    path.touch()
+    path.chmod(0o666)
+    path.parent.chmod(0o777)
+    for folder in list(path.parents)[:-1]:
+        folder.chmod(folder.stat().st_mode | 0o111)
+    os.seteuid(ANOTHER_USER)
+    try:
+        with pytest.raises(ConfigurationError, match="belongs to another user"):
+            open_buffer()
+    finally:
+        os.seteuid(0)
+
+
+def erased(path: Path, text: bytes) -> bool:
+    """Whether neither the file nor its WAL holds a text."""
+    return not any(text in each.read_bytes() for each in path.parent.iterdir())
+
+
+@pytest.mark.parametrize("size", [100, 3_000, 50_000])
+def test_what_was_delivered_is_erased(path: Path, open_buffer: OpenBuffer, size: int) -> None:
+    """Once the buffer is closed, no body of a delivered event is left in the file's free space."""
+    buffer = open_buffer()
+    secret = b"shopper-4711@example.com"
+    put(buffer, *map(str, range(40)), body=secret + bytes(size))
+    bury(buffer, "dead", body=secret)
+    while entries := buffer.claim(7).entries:
+        assert all(map(buffer.ack, entries))
+    assert resend_all(buffer) == 1
+    while entries := buffer.claim(7).entries:
+        assert all(map(buffer.ack, entries))
+    buffer.close()
+    assert erased(path, secret)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_buffer_shows_its_path(buffer: SqliteBuffer, path: Path) -> None:
+    """The repr has the absolute path, and never raises."""
+    assert repr(buffer) == f"SqliteBuffer('{path}')"
+    assert repr(SqliteBuffer.__new__(SqliteBuffer)) == "SqliteBuffer(None)"
+    put(buffer, "a")
+    assert buffer.ack(claim_one(buffer))

@@ -1,0 +1,109 @@
+"""Text from outside, as logs and messages show it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from support.facts import BODY, FACTS, kind_of
+
+from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.engine.facts import DeadLettered, Degraded, Fact, Invalid, Paused
+from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.reasons import DeadLetterReason, PauseReason
+from amplitude_moloco.text import one_line
+
+ENDS_LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+FORGING = f"i-1{ENDS_LINES}\x1b[31m\x9b31m\x00\x08\u200b\u202e\u2066\ufeff\ud800"
+TEXTS = st.text() | st.text(st.sampled_from(f"ab %s{{}}{FORGING}"))
+EVERYTHING = f"Level %(levelname)s %(message)s {'%(event_id)s %(sync)s %(reason)s'}"
+
+
+@settings(deadline=None)
+@given(TEXTS)
+@example(FORGING)
+def test_a_text_stays_on_one_line(text: str) -> None:
+    """Any text becomes one printable line that can be encoded."""
+    line = one_line(text)
+    assert line.isprintable()
+    assert len(line.splitlines()) <= 1
+    assert not any(unicodedata.bidirectional(each) in {"RLO", "LRO", "RLI"} for each in line)
+    assert len(line.encode()) >= len(text)
+    assert one_line(line) == line
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" ")))
+def test_a_printable_text_is_unchanged(text: str) -> None:
+    """Text in any language is shown as it is."""
+    assert not text.isprintable() or one_line(text) == text
+
+
+def test_what_is_escaped_can_be_read() -> None:
+    """What is not printable is written as Python writes it."""
+    assert (
+        one_line("i-1\nCRITICAL\x1b\x85\u2028 \ub300") == "i-1\\nCRITICAL\\x1b\\x85\\u2028 \ub300"
+    )
+    assert one_line(ValueError("a\nb")) == "a\\nb"
+
+
+def forged(fact: Fact, text: str) -> Fact:
+    """A fact in which every text from outside is ``text``."""
+    names = {each.name for each in dataclasses.fields(fact)} - {"body", "reason", "problems"}
+    values: dict[str, Any] = {name: text for name in names if isinstance(getattr(fact, name), str)}
+    if isinstance(fact, Invalid):
+        values["problems"] = (Problem(text, ProblemReason.MISSING, text, text),)
+    return dataclasses.replace(fact, **values)
+
+
+def logged(fact: Fact, form: str) -> str:
+    """What a plain handler writes about a fact."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        logging.Formatter(form, defaults={"event_id": "", "sync": "", "reason": ""})
+    )
+    logger = logging.getLogger("amplitude_moloco.engine.log")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        LogHook("MCM", "the key")(fact)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=kind_of)
+@given(text=TEXTS)
+@example(text=FORGING)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
+)
+def test_a_record_is_one_line(fact: Fact, text: str) -> None:
+    """Whatever an id, a name or the server's message holds, a record is one line of plain text."""
+    said = logged(forged(fact, text), EVERYTHING)
+    assert said.endswith("\n")
+    assert said[:-1].isprintable()
+    assert said.startswith("Level ")
+
+
+def test_a_forged_line_is_part_of_its_own() -> None:
+    """A line end in an id, a message or a path does not begin a record."""
+    forging = "x\nCRITICAL root: forged"
+    for fact in (
+        DeadLettered(forging, forging, 1, DeadLetterReason.REJECTED, 400, forging),
+        Paused(PauseReason.OUTAGE, 503, forging),
+        Degraded(f"buffer: {forging} is a link"),
+    ):
+        (line,) = logged(fact, "%(levelname)s %(message)s").splitlines()
+        assert not line.startswith("CRITICAL")
+        assert "x\\nCRITICAL root: forged" in line
+    assert BODY.decode() not in line
