@@ -38,8 +38,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
@@ -48,6 +46,7 @@ from amplitude_moloco.moloco.wire.identifiers import (
     read_identifiers,
 )
 from amplitude_moloco.moloco.wire.items import read_items
+from amplitude_moloco.moloco.wire.json import dumps
 from amplitude_moloco.moloco.wire.money import read_money
 from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
 from amplitude_moloco.moloco.wire.requirements import check_requirements
@@ -127,7 +126,7 @@ def build(
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """Returns a request's body: JSON in UTF-8. The same payload always gives the same bytes."""
-    return orjson.dumps(payload)
+    return dumps(payload)
 
 
 def _read_fields(
