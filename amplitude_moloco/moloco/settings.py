@@ -5,14 +5,20 @@ Each returns the value to use, or raises ConfigurationError saying what to use i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.identifiers import hash_identifier
 from amplitude_moloco.moloco.sync import Sync, read_channel_type
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
+
+T = TypeVar("T")
+
+TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
 
 
 def converter_of(
@@ -63,6 +69,19 @@ def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
             "include_user_properties: use True, False, or a list of the names to send"
         )
     return frozenset(names)
+
+
+def transport_of(transport: T) -> T | str:
+    """Returns the setting, or "none" if the environment switches sending off."""
+    switch = os.environ.get(TRANSPORT_VARIABLE, "").strip()
+    if not switch:
+        return transport
+    if switch.lower() != "none":
+        raise ConfigurationError(
+            f"{TRANSPORT_VARIABLE}: found {switch!r}; use 'none', which switches sending off, or "
+            f"unset the variable"
+        )
+    return "none"
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:
