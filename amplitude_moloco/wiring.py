@@ -52,7 +52,8 @@ def transport_factory(
     if callable(transport):
         return partial(transport, endpoint)
     raise ConfigurationError(
-        f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable"
+        f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable; "
+        f"'none' sends nothing, for tests"
     )
 
 

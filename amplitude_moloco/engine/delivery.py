@@ -109,7 +109,7 @@ class Delivery:
             is_misconfigured = verdict is Verdict.MISCONFIGURED
             if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured):
                 reason = PauseReason.MISCONFIGURED if is_misconfigured else PauseReason.OUTAGE
-                self._ledger.record(Paused(reason, result.status, result.message))
+                self._ledger.record(Paused(reason, result.status, result.message, result.cause))
             return
         if verdict is Verdict.THROTTLED:
             self._rate.throttled()
@@ -145,7 +145,14 @@ class Delivery:
         self._let_go()
         if is_ours:
             self._ledger.record(
-                Retrying(entry.sync, entry.id, attempts, delay_seconds, result.reason)
+                Retrying(
+                    entry.sync,
+                    entry.id,
+                    attempts,
+                    delay_seconds,
+                    result.reason,
+                    result.explanation,
+                )
             )
         return delay_seconds
 

@@ -36,6 +36,8 @@ class Retrying:
     delay_seconds: float
     reason: str
     """The HTTP status, or the kind of the network fault."""
+    cause: str = ""
+    """The same in words: for a network fault the host, what happened and what to check."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class Paused:
     reason: PauseReason
     status: int | None
     message: str
+    """The server's message, or the kind of the network fault."""
+    cause: str = ""
+    """A network fault in words: the host, what happened and what to check. Empty otherwise."""
 
 
 @dataclass(frozen=True)

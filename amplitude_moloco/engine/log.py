@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
+from collections.abc import Callable
 
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -25,33 +28,46 @@ from amplitude_moloco.text import keep_record_on_one_line
 logger = logging.getLogger(__name__)
 logger.addFilter(keep_record_on_one_line)  # ids, names and the server's message come from outside
 
+_MOST_FAILURES = 5
+"""At most this many first failures are warnings in a minute: a server may fail every other time."""
+_FAILURES_SECONDS = 60.0
+
 
 class LogHook:
     """Logs what an operator needs to know, under the package's logger. Holds no value of an event.
 
     An event that is invalid, undeliverable or lost is a warning the first time that its reason
     occurs in a sync, and info from then on. A part that was left out is a warning the first time,
-    and debug from then on. Attempts and deliveries are debug.
+    and debug from then on. Attempts and deliveries are debug, but the first failed attempt after a
+    success, or at the start, is a warning that says why.
 
     Args:
         server: The name of the partner's server, as log lines call it.
         access: What may be wrong if the server refuses all events: the key, for example.
+        monotonic: The clock, in seconds.
     """
 
-    def __init__(self, server: str, access: str) -> None:
+    def __init__(
+        self, server: str, access: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._server = server
         self._access = access
+        self._monotonic = monotonic
+        self._is_failing = False
+        self._failures_logged: deque[float] = deque(maxlen=_MOST_FAILURES)
         self._warned: set[tuple[str, str, str]] = set()
 
     def __call__(self, fact: Fact) -> None:
         server = self._server
         if isinstance(fact, Delivered):
+            self._is_failing = False
             logger.debug("Delivered %s to %s (sync %s)", fact.id, server, fact.sync)
         elif isinstance(fact, Retrying):
             logger.debug(
                 "Attempt %d of %s failed (sync %s, %s); next attempt in %.0f s",
                 *(fact.attempts, fact.id, fact.sync, fact.reason, fact.delay_seconds),
             )
+            self._log_first_failure(fact)
         elif isinstance(fact, Invalid):
             problems = "; ".join(map(str, fact.problems))
             self._log_end(fact, "Sync %s: %r is invalid: %s", fact.event_name, problems)
@@ -65,9 +81,25 @@ class LogHook:
         else:
             self._log_change(fact)
 
+    def _log_first_failure(self, fact: Retrying) -> None:
+        """Warn at once if this is the first failure of a row, unless there were many such."""
+        if self._is_failing:
+            return
+        self._is_failing = True
+        now, logged = self._monotonic(), self._failures_logged
+        if len(logged) == _MOST_FAILURES and now - logged[0] < _FAILURES_SECONDS:
+            return
+        logged.append(now)
+        logger.warning(
+            "Sending to %s failed: %s. The event is kept, and sent again in %.0f s.",
+            *(self._server, fact.cause or fact.reason, fact.delay_seconds),
+        )
+
     def _log_change(self, fact: Fact) -> None:
         """Log what concerns more than one event."""
         server = self._server
+        if isinstance(fact, Paused):
+            self._is_failing = True  # and has been logged here
         if isinstance(fact, Paused) and fact.reason is PauseReason.MISCONFIGURED:
             logger.error(
                 "%s refuses all events (%s): %s is wrong. Events are kept, and sent once that is "
@@ -76,8 +108,8 @@ class LogHook:
             )
         elif isinstance(fact, Paused):
             logger.error(
-                "%s fails (%s). Events are kept, and sent when it works again.",
-                *(server, _said(fact)),
+                "%s %s (%s). Events are kept, and sent when it works again.",
+                *(server, "can't be reached" if fact.status is None else "fails", _said(fact)),
             )
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
@@ -129,4 +161,5 @@ class LogHook:
 
 
 def _said(fact: DeadLettered | Paused) -> str:
-    return f"{fact.status or ''} {fact.message}".strip()
+    cause = fact.cause if isinstance(fact, Paused) else ""
+    return cause or f"{fact.status or ''} {fact.message}".strip()

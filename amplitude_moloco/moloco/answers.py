@@ -4,13 +4,17 @@
 answer                     verdict        what follows
 =========================  =============  =========================================================
 2xx                        DELIVERED      The event leaves the buffer.
-no answer, 1xx, 408, 5xx   RETRY          Sent again after 5, 10, 20, 40 and 80 seconds, then every
-                                          15 minutes. More than five failures in a row open the
+no answer, 1xx, 407, 408,  RETRY          Sent again after 5, 10, 20, 40 and 80 seconds, then every
+421, 425, 426, 5xx                        15 minutes. More than five failures in a row open the
                                           circuit.
 429                        THROTTLED      Sent again later. The rate of all requests is halved.
 401, 403, 404, 3xx         MISCONFIGURED  The event stays in the buffer. The circuit opens at once.
 400, 413, other 4xx        REJECTED       The event becomes a dead letter.
 =========================  =============  =========================================================
+
+A 2xx whose body is not JSON counts as no answer: a login page on the way, for example. MCM's own
+is an empty object. 407, 421, 425 and 426 come from gateways on the way, and say nothing about the
+event.
 
 A retry comes later if ``Retry-After`` asks for it. What follows is done by ``engine/delivery.py``;
 the numbers are the defaults of ``engine/retry.py``, ``engine/breaker.py`` and ``engine/rate.py``.
@@ -23,11 +27,13 @@ import json
 from amplitude_moloco.engine.verdict import Verdict
 from amplitude_moloco.transports.base import SendResult
 
+_FROM_GATEWAYS = (407, 408, 421, 425, 426)
+
 
 def classify(result: SendResult) -> Verdict:
     """Return what a result means for its event."""
     status = result.status
-    if status is None or status < 200 or status == 408 or status >= 500:
+    if status is None or status < 200 or status >= 500 or status in _FROM_GATEWAYS:
         return Verdict.RETRY
     if status < 300:
         return Verdict.DELIVERED
@@ -37,6 +43,20 @@ def classify(result: SendResult) -> Verdict:
     if status < 400 or status in (401, 403, 404):
         return Verdict.MISCONFIGURED
     return Verdict.REJECTED
+
+
+def accepts(body: bytes, is_complete: bool) -> bool:
+    """Return whether the body of a 2xx is JSON or empty; if incomplete, whether it may be MCM's."""
+    text = body.strip(b" \t\r\n")
+    if not is_complete:
+        return not text or text.startswith(b"{")
+    if not text:
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def error_message(body: bytes) -> str:

@@ -68,9 +68,10 @@ class MolocoDestination(PartnerDestination):
         retry: When an event is sent again after a failure.
         breaker: When sending pauses because MCM fails, and when it is probed.
         transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
-            name and takes far less processor time. Or a callable that gets the ``Endpoint``
-            and opens a ``Transport``, which has a thread for each request, or a
-            ``ConcurrentTransport``, which has one for all.
+            name and takes far less processor time. Or ``none``, which sends nothing, for tests; the
+            environment variable ``MOLOCO_TRANSPORT=none`` has the same effect on any setting. Or a
+            callable that gets the ``Endpoint`` and opens a ``Transport``, which has a thread for
+            each request, or a ``ConcurrentTransport``, which has one for all.
 
     Raises:
         ConfigurationError: Settings can't work; the text says of each what to use instead.
@@ -119,7 +120,7 @@ class MolocoDestination(PartnerDestination):
             partner=MCM,
             open_buffer=buffer_factory(buffer, address, engine["retry"], timeout_seconds),
             open_transport=transport_factory(
-                transport, address, connections, timeout_seconds, ca_bundle
+                settings.transport_of(transport), address, connections, timeout_seconds, ca_bundle
             ),
             **engine,
             max_requests_per_second=max_requests_per_second,

@@ -7,9 +7,12 @@ import re
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
+from urllib3.util import parse_url
+
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.answers import error_message
+from amplitude_moloco.moloco.answers import accepts, error_message
 from amplitude_moloco.transports.base import Endpoint
+from amplitude_moloco.transports.secret import Secret
 
 # A label has at most 63 characters, and a platform's gets "-evt" appended.
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.IGNORECASE)
@@ -19,6 +22,14 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PLACEHOLDER = re.compile(r"\$\{.*\}|\$\(.*\)|\$[A-Z_][A-Z0-9_]*|%\w+%|\{\{.*\}\}|<.*>")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
+
+# Only what every reader of URLs takes the same way: no user, no backslash, no empty port.
+_BASE_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/(?:[a-z0-9._~!$&'()*+,;=:@-]|%[0-9a-f]{2})*)*)",
+    re.IGNORECASE,
+)
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
 API_KEY_VARIABLE = "MOLOCO_API_KEY"
 
@@ -50,6 +61,7 @@ def endpoint(
         raise ConfigurationError(
             f"{place}: looks like a placeholder that was not replaced by its value; use the value"
         )
+    api_key = Secret(api_key)
     base = _base_url(base_url) if base_url is not None else _host_of(platform_name)
     if base_url is not None and platform_name is not None:
         raise ConfigurationError(
@@ -61,7 +73,7 @@ def endpoint(
         "Content-Type": "application/json",
         "Accept": "application/json",
     }
-    return Endpoint(base + path, headers, secret=api_key, read_error=error_message)
+    return Endpoint(base + path, headers, api_key, read_error=error_message, accepts=accepts)
 
 
 def _host_of(platform_name: str | None) -> str:
@@ -79,6 +91,7 @@ def _host_of(platform_name: str | None) -> str:
 
 
 def _base_url(base_url: str) -> str:
+    """Return a base URL that every library reads the same way, with its scheme in lower case."""
     advice = "use one like https://your-platform-evt.mcm-api.moloco.com"
     try:
         if not isinstance(base_url, str):
@@ -87,27 +100,52 @@ def _base_url(base_url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError(f"base_url: not a URL; {advice}") from None
-    if not _VISIBLE.fullmatch(base_url) or parts.scheme not in ("https", "http"):
-        raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
-    if not host or not _is_host(host):
+    if not _VISIBLE.fullmatch(base_url) or parts.scheme not in ("https", "http") or not host:
         raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
     if "/rmp/event/" in f"{parts.path}/" or parts.path.rstrip("/").endswith("/userevents"):
         raise ConfigurationError(f"base_url: holds the path of MCM's API, which is added; {advice}")
     if parts.username is not None or "?" in base_url or "#" in base_url:
         raise ConfigurationError(f"base_url: holds a user, a query or a fragment; {advice}")
+    found = _BASE_URL.fullmatch(base_url)
+    if not found or not _is_host(host):
+        raise ConfigurationError(
+            f"base_url: a host, a port or a path that programs read differently; {advice}"
+        )
     if parts.scheme == "http" and not _is_loopback(host):
         raise ConfigurationError(
             f"base_url: plain http to {host} would send the key and your shoppers' data "
             f"unencrypted; use https (http is allowed for a loopback host only)"
         )
-    return base_url.rstrip("/")
+    if not _is_canonical(found, host):
+        raise ConfigurationError(
+            f"base_url: a host, a port or a path that programs read differently; {advice}"
+        )
+    return f"{parts.scheme}{base_url[len(parts.scheme) :]}".rstrip("/")
+
+
+def _is_canonical(found: re.Match[str], host: str) -> bool:
+    """Whether what was checked is what the transports connect to.
+
+    They rewrite paths with "..", and read a host like 2130706433 or 0x7f.1 as an IPv4 address.
+    """
+    if any(segment in (".", "..") for segment in found["path"].split("/")):
+        return False
+    if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]) and not _is_address(host):
+        return False
+    read = parse_url(found[0])
+    is_same_host = (read.host or "").strip("[]") == host
+    return is_same_host and read.port == (int(found["port"]) if found["port"] else None)
 
 
 def _is_host(host: str) -> bool:
+    return _is_address(host) or all(map(_HOST_LABEL.fullmatch, host.split(".")))
+
+
+def _is_address(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
-        return all(map(_HOST_LABEL.fullmatch, host.split(".")))
+        return False
     return True
 
 

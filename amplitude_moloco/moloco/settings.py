@@ -5,9 +5,10 @@ Each returns the value to use, or raises ConfigurationError saying what to use i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
@@ -30,6 +31,10 @@ from amplitude_moloco.transports.base import Endpoint
 
 _ADDRESS = ("api_key", "platform_id", "platform_name", "base_url")
 _NUMBERS = ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds")
+
+T = TypeVar("T")
+
+TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
 
 
 def checked(
@@ -164,6 +169,19 @@ def flag_of(name: str, flag: bool) -> bool:
     if not isinstance(flag, bool):
         raise ConfigurationError(f"{name}: found {type(flag).__name__}; use True or False")
     return flag
+
+
+def transport_of(transport: T) -> T | str:
+    """Returns the setting, or "none" if the environment switches sending off."""
+    switch = os.environ.get(TRANSPORT_VARIABLE, "").strip()
+    if not switch:
+        return transport
+    if switch.lower() != "none":
+        raise ConfigurationError(
+            f"{TRANSPORT_VARIABLE}: found {switch!r}; use 'none', which switches sending off, or "
+            f"unset the variable"
+        )
+    return "none"
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from amplitude_moloco.transports.secret import Secret
+
 __all__ = [
     "ConcurrentTransport",
     "Endpoint",
@@ -18,7 +20,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go, and what each carries. Its repr shows the URL alone."""
+    """Where requests go, and what each carries. Its repr shows the URL alone.
+
+    The credential is text whose repr hides it, here and in the headers.
+    """
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -26,11 +31,25 @@ class Endpoint:
     """The credential in the headers. It is removed from everything that an answer quotes."""
     read_error: Callable[[bytes], str] = field(repr=False)
     """Returns the message in the body of an error. It must accept any bytes, and never raise."""
+    accepts: Callable[[bytes, bool], bool] = field(
+        repr=False, default=lambda body, is_complete: True
+    )
+    """Returns whether the body of a 2xx, or its beginning, comes from the API, not from a login
+    page on the way. It must accept any bytes, and never raise."""
+
+    def __post_init__(self) -> None:
+        secret = Secret(self.secret)
+        headers = {
+            name: Secret(value) if secret in value else value
+            for name, value in self.headers.items()
+        }
+        object.__setattr__(self, "secret", secret)
+        object.__setattr__(self, "headers", headers)
 
     @property
     def is_plain(self) -> bool:
         """Whether requests go unencrypted: plain http, allowed on a loopback address only."""
-        return self.url.startswith("http:")
+        return self.url[:5].lower() == "http:"
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,13 @@ class SendResult:
     """The server's error message, or the kind of the network fault. Never the secret."""
     retry_after_seconds: float = 0.0
     """The wait that the server asks for; 0 for none."""
+    cause: str = field(default="", compare=False)
+    """A network fault in words: the host, what happened and what to check. Never the secret."""
+
+    @property
+    def explanation(self) -> str:
+        """The cause, or else the status and the message, for people."""
+        return self.cause or f"{self.status or ''} {self.message}".strip()
 
     @property
     def reason(self) -> str:

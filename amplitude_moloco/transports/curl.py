@@ -11,7 +11,10 @@ from collections import deque
 from functools import partial
 from os import PathLike
 
+from requests.utils import select_proxy
+
 from amplitude_moloco.transports.base import Endpoint, SendResult
+from amplitude_moloco.transports.causes import causes_for
 from amplitude_moloco.transports.curl_handle import CurlHandle
 from amplitude_moloco.transports.curl_loop import CurlLoop
 from amplitude_moloco.transports.curl_options import curl_options
@@ -35,11 +38,13 @@ class CurlTransport:
             for threads that call ``send()``.
         timeout_seconds: From the start of a request, connecting included, to the end of the
             answer. It may start again when libcurl itself replaces a kept-alive connection that
-            ended under the request.
+            ended under the request. A request that could hardly be answered in what is left
+            after connecting is not sent.
         ca_bundle: Path of the certificates to trust instead of the default ones.
 
     Raises:
-        ConfigurationError: The certificates can't be read, or libcurl was built without TLS.
+        ConfigurationError: The certificates can't be read, the proxy can't be used, or libcurl was
+            built without TLS.
     """
 
     def __init__(
@@ -50,8 +55,11 @@ class CurlTransport:
         timeout_seconds: float = 10.0,
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
-        options = curl_options(endpoint, read_network_settings(endpoint, ca_bundle))
-        self._new_handle = partial(CurlHandle, options, endpoint, timeout_seconds)
+        network = read_network_settings(endpoint, ca_bundle)
+        proxy = select_proxy(endpoint.url, network.proxies)
+        causes = causes_for(endpoint, proxy, timeout_seconds)
+        options = curl_options(endpoint, network)
+        self._new_handle = partial(CurlHandle, options, endpoint, causes, timeout_seconds)
         self._connections = self._max_idle = connections
         self._idle: deque[CurlLoop] = deque()
 

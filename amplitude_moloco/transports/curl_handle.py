@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections import deque
 from math import ceil
-from typing import Any
 
 import pycurl
 
-from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, result_of
+from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
 from amplitude_moloco.transports.base import Endpoint, SendResult
-from amplitude_moloco.transports.curl_faults import ENDED_CONNECTION, FAULT_NAMES
+from amplitude_moloco.transports.causes import Causes
+from amplitude_moloco.transports.clock import RealClock
+from amplitude_moloco.transports.curl_faults import ENDED_CONNECTION, cause_of, name_of
+from amplitude_moloco.transports.curl_options import CurlOptions
 
+_LEAST_SHARE = 0.1
+"""The part of the timeout that must be left when a request is sent; see ``connections.py``."""
+_MAX_HEADER_LINES = 1000
 _MAX_TIMEOUT_MILLIS = 2**31 - 1
 
 
@@ -20,32 +24,39 @@ class CurlHandle:
     """A handle of libcurl, used for one request after the other, over any connection of a loop.
 
     Args:
-        options: Set once; see :func:`curl_options`.
+        options: Set once.
         endpoint: Reads the errors.
+        causes: Says what a fault means.
         timeout_seconds: From the start of a request to the end of its answer.
     """
 
     def __init__(
-        self, options: Mapping[int, Any], endpoint: Endpoint, timeout_seconds: float
+        self, options: CurlOptions, endpoint: Endpoint, causes: Causes, timeout_seconds: float
     ) -> None:
         self._endpoint = endpoint
+        self._causes = causes
         self._timeout_seconds = timeout_seconds
-        self._started_at = 0.0
+        self._request = _Request(timeout_seconds)
         self._is_second_attempt = False
         self._answer = _AnswerBody()
-        self._has_proxy = bool(options[pycurl.PROXY])
+        # Appended to by C code alone: a function of Python for each line would cost far more.
+        self._head: deque[bytes] = deque(maxlen=_MAX_HEADER_LINES)
         self.curl = pycurl.Curl()
-        for option, value in options.items():
+        for option, value in options.values.items():
             self.curl.setopt(option, value)
-        # Not a method of this object: that would be a cycle, which only the garbage collector
+        # Not methods of this object: that would be a cycle, which only the garbage collector
         # frees, and with it the connections.
         self.curl.setopt(pycurl.WRITEFUNCTION, self._answer.append)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
+        if hasattr(pycurl, "PREREQFUNCTION"):  # not with a libcurl older than 7.80
+            self.curl.setopt(pycurl.PREREQFUNCTION, self._request.may_be_sent)
         self._set_timeout(timeout_seconds)
 
     def begin(self, body: bytes) -> None:
         """Prepare a request."""
-        self._started_at = time.monotonic()
+        self._request.started_at = RealClock.monotonic()
         self._answer.data = b""
+        self._head.clear()
         self.curl.setopt(pycurl.POSTFIELDS, body)
         if self._is_second_attempt:
             self._is_second_attempt = False
@@ -61,16 +72,44 @@ class CurlHandle:
         if self._is_second_attempt or not self._is_ended_connection(fault):
             return False
         self._is_second_attempt = True
-        self._set_timeout(self._started_at + self._timeout_seconds - time.monotonic())
+        self._head.clear()
+        self._set_timeout(self._request.remaining_seconds)
         return True
 
-    def result(self, fault: int | None) -> SendResult:
-        """Return the result of the request; ``fault`` is libcurl's code, None for an answer."""
-        if fault is not None and not self._answer.is_too_large:  # reading that one was aborted
-            return SendResult(message=self._name_of(fault))
-        # libcurl parses the header: a callback of ours for each header line costs far more.
-        retry_after_seconds = float(self.curl.getinfo(pycurl.RETRY_AFTER))
-        return result_of(self._status, self._answer.data, retry_after_seconds, self._endpoint)
+    def result(self, fault: int | None, text: str = "") -> SendResult:
+        """Return the result of the request.
+
+        Args:
+            fault: libcurl's code; None for an answer.
+            text: libcurl's text for it.
+        """
+        status = self._status
+        head = self._final_head() if fault is not None or status >= 300 else ()
+        # Reading an answer that is too large was aborted. The head of a 2xx is the answer, even
+        # if its body breaks off.
+        is_answer = fault is None or self._answer.is_too_large
+        if not is_answer and not (200 <= status < 300 and _is_complete(head)):
+            name = name_of(fault or 0, self.curl, self._causes)
+            cause = cause_of(name, fault or 0, text, self.curl, self._causes)
+            return SendResult(message=name, cause=cause)
+        # libcurl reads a Retry-After where there is one, but takes malformed ones as well.
+        if not head and self.curl.getinfo(pycurl.RETRY_AFTER):
+            head = self._final_head()
+        retry_after_seconds = read_retry_after(_retry_after_in(head)) if head else 0.0
+        return result_of(
+            status,
+            self._answer.data,
+            retry_after_seconds,
+            self._endpoint,
+            self._causes,
+            is_complete=fault is None,
+        )
+
+    def _final_head(self) -> tuple[bytes, ...]:
+        """Return the lines of the last head, without those of a proxy and of early answers."""
+        lines = tuple(self._head)
+        starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
+        return lines[starts[-1] :] if starts else lines
 
     @property
     def _status(self) -> int:
@@ -81,16 +120,6 @@ class CurlHandle:
         millis = max(1, min(ceil(seconds * 1000), _MAX_TIMEOUT_MILLIS))  # 0 would mean no timeout
         self.curl.setopt(pycurl.TIMEOUT_MS, millis)
 
-    def _name_of(self, fault: int) -> str:
-        """Return a fault's name. libcurl's own text could quote what was sent."""
-        if fault == pycurl.E_OPERATION_TIMEDOUT:
-            was_sent = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
-            return "ReadTimeout" if was_sent else "ConnectTimeout"
-        is_unreachable = self._has_proxy and fault == pycurl.E_COULDNT_CONNECT
-        if is_unreachable or self.curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
-            return "ProxyError"
-        return FAULT_NAMES.get(fault, "CurlError")
-
     def _is_ended_connection(self, fault: int) -> bool:
         """Return whether a connection ended that an earlier request had kept alive.
 
@@ -99,6 +128,24 @@ class CurlHandle:
         """
         is_reused = self.curl.getinfo(pycurl.NUM_CONNECTS) == 0
         return is_reused and not self._status and fault in ENDED_CONNECTION
+
+
+class _Request:
+    """The time of a request. libcurl calls it."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self.started_at = 0.0
+
+    @property
+    def remaining_seconds(self) -> float:
+        return self.started_at + self._timeout_seconds - RealClock.monotonic()
+
+    def may_be_sent(self, *addresses: object) -> int:
+        """Return whether enough time is left for an answer, once there is a connection."""
+        if self.remaining_seconds < _LEAST_SHARE * self._timeout_seconds:
+            return int(pycurl.PREREQFUNC_ABORT)
+        return int(pycurl.PREREQFUNC_OK)
 
 
 class _AnswerBody:
@@ -115,3 +162,15 @@ class _AnswerBody:
     @property
     def is_too_large(self) -> bool:
         return len(self.data) > MAX_ANSWER_BYTES
+
+
+def _is_complete(head: tuple[bytes, ...]) -> bool:
+    """Return whether a head has ended. Lines may follow: those after the last chunk."""
+    return any(not line.strip() for line in head)
+
+
+def _retry_after_in(head: tuple[bytes, ...]) -> str | None:
+    """Return the value of Retry-After in a head; all values of several, as requests does."""
+    pairs = (line.partition(b":") for line in head)
+    values = [value.strip() for name, _, value in pairs if name.lower() == b"retry-after"]
+    return b", ".join(values).decode("latin-1") if values else None

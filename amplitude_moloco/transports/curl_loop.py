@@ -70,9 +70,9 @@ class CurlLoop:
         """Let libcurl read and write, and return the results of the requests that ended."""
         self._multi.perform()
         _, answered, failed = self._multi.info_read()
-        ended = [(curl, None) for curl in answered] + [(curl, fault) for curl, fault, _ in failed]
+        ended = [(curl, None, "") for curl in answered] + failed
         results = []
-        for curl, fault in ended:
+        for curl, fault, text in ended:
             self._multi.remove_handle(curl)
             tag, handle = self._in_flight[curl]
             if fault is not None and handle.begin_again(fault):
@@ -80,7 +80,7 @@ class CurlLoop:
                 continue
             del self._in_flight[curl]
             self._idle.append(handle)
-            results.append((tag, handle.result(fault)))
+            results.append((tag, handle.result(fault, text)))
         if len(results) < len(ended):
             self._multi.perform()  # starts the second attempts
         return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,17 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint
 from amplitude_moloco.transports.network import NetworkSettings
+from amplitude_moloco.transports.secret import Secret
 
 
-def curl_options(endpoint: Endpoint, network: NetworkSettings) -> dict[int, Any]:
+@dataclass(frozen=True)
+class CurlOptions:
+    """The options. No repr shows their values: the credential is among them."""
+
+    values: dict[int, Any] = field(repr=False)
+
+
+def curl_options(endpoint: Endpoint, network: NetworkSettings) -> CurlOptions:
     """Return the options. Raises ConfigurationError if libcurl was built without TLS."""
     features = pycurl.version_info()[4]
     if not features & pycurl.VERSION_SSL:
@@ -31,16 +40,17 @@ def curl_options(endpoint: Endpoint, network: NetworkSettings) -> dict[int, Any]
         "Accept-Encoding": "identity",
         "Expect": "",  # send a large body without waiting for "100 Continue"
     }
-    return {
+    values = {
         pycurl.URL: endpoint.url,
         pycurl.PROTOCOLS: pycurl.PROTO_HTTP if endpoint.is_plain else pycurl.PROTO_HTTPS,
         pycurl.HTTP_VERSION: version,
-        pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in headers.items()],
+        pycurl.HTTPHEADER: [Secret(f"{name}: {value}") for name, value in headers.items()],
         pycurl.ACCEPT_ENCODING: "",  # decode an encoding even though none was asked for
         pycurl.NOSIGNAL: 1,  # signals are the app's
         **_certificate_options(network.ca_bundle),
         **_proxy_options(select_proxy(endpoint.url, network.proxies)),
     }
+    return CurlOptions(values)
 
 
 def _certificate_options(ca_bundle: str | Literal[True]) -> dict[int, Any]:

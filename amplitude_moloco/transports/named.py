@@ -7,6 +7,7 @@ from os import PathLike
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, Transport
+from amplitude_moloco.transports.nowhere import NowhereTransport
 
 _DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
 """The name of this library on PyPI."""
@@ -20,12 +21,14 @@ def open_transport(
     timeout_seconds: float = 10.0,
     ca_bundle: str | PathLike[str] | None = None,
 ) -> Transport:
-    """Open the transport called ``requests`` or ``curl``.
+    """Open the transport called ``requests``, ``curl`` or ``none``, which sends nothing.
 
     The other arguments are those of :class:`RequestsTransport` and :class:`CurlTransport`. Raises
     ConfigurationError for any other name, if the transport's library is not installed, and for
     certificates that can't be read.
     """
+    if name == "none":
+        return NowhereTransport(endpoint)
     kind = _kind_named(name)
     return kind(
         endpoint, connections=connections, timeout_seconds=timeout_seconds, ca_bundle=ca_bundle
@@ -48,5 +51,5 @@ def _kind_named(name: str) -> Callable[..., Transport]:
         return CurlTransport
     raise ConfigurationError(
         f"transport: unknown name {name!r}; use 'requests', 'curl', or a callable that opens a "
-        f"transport"
+        f"transport; 'none' sends nothing, for tests"
     )

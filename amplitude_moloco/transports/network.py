@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import requests
+from requests.utils import select_proxy
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint
+
+_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # in the order in which requests reads
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,20 +38,70 @@ def read_network_settings(
 ) -> NetworkSettings:
     """Read the settings that apply to requests to an endpoint.
 
-    ``ca_bundle`` overrides the environment's bundle. Raises ConfigurationError if it does not
-    exist.
+    ``ca_bundle`` overrides the environment's bundle. Raises ConfigurationError if the certificates
+    can't be read, or the address of the proxy can't work.
     """
-    if ca_bundle is not None and not Path(ca_bundle).exists():
-        raise ConfigurationError(
-            f"ca_bundle: {fspath(ca_bundle)!r} does not exist; use the path of a file or a "
-            f"directory of certificates"
-        )
-    verify = fspath(ca_bundle) if ca_bundle is not None else True
+    if ca_bundle is not None:
+        _check_bundle("ca_bundle", ca_bundle)
+    verify: str | Literal[True] = fspath(ca_bundle) if ca_bundle is not None else True
     with requests.Session() as session:
         merged = session.merge_environment_settings(endpoint.url, {}, None, verify, None)
-    return NetworkSettings(
-        ca_bundle=merged["verify"] or True,  # verification can't be switched off
+    if endpoint.is_plain:
         # A proxy runs on another host: loopback addresses mean something else there, and plain
         # http must not leave this host.
-        proxies={} if endpoint.is_plain else dict(merged["proxies"]),
+        return NetworkSettings(ca_bundle=verify, proxies={})
+    if ca_bundle is None and isinstance(merged["verify"], str):
+        name = next(filter(os.environ.get, _BUNDLE_VARIABLES), "REQUESTS_CA_BUNDLE")
+        _check_bundle(name, merged["verify"])
+    _check_proxy(endpoint.url, merged["proxies"])
+    return NetworkSettings(
+        ca_bundle=merged["verify"] or True,  # verification can't be switched off
+        proxies=dict(merged["proxies"]),
     )
+
+
+def _check_bundle(name: str, ca_bundle: str | PathLike[str]) -> None:
+    """Raise ConfigurationError unless this is a directory, or a file of certificates."""
+    advice = "use the path of a PEM file or of a directory of certificates"
+    try:
+        path = Path(ca_bundle)
+    except TypeError:
+        raise ConfigurationError(f"{name}: found {type(ca_bundle).__name__}; {advice}") from None
+    try:
+        if path.is_dir():
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        raise ConfigurationError(
+            f"{name}: {fspath(path)!r} holds no certificates in PEM form; {advice}"
+        ) from None
+    except FileNotFoundError:
+        raise ConfigurationError(f"{name}: {fspath(path)!r} does not exist; {advice}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{name}: {fspath(path)!r} can't be read ({type(error).__name__}); {advice}"
+        ) from None
+    if not context.cert_store_stats()["x509"]:
+        raise ConfigurationError(f"{name}: {fspath(path)!r} holds no certificates; {advice}")
+
+
+def _check_proxy(url: str, proxies: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for a proxy that can't work. Quotes no login."""
+    proxy = select_proxy(url, dict(proxies))
+    if not proxy:
+        return
+    advice = "set HTTPS_PROXY or ALL_PROXY to an address like http://proxy.example:3128"
+    try:
+        parts = urlsplit(proxy if _HAS_SCHEME.match(proxy) else f"http://{proxy}")
+        labels = (parts.hostname or "").split(".")
+        is_right = all(0 < len(label) < 64 for label in labels) and parts.port != 0
+    except ValueError:
+        is_right = False
+        parts = urlsplit("")
+    if not is_right:
+        raise ConfigurationError(f"proxy: the environment's is no address; {advice}")
+    if parts.scheme not in _PROXY_SCHEMES:
+        raise ConfigurationError(
+            f"proxy: the environment's has the scheme {parts.scheme!r}; {advice}"
+        )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import time
+from importlib import import_module
 from os import PathLike
 
 import requests
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
+from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
 from amplitude_moloco.transports.base import Endpoint, SendResult
+from amplitude_moloco.transports.causes import causes_for
 from amplitude_moloco.transports.connections import DeadlineAdapter, exchange
 from amplitude_moloco.transports.network import read_network_settings
+from amplitude_moloco.transports.requests_faults import cause_of
+from amplitude_moloco.transports.resolver import Resolver
 
 _CHUNK_BYTES = 1024
 
@@ -26,12 +31,13 @@ class RequestsTransport:
     Args:
         endpoint: Where to post, and the credential.
         connections: How many connections are kept alive. More threads may send at a time.
-        timeout_seconds: From the start of a request, connecting included, to the end of the
-            answer.
+        timeout_seconds: From the start of a request to the end of the answer, with the lookup of
+            the host's name and connecting. A request that could hardly be answered in what is
+            left after that is not sent.
         ca_bundle: Path of the certificates to trust instead of the default ones.
 
     Raises:
-        ConfigurationError: The certificates can't be read.
+        ConfigurationError: The certificates can't be read, or the proxy can't be used.
     """
 
     def __init__(
@@ -43,6 +49,10 @@ class RequestsTransport:
         ca_bundle: str | PathLike[str] | None = None,
     ) -> None:
         network = read_network_settings(endpoint, ca_bundle)
+        proxy = select_proxy(endpoint.url, network.proxies)
+        _require_pysocks(proxy)
+        self._causes = causes_for(endpoint, proxy, timeout_seconds)
+        self._resolver = Resolver()
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
@@ -54,15 +64,21 @@ class RequestsTransport:
         self._proxies = network.proxies
 
     def send(self, body: bytes) -> SendResult:
-        exchange.deadline = time.monotonic() + self._timeout_seconds
+        exchange.begin(self._timeout_seconds, self._resolver)
         try:
             with self._post(body) as response:
-                answer = self._read(response)  # to its end, so that the connection is kept alive
+                answer, is_complete = self._read(response)
         except (requests.RequestException, HTTPError, OSError) as fault:
-            # Only its kind: some texts quote the headers, and with them the secret.
-            return SendResult(message=type(fault).__name__)
-        retry_after_seconds = read_retry_after(response.headers.get("Retry-After"))
-        return result_of(response.status_code, answer, retry_after_seconds, self._endpoint)
+            # Not its text: some quote the headers, and with them the secret.
+            return SendResult(message=type(fault).__name__, cause=cause_of(fault, self._causes))
+        return result_of(
+            response.status_code,
+            answer,
+            read_retry_after(response.headers.get("Retry-After")),
+            self._endpoint,
+            self._causes,
+            is_complete=is_complete,
+        )
 
     def close(self) -> None:
         self._session.close()
@@ -82,8 +98,8 @@ class RequestsTransport:
         except requests.ConnectionError as fault:
             if isinstance(fault, requests.Timeout) or not exchange.is_on_used_connection:
                 raise
-            self._adapter.close_idle()  # the server has probably closed the others as well
-            return self._post_once(body)
+        self._adapter.close_idle()  # the server has probably closed the others as well
+        return self._post_once(body)
 
     def _post_once(self, body: bytes) -> requests.Response:
         request = self._prepared.copy()
@@ -97,11 +113,37 @@ class RequestsTransport:
             proxies=self._proxies,
         )
 
-    def _read(self, response: requests.Response) -> bytes:
-        """Return the body, or its beginning if it is too large; its connection is then closed."""
+    def _read(self, response: requests.Response) -> tuple[bytes, bool]:
+        """Return the body, or its beginning, and whether it is complete.
+
+        Only after a complete one is the connection kept alive. A large one is not read to its end.
+        The head of a 2xx is the answer, even if its body breaks off.
+        """
         answer = b""
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            answer += chunk
-            if len(answer) > MAX_ANSWER_BYTES:
-                break
-        return answer
+        # Otherwise what came of a short body would be lost in the exception.
+        response.raw.enforce_content_length = False
+        try:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    return answer, False
+            if response.raw.length_remaining:
+                raise requests.exceptions.ChunkedEncodingError
+        except (requests.RequestException, HTTPError, OSError):
+            if not 200 <= response.status_code < 300:
+                raise
+            return answer, False
+        return answer, True
+
+
+def _require_pysocks(proxy: str | None) -> None:
+    if not (proxy or "").lower().startswith("socks"):
+        return
+    try:
+        import_module("socks")  # requests needs it for this kind of proxy alone
+    except ImportError:
+        raise ConfigurationError(
+            "transport: the environment names a SOCKS proxy (HTTPS_PROXY or ALL_PROXY), for which "
+            "requests needs PySocks; pip install 'requests[socks]', or use another proxy, or the "
+            "transport 'curl'"
+        ) from None

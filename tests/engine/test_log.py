@@ -98,7 +98,18 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
         (
             Paused(PauseReason.OUTAGE, None, "ConnectionError"),
             "ERROR",
-            "MCM fails (ConnectionError). Events are kept, and sent when it works again.",
+            (
+                "MCM can't be reached (ConnectionError). Events are kept, and sent when it works "
+                "again."
+            ),
+        ),
+        (
+            Paused(PauseReason.OUTAGE, None, "SSLError", "shop.example:443 does not speak TLS"),
+            "ERROR",
+            (
+                "MCM can't be reached (shop.example:443 does not speak TLS). Events are kept, and "
+                "sent when it works again."
+            ),
         ),
         (Resumed(), "WARNING", "MCM accepts events again. Sending what was kept."),
         (
@@ -124,7 +135,8 @@ def test_a_fact_has_its_line_in_the_log(
     """Each kind of fact is one line, at the level that an operator needs."""
     caplog.set_level(logging.DEBUG, "amplitude_moloco")
     LogHook("MCM", "the key")(fact)
-    (record,) = caplog.records
+    record = caplog.records[0]
+    assert len(caplog.records) == 1 + isinstance(fact, Retrying)  # a first failure is a warning too
     assert (record.name, record.levelname) == ("amplitude_moloco.engine.log", level)
     assert record.getMessage() == text
 
@@ -175,7 +187,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 13  # of ten kinds of facts; a pause has two
+    assert len(messages) == 14  # of twelve kinds of facts; a pause and a failed attempt have two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 
@@ -186,7 +198,7 @@ def test_no_record_holds_a_body(caplog: pytest.LogCaptureFixture) -> None:
     log = LogHook("MCM", "the key")
     for fact in FACTS:
         log(fact)
-    assert len(caplog.records) == len(FACTS)
+    assert len(caplog.records) == len(FACTS) + 1  # the first failed attempt has two
     for record in caplog.records:
         held = [
             record.getMessage(),
@@ -204,3 +216,61 @@ def test_a_part_left_out_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> 
             hook(TRIMMED)
         hook(dataclasses.replace(TRIMMED, sync="LAND"))
     assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]
+
+
+def failing(reason: str = "503", cause: str = "503 try later") -> Retrying:
+    return Retrying("HOME", "id-1", 1, 5.0, reason, cause)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    caplog.clear()
+    return found
+
+
+def test_the_first_failure_is_a_warning_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    """The first failed attempt after a success, or at the start, says at once why it failed."""
+    log = LogHook("MCM", "the key")
+    for _ in range(2):
+        log(failing("ConnectionError", "shop.example:443 refuses the connection; check the port"))
+        assert warnings(caplog) == [
+            (
+                "Sending to MCM failed: shop.example:443 refuses the connection; check the port. "
+                "The event is kept, and sent again in 5 s."
+            )
+        ]
+        log(failing())
+        assert warnings(caplog) == []
+        log(DELIVERED)
+
+
+def test_a_failure_without_a_cause_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+    """A transport that gives no cause is quoted with the kind of its fault."""
+    LogHook("MCM", "the key")(failing("Broken", ""))
+    assert warnings(caplog)[0].startswith("Sending to MCM failed: Broken. ")
+
+
+@pytest.mark.parametrize("paused", [OUTAGE, MISCONFIGURED], ids=kind_of)
+def test_a_failure_that_paused_sending_is_logged_once(
+    caplog: pytest.LogCaptureFixture, paused: Paused
+) -> None:
+    """What an error has said already is not repeated as a warning."""
+    log = LogHook("MCM", "the key")
+    log(paused)
+    log(failing())
+    assert warnings(caplog) == []
+
+
+def test_a_server_that_fails_every_other_time_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At most five first failures a minute are warnings."""
+    now = [0.0]
+    log = LogHook("MCM", "the key", lambda: now[0])
+    for _ in range(100):
+        log(failing())
+        log(DELIVERED)
+    assert len(warnings(caplog)) == 5
+    now[0] = 60.0
+    log(failing())
+    assert len(warnings(caplog)) == 1

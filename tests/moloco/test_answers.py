@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco.engine.verdict import Verdict
-from amplitude_moloco.moloco.answers import classify, error_message
+from amplitude_moloco.moloco.answers import accepts, classify, error_message
 from amplitude_moloco.transports.base import SendResult
 
 DELIVERED, RETRY, THROTTLED, MISCONFIGURED, REJECTED = Verdict
@@ -31,11 +31,15 @@ DOCUMENTED = {
     403: MISCONFIGURED,
     404: MISCONFIGURED,
     405: REJECTED,
-    407: REJECTED,
+    407: RETRY,
     408: RETRY,
     409: REJECTED,
     413: REJECTED,
+    421: RETRY,
     422: REJECTED,
+    423: REJECTED,
+    425: RETRY,
+    426: RETRY,
     428: REJECTED,
     429: THROTTLED,
     430: REJECTED,
@@ -73,7 +77,9 @@ def expected(status: int) -> Verdict:
     if status in {401, 403, 404}:
         return MISCONFIGURED
     by_hundreds = {1: RETRY, 2: DELIVERED, 3: MISCONFIGURED, 4: REJECTED, 5: RETRY}
-    return {408: RETRY, 429: THROTTLED}.get(status, by_hundreds[status // 100])
+    return {407: RETRY, 408: RETRY, 421: RETRY, 425: RETRY, 426: RETRY, 429: THROTTLED}.get(
+        status, by_hundreds[status // 100]
+    )
 
 
 def test_every_status_has_one_verdict() -> None:
@@ -133,3 +139,36 @@ def test_an_error_is_quoted_by_its_message(body: bytes, message: str) -> None:
 def test_any_body_has_a_message(body: bytes) -> None:
     """Reading the message of an error never raises."""
     assert isinstance(error_message(body), str)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(),
+    lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts),
+)
+
+
+@given(JSON, st.sampled_from(["", " ", "\r\n\t"]), st.booleans())
+def test_json_is_accepted(value: object, blanks: str, is_escaped: bool) -> None:
+    """Any JSON is the answer of an API, whatever blanks are around it."""
+    text = json.dumps(value, ensure_ascii=is_escaped)
+    assert accepts(f"{blanks}{text}{blanks}".encode(errors="surrogatepass"), True)
+
+
+@given(st.text(min_size=1).filter(lambda text: text.strip()))
+def test_what_is_no_json_is_not_accepted(text: str) -> None:
+    """A page, or any other text, is not the answer of an API, nor is the beginning of one."""
+    for page in (f"<{text}", f"<!DOCTYPE html>{text}", f"Error: {text}"):
+        assert not accepts(page.encode(errors="replace"), True)
+        assert not accepts(page.encode(errors="replace"), False)
+
+
+@given(st.binary(), st.booleans())
+def test_any_body_can_be_judged(body: bytes, is_complete: bool) -> None:
+    """Reading the body of a success never raises."""
+    assert accepts(body, is_complete) in (True, False)
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b"{", b' {"a": "b'])
+def test_the_beginning_of_an_object_is_accepted(body: bytes) -> None:
+    """If only a part of the body came, it may be MCM's unless it begins differently."""
+    assert accepts(body, False)

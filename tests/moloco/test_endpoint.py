@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.util import parse_url
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.endpoint import endpoint
@@ -280,3 +283,92 @@ def test_an_endpoint_is_frozen() -> None:
     made = make()
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.url = "http://evil.example"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://evil.example\\[::1]",
+        "https://evil.example\\[::1]",
+        "https://mcm.example[::1]",
+        "https://[::1]mcm.example",
+        "https://[::1%25eth0]",
+        "https://[v1.a]",
+        "https://mcm.example:",
+        "https://mcm.example:0",
+        "https://mcm.example:0443",
+        "https://mcm.example:+443",
+        "https://mcm%2eexample",
+        "https://mcm.example/a/../b",
+        "https://mcm.example/./b",
+        "https://mcm.example/..",
+        "https://mcm.example/%zz",
+        "https://mcm.example/%",
+        "https://mcm.example/a\\b",
+        "https://mcm.example/a|b",
+        'https://mcm.example/"',
+        "https://mcm.example/{a}",
+        "https:/mcm.example",
+        "https:mcm.example",
+        "https:///mcm.example",
+        "https://2130706433",
+        "https://0x7f000001",
+        "https://127.1",
+        "https://0177.0.0.1",
+        "https://mcm.example.0x1",
+        "https://1.2.3.256",
+        "https://mcm.example.",
+    ],
+)
+def test_a_base_url_that_programs_read_differently_is_refused(base_url: str) -> None:
+    """What is not the one way to write an address is refused: another program reads another one."""
+    said = refusal(base_url=base_url)
+    assert said.startswith("base_url: ")
+    assert "use one like https://your-platform-evt.mcm-api.moloco.com" in said
+
+
+@pytest.mark.parametrize("base_url", ["HTTP://127.0.0.1", "Http://localhost:80", "hTTp://[::1]/a"])
+def test_plain_http_is_seen_in_capitals(base_url: str) -> None:
+    """However its scheme is written, plain http is plain, and accepted on loopback alone."""
+    made = make(base_url=base_url)
+    assert made.url.startswith("http://")
+    assert made.is_plain
+    assert dataclasses.replace(made, url=base_url).is_plain
+    elsewhere = base_url.replace("127.0.0.1", "mcm.example").replace("localhost", "mcm.example")
+    assert "would send the key" in refusal(base_url=elsewhere.replace("[::1]", "mcm.example"))
+
+
+PIECES = st.sampled_from(
+    "http https HTTP :// : / // \\ @ [ ] [::1] localhost 127.0.0.1 evil.example mcm.example . .. % "
+    "%2e %2F ; ? # 80 0 a b - _ 0x7f.1 2130706433 | ^ ~ ! $".split()
+)
+
+
+@given(
+    st.lists(PIECES, max_size=8).map("".join)
+    | st.lists(PIECES, max_size=6).map(lambda pieces: f"http://{''.join(pieces)}")
+    | st.lists(PIECES, max_size=6).map(lambda pieces: f"https://{''.join(pieces)}")
+    | st.from_regex(r"https?://[ -~]{1,20}", fullmatch=True)
+)
+def test_what_was_checked_is_what_is_connected_to(base_url: str) -> None:
+    """Every accepted base URL is read the same way by Python, urllib3 and requests."""
+    try:
+        made = make(base_url=base_url)
+    except ConfigurationError:
+        return
+    ours, theirs = urlsplit(made.url), parse_url(made.url)
+    assert (ours.scheme, ours.port, ours.path) == (theirs.scheme, theirs.port, ours.path)
+    assert ours.hostname == (theirs.host or "").strip("[]")
+    sent = requests.Request("POST", made.url).prepare().url or ""
+    assert urlsplit(sent).netloc.lower() == ours.netloc.lower()
+    assert sent.startswith("https:") or ours.hostname in ("localhost", "127.0.0.1", "::1")
+    assert made.is_plain is sent.startswith("http:")
+
+
+def test_the_key_shows_in_no_repr() -> None:
+    """Neither the headers nor the credential show the key in a repr, also inside other objects."""
+    made = make()
+    shown = repr((made.headers, made.secret, list(made.headers.values()), partial(print, made)))
+    assert KEY not in shown
+    assert "[key]" in shown
+    assert made.secret == KEY

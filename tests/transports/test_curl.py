@@ -228,6 +228,14 @@ def test_without_http_2_it_speaks_http_1_1(
     assert server.requests[0].target == PATH
 
 
+def test_an_old_libcurl_sends_all_the_same(
+    open_transport: OpenTransport, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A libcurl that calls nothing before it sends is used without that check."""
+    monkeypatch.delattr(pycurl, "PREREQFUNCTION")
+    assert open_transport(server.url).send(b"1") == DELIVERED
+
+
 def test_without_tls_it_is_refused(
     open_transport: OpenTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

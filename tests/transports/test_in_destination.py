@@ -127,3 +127,79 @@ def test_a_hook_that_exits_strands_nothing_over_a_real_socket(
     stats = destination.stats()
     assert (stats.accepted, stats.buffered, stats.dropped) == (20, 0, {})
     assert stats.delivered + sum(stats.invalid.values()) + sum(stats.dead_lettered.values()) == 20
+
+
+@pytest.mark.parametrize("setting", ["requests", "curl", "none"])
+@pytest.mark.parametrize("variable", [None, "none", " NONE "])
+def test_sending_can_be_switched_off(
+    bare_environment: pytest.MonkeyPatch,
+    server: FaultyServer,
+    caplog: pytest.LogCaptureFixture,
+    setting: str,
+    variable: str | None,
+) -> None:
+    """With the transport "none" or the variable nothing is sent; events count as delivered."""
+    if variable is None:
+        bare_environment.delenv("MOLOCO_TRANSPORT", raising=False)
+    else:
+        bare_environment.setenv("MOLOCO_TRANSPORT", variable)
+    destination = make(base_url=server.url, transport=setting)
+    destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
+    assert destination.flush().result(10).delivered == 1
+    destination.close()
+    is_off = setting == "none" or variable is not None
+    assert server.connections == (0 if is_off else 1)
+    assert ("Sending is switched off" in caplog.text) == is_off
+
+
+def test_the_variable_goes_before_a_transport_of_the_app(
+    bare_environment: pytest.MonkeyPatch,
+) -> None:
+    """If the environment switches sending off, no transport at all is opened."""
+    bare_environment.setenv("MOLOCO_TRANSPORT", "none")
+    opened: list[Any] = []
+    make(platform_name="shop", transport=opened.append).close()
+    assert opened == []
+
+
+@pytest.mark.parametrize("value", ["off", "requests", "0", "nothing"])
+def test_another_value_of_the_variable_is_refused(
+    bare_environment: pytest.MonkeyPatch, value: str
+) -> None:
+    """A misspelt variable does not send in silence."""
+    bare_environment.setenv("MOLOCO_TRANSPORT", value)
+    with pytest.raises(ConfigurationError, match=r"^MOLOCO_TRANSPORT: .*use 'none'"):
+        make(platform_name="shop")
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_the_first_failure_is_logged_at_once_with_its_cause(
+    bare_environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, transport: str
+) -> None:
+    """A single event to a host that does not exist leaves a warning that names the host."""
+    destination = make(base_url="https://no-such-shop.invalid", transport=transport)
+    destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
+    destination.flush().result(10)
+    destination.close(0.1)
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert said[0].startswith(
+        "Sending to MCM failed: the name no-such-shop.invalid can't be resolved; check "
+    )
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+@pytest.mark.parametrize("status", [200, 407, 421, 425, 426])
+def test_what_a_gateway_answers_costs_no_event(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str, status: int
+) -> None:
+    """A login page and the statuses of gateways keep the event, which is sent again."""
+    server.answer(status, b"<html>Log in</html>")
+    destination = make(
+        base_url=server.url, transport=transport, retry=RetrySchedule(delays_seconds=(0.01,))
+    )
+    destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
+    while (stats := destination.flush().result(10)).buffered:
+        pass
+    destination.close()
+    assert (stats.delivered, stats.retried, stats.dead_lettered) == (1, 1, {})
+    assert len({request.body for request in server.requests}) == 1

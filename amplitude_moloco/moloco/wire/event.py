@@ -42,8 +42,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import orjson
-
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
@@ -52,6 +50,7 @@ from amplitude_moloco.moloco.wire.identifiers import (
     read_identifiers,
 )
 from amplitude_moloco.moloco.wire.items import read_items
+from amplitude_moloco.moloco.wire.json import dumps
 from amplitude_moloco.moloco.wire.money import (
     check_currencies,
     common_currency,
@@ -146,7 +145,7 @@ def build(
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """Returns a request's body: JSON in UTF-8. The same payload always gives the same bytes."""
-    return orjson.dumps(payload)
+    return dumps(payload)
 
 
 def _read_fields(

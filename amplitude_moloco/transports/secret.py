@@ -1,0 +1,16 @@
+"""Text that no repr shows."""
+
+from __future__ import annotations
+
+
+class Secret(str):
+    """A credential: text as any other, but its repr is ``'[key]'``.
+
+    So it shows in no repr of an object that holds it: a dict of headers, a partial, a local
+    variable in a report of an error.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[key]'"
