@@ -116,22 +116,17 @@ class MolocoDestination(PartnerDestination):
             {"connections": connections, "flush_queue_size": flush_queue_size},
             (flush_interval_millis, timeout_seconds, shutdown_timeout_seconds),
         )
+        way = (settings.transport_of(transport), address, connections, timeout_seconds, ca_bundle)
         engine_settings = EngineSettings(
             partner=MCM,
             open_buffer=buffer_factory(buffer, address, engine["retry"], timeout_seconds),
-            open_transport=transport_factory(
-                settings.transport_of(transport), address, connections, timeout_seconds, ca_bundle
-            ),
-            **engine,
+            open_transport=transport_factory(*way),
             max_requests_per_second=max_requests_per_second,
-            connections=connections,
-            flush_queue_size=flush_queue_size,
-            flush_interval_millis=flush_interval_millis,
             flush_timeout_seconds=flush_timeout_seconds,
+            **engine,
         )
         super().__init__(converter, engine_settings, shutdown_timeout_seconds)
-        self._url, self._syncs = address.url, converter.syncs
-        self._buffer = absolute_url(buffer) if isinstance(buffer, str) else "a callable"
+        self._url, self._syncs, self._buffer = address.url, converter.syncs, buffer
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -157,9 +152,8 @@ class MolocoDestination(PartnerDestination):
     def __repr__(self) -> str:
         if not hasattr(self, "_buffer"):  # its constructor has raised, or is not done yet
             return "MolocoDestination(not constructed)"
-        return (
-            f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={self._buffer!r})"
-        )
+        buffer = absolute_url(self._buffer) if isinstance(self._buffer, str) else "a callable"
+        return f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={buffer!r})"
 
     @property
     def syncs(self) -> tuple[Sync, ...]:

@@ -44,7 +44,7 @@ def checked(
     whole_numbers: Mapping[str, Any],
     numbers: tuple[Any, Any, Any],
 ) -> tuple[Endpoint, Converter, dict[str, Any]]:
-    """Returns the endpoint, the converter, and the engine's policies and hooks.
+    """Returns the endpoint, the converter, and the engine's policies, hooks and sizes.
 
     Raises one ConfigurationError with everything that can't work.
 
@@ -58,7 +58,7 @@ def checked(
     checks = Checks()
     url = checks.run(endpoint, **dict(zip(_ADDRESS, address, strict=True)))
     converter = checks.run(converter_of, *conversion)
-    engine = {
+    engine: dict[str, Any] = {
         "retry": checks.run(instance_of, "retry", RetrySchedule, policies["retry"]),
         "breaker": checks.run(instance_of, "breaker", BreakerPolicy, policies["breaker"]),
         "hooks": checks.run(callables_of_one, "hooks", policies["hooks"], "one fact"),
@@ -68,6 +68,7 @@ def checked(
     for name, value in zip(_NUMBERS, numbers, strict=True):
         checks.run(number, name, value)
     checks.raise_errors()
+    engine |= {**whole_numbers, "flush_interval_millis": numbers[0]}
     return url, converter, engine
 
 

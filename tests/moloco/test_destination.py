@@ -85,7 +85,7 @@ def home(**attributes: Any) -> BaseEvent:
 
 def flush(destination: MolocoDestination) -> Stats:
     """Have everything tried once."""
-    return destination.flush().result(timeout=10)
+    return destination.flush(10).result()
 
 
 # -- in the SDK ----------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
     )
     client.add(destination)
     client.track(BaseEvent("Home Viewed", user_id="shopper-1"))
-    stats = destination.flush().result(timeout=30)
+    stats = destination.flush(30).result()
     client.shutdown()
     server.shutdown()
 

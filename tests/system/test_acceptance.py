@@ -78,7 +78,7 @@ def test_every_row_arrives_as_the_golden_bytes_say(
             user_properties={"tier": "gold"},
         )
     )
-    destination.flush().result(timeout=10)
+    destination.flush(10).result()
     client.shutdown()
 
     (request,) = [each for each in sandbox.requests if each.target == "moloco"]

@@ -281,7 +281,7 @@ for point in points:
         id = f"{point}-{number}".replace(" ", "-")
         client.track(BaseEvent("Home", user_id="user-1", insert_id=id))
         os.write(tracked, f"{id}\\n".encode())
-    destination.flush().result(timeout=20)
+    destination.flush(20).result()
     os._exit(0)
 """
 
@@ -300,7 +300,7 @@ def test_wherever_a_process_ends_nothing_is_lost(tmp_path: Path, sandbox: Sandbo
     for point in points:
         file = tmp_path / point / "moloco.db"
         heir = make(file.parent, sandbox.url)
-        heir.flush().result(timeout=20)
+        heir.flush(20).result()
         heir.shutdown()
         assert_sound_and_empty(file)
         name = point.replace(" ", "-")
@@ -420,7 +420,7 @@ def test_an_app_starts_with_a_damaged_file(tmp_path: Path, sandbox: Sandbox, dam
     (tmp_path / "moloco.db").write_text(damage)
     destination = make(tmp_path, sandbox.url)
     destination.execute(home("a"))
-    assert destination.flush().result(timeout=10).delivered == 1
+    assert destination.flush(10).result().delivered == 1
     destination.shutdown()
     assert_lawful(destination)
     asides = [each.read_text() for each in tmp_path.glob("moloco.db.corrupt-*")]
@@ -459,7 +459,7 @@ def test_track_keeps_its_budget_while_the_file_is_locked(tmp_path: Path, sandbox
     assert isinstance(destination, Timed)
     assert 0 < destination.longest_seconds < 2  # forty times the 50 ms that a put waits
     client.track(home("fresh"))
-    destination.flush().result(timeout=10)
+    destination.flush(10).result()
     client.shutdown()
     dropped = [fact.id for fact in facts if isinstance(fact, Dropped)]
     delivered = [id for id, _ in received(sandbox)]
@@ -475,14 +475,14 @@ def test_dead_letters_are_resent_as_they_were(tmp_path: Path, sandbox: Sandbox) 
     destination = make(tmp_path, sandbox.url)
     for id in ("a", "b", "c"):
         destination.execute(home(id))
-    assert destination.flush().result(timeout=10).dead_lettered == {"rejected": 3}
+    assert destination.flush(10).result().dead_lettered == {"rejected": 3}
     destination.shutdown()
     again = make(tmp_path, sandbox.url)
     assert sorted(letter.id for letter in again.dead_letters()) == ["a", "b", "c"]
     assert again.resend(["b"]) == 1
-    assert again.flush().result(timeout=10).delivered == 1
+    assert again.flush(10).result().delivered == 1
     assert again.resend() == 2
-    stats = again.flush().result(timeout=10)
+    stats = again.flush(10).result()
     assert (stats.accepted, stats.delivered) == (3, 3)
     assert again.dead_letters() == []
     assert again.resend() == 0
@@ -515,7 +515,7 @@ def test_a_forked_child_opens_the_file_anew(tmp_path: Path, sandbox: Sandbox) ->
         client.track(home("child"))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    destination.flush().result(timeout=10)
+    destination.flush(10).result()
     client.shutdown()
     assert sorted(event["id"] for event in sandbox.moloco_events) == ["child", "parent"]
 
@@ -527,7 +527,7 @@ def test_a_child_that_cannot_open_the_file_keeps_its_events_in_memory(
     facts: list[Fact] = []
     destination = make(tmp_path, sandbox.url, facts)
     destination.execute(home("parent"))
-    destination.flush().result(timeout=10)
+    destination.flush(10).result()
     child = os.fork()
     if child == 0:
         signal.alarm(20)
@@ -649,7 +649,7 @@ def test_a_flush_is_done_whoever_delivers(tmp_path: Path) -> None:
     future = ours.flush()
     assert not future.done()
     go_on.set()
-    theirs.flush().result(timeout=10)
+    theirs.flush(10).result()
     future.result(timeout=10)
     ours.shutdown()
     theirs.shutdown()

@@ -189,7 +189,7 @@ destination = make(buffer="{buffer}")
 client = make_client(destination)
 for number in range(40):
     client.track(home(f"sent {{number:02}}"))
-destination.flush().result(timeout=20)
+destination.flush(20).result()
 destination.shutdown()
 destination = make(buffer="{buffer}", **HELD_BACK)
 client = make_client(destination)
@@ -204,7 +204,7 @@ print(destination.buffer_state().waiting, flush=True)
     assert ids(sandbox) == sent
     if buffer != "memory://":
         heir = destination_on(tmp_path / "moloco.db", sandbox.url)
-        assert heir.flush().result(timeout=20).delivered == 60
+        assert heir.flush(20).result().delivered == 60
         heir.close()
         assert ids(sandbox) == sent + [f"waiting {number:02}" for number in range(60)]
 
@@ -218,7 +218,7 @@ destination = make(connections=1, **HELD_BACK)
 client = make_client(destination)
 for number in range(2):
     client.track(home(str(number)))
-    stats = destination.flush().result(timeout=20)
+    stats = destination.flush(20).result()
     print(stats.delivered, stats.buffered, stats.retried, flush=True)
     sys.stdin.readline()
 os._exit(0)

@@ -42,7 +42,7 @@ def test_a_child_leaves_its_parents_connection_alone(
 destination = make(connections=1)
 client = make_client(destination)
 client.track(home("before"))
-destination.flush().result(timeout=20)
+destination.flush(20).result()
 
 in_forked_workers(lambda number: number and client.track(home(f"child {number}")))
 client.track(home("after"))
@@ -75,7 +75,7 @@ def track():
 threads = [threading.Thread(target=track, daemon=True) for _ in range(4)]
 for thread in threads:
     thread.start()
-destination.flush().result(20)  # coverage has a lock of its own, for what runs for the first time
+destination.flush(20).result()  # coverage has a lock of its own, for what runs for the first time
 for number in range(FORKS):
     child = os.fork()
     if child == 0:
@@ -116,12 +116,12 @@ class Patched:
 original = threading.Lock
 client = make_client(destination := make(timeout_seconds=50, shutdown_timeout_seconds=50))
 client.track(home("parent's"))
-destination.flush().result(50)  # so that no thread of the parent's is at work during the fork
+destination.flush(50).result()  # so that no thread of the parent's is at work during the fork
 child = os.fork()
 if child == 0:
     threading.Lock, threading.RLock = Patched, threading._RLock
     client.track(home("child's"))
-    stats = destination.flush().result(50)
+    stats = destination.flush(50).result()
     kinds = set(map(type, timeline_of(client).locks.values()))
     os._exit(kinds != {Patched} or stats.delivered != 1)
 assert os.waitpid(child, 0) == (child, 0)
@@ -164,7 +164,7 @@ if child == 0:
     second.start()
     client.track(home("first"))
     second.join(20)
-    stats = destination.flush().result(20)
+    stats = destination.flush(20).result()
     os._exit(stats.accepted != 2 or stats.delivered != 2)
 assert os.waitpid(child, 0) == (child, 0)
 """

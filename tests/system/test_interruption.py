@@ -95,7 +95,7 @@ def test_whatever_line_execute_is_interrupted_at_the_app_sees_it_and_goes_on() -
         assert is_lawful(destination.stats())
         at += 1
     assert at > 50
-    stats = destination.flush().result(LONG)
+    stats = destination.flush(LONG).result()
     assert (stats.buffered, stats.invalid) == (0, {})
     sent = b"\n".join(transport.bodies)
     assert all(id + b'"' in sent for id in wanted)
@@ -159,7 +159,7 @@ def test_the_age_of_a_stored_event_does_not_follow_the_wall_clock(tmp_path: Path
     )
     destination.execute(home("1"))
     now[0] += 30 * 24 * 3600
-    stats = destination.flush().result(LONG)
+    stats = destination.flush(LONG).result()
     assert (stats.retried, stats.dead_lettered) == (1, {})
     destination.close()
 

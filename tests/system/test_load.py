@@ -57,7 +57,7 @@ def test_ten_thousand_purchases_arrive_once(url: str, transport: str) -> None:
                 event_properties={"products": products, "revenue": 30.5, "currency": "USD"},
             )
         )
-    stats = destination.flush().result(timeout=200)
+    stats = destination.flush(200).result()
     client.shutdown()
     assert (stats.accepted, stats.delivered, stats.buffered) == (PURCHASES, PURCHASES, 0)
     received = requests.get(f"{url}/events", timeout=20).json()

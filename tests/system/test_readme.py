@@ -111,7 +111,7 @@ def deliver(destination: MolocoDestination, *events: BaseEvent) -> None:
     """Hand events to a destination, and wait until each has been tried."""
     for event in events:
         destination.execute(event)
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
 
 
 def search() -> BaseEvent:
@@ -175,7 +175,7 @@ def test_every_block_of_python_is_run() -> None:
 
 def test_the_quick_start_delivers_its_purchase(names: dict[str, Any], sandbox: Sandbox) -> None:
     """The first example of the README delivers its event to both Amplitude and MCM."""
-    names["destination"].flush().result(TIMEOUT_SECONDS)
+    names["destination"].flush(TIMEOUT_SECONDS).result()
     names["client"].shutdown()
     (purchase,) = sandbox.moloco_events
     assert purchase["event_type"] == "PURCHASE"
@@ -200,13 +200,13 @@ def test_dead_letters_are_listed_and_resent(
 ) -> None:
     """The README's example lists a dead letter, and ``resend()`` delivers it with the same id."""
     destination = names["destination"]
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
     sandbox.fail_next(400)
     deliver(destination, search())
     run(DEAD_LETTERS, names)
     assert capsys.readouterr().out.startswith("search-1 rejected 400 ")
     assert destination.resend() == 1
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
     assert [event["id"] for event in sandbox.moloco_events if event["event_type"] == "SEARCH"] == [
         "search-1"
     ]
@@ -215,14 +215,14 @@ def test_dead_letters_are_listed_and_resent(
 def test_resend_takes_ids(names: dict[str, Any], sandbox: Sandbox) -> None:
     """The README's call of ``resend`` sends the dead letters with these ids again."""
     destination = names["destination"]
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
     sandbox.fail_next(400, times=3)
     events = [search() for _ in range(3)]
     for number, event in enumerate(events, start=1):
         event.insert_id = f"id-{number}"
     deliver(destination, *events)
     run(DEAD_LETTERS, names)
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
     assert [letter.id for letter in destination.dead_letters()] == ["id-3"]
 
 
@@ -261,7 +261,7 @@ def test_the_settings_file_loads(names: dict[str, Any], tmp_path: Path) -> None:
 def test_a_hook_receives_what_is_dropped(names: dict[str, Any], sandbox: Sandbox) -> None:
     """The README's hook receives the id and the body of an event that could not be sent."""
     spooled: list[tuple[str, bytes]] = []
-    names["destination"].flush().result(TIMEOUT_SECONDS)
+    names["destination"].flush(TIMEOUT_SECONDS).result()
     names["spool"] = lambda id, body: spooled.append((id, body))
     run(HOOK, names)
     destination = names["destination"]
@@ -276,7 +276,7 @@ def test_the_counters_add_up_as_the_readme_says(names: dict[str, Any], sandbox: 
     """The equation in the README holds for events that end in different ways."""
     (law,) = re.findall(r"```text\n(accepted \+ .* = .*)\n```", README)
     destination = names["destination"]
-    destination.flush().result(TIMEOUT_SECONDS)
+    destination.flush(TIMEOUT_SECONDS).result()
     sandbox.fail_next(400)
     deliver(destination, search(), BaseEvent("Products Searched", user_id="u-1"))
     stats = destination.stats()

@@ -582,7 +582,7 @@ def track(number):
 greenlets = [gevent.spawn(track, number) for number in range(500)]
 gevent.joinall(greenlets, raise_error=True)
 shop.track("afterwards")
-stats = shop.destination.flush().result(timeout=60)
+stats = shop.destination.flush(60).result()
 assert stats.accepted == stats.delivered, stats
 shop.client.shutdown()
 """

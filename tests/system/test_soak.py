@@ -80,7 +80,7 @@ while (now := time.monotonic() - began) < float(seconds):
 print("tracked", flush=True)
 sys.stdin.readline()  # the faults have stopped
 track("fresh")
-destination.flush().result(timeout=60)
+destination.flush(60).result()
 while sum(destination.buffer_state()[:2]):
     pause.wait(0.05)
 client.shutdown()

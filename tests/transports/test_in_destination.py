@@ -46,7 +46,7 @@ def test_a_destination_sends_through_the_transport_that_it_names(
     """The setting ``transport`` chooses how events are sent; the default is requests."""
     destination = make(base_url=server.url, **setting)
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
-    assert destination.flush().result(10).delivered == 1
+    assert destination.flush(10).result().delivered == 1
     destination.close()
     assert server.requests[0].headers["User-Agent"].startswith(agent)
 
@@ -90,7 +90,7 @@ def test_a_server_that_fails_in_every_way_gets_every_event(
         destination.execute(
             BaseEvent("Home", user_id="u", insert_id=f"{number}", time=1_700_000_000_000)
         )
-    while (stats := destination.flush().result(10)).buffered:
+    while (stats := destination.flush(10).result()).buffered:
         pass
     destination.close()
     assert stats.delivered == len({fact.id for fact in ends}) == len(ends) == 60
@@ -122,7 +122,7 @@ def test_a_hook_that_exits_strands_nothing_over_a_real_socket(
     for number in range(20):
         time = None if number % 5 == 0 else 1_700_000_000_000
         destination.execute(BaseEvent("Home", user_id="u", insert_id=str(number), time=time))
-    destination.flush().result(60)
+    destination.flush(60).result()
     destination.close()
     stats = destination.stats()
     assert (stats.accepted, stats.buffered, stats.dropped) == (20, 0, {})
@@ -145,7 +145,7 @@ def test_sending_can_be_switched_off(
         bare_environment.setenv("MOLOCO_TRANSPORT", variable)
     destination = make(base_url=server.url, transport=setting)
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
-    assert destination.flush().result(10).delivered == 1
+    assert destination.flush(10).result().delivered == 1
     destination.close()
     is_off = setting == "none" or variable is not None
     assert server.connections == (0 if is_off else 1)
@@ -179,7 +179,7 @@ def test_the_first_failure_is_logged_at_once_with_its_cause(
     """A single event to a host that does not exist leaves a warning that names the host."""
     destination = make(base_url="https://no-such-shop.invalid", transport=transport)
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
-    destination.flush().result(10)
+    destination.flush(10).result()
     destination.close(0.1)
     said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert said[0].startswith(
@@ -198,7 +198,7 @@ def test_what_a_gateway_answers_costs_no_event(
         base_url=server.url, transport=transport, retry=RetrySchedule(delays_seconds=(0.01,))
     )
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
-    while (stats := destination.flush().result(10)).buffered:
+    while (stats := destination.flush(10).result()).buffered:
         pass
     destination.close()
     assert (stats.delivered, stats.retried, stats.dead_lettered) == (1, 1, {})

@@ -115,15 +115,28 @@ def common_currency(fields: Mapping[str, Any], default_currency: str | None) -> 
     """Returns the currency of an event's amounts without one: raw, and perhaps not MCM's.
 
     It is the field ``currency``; else what the event's other amounts state; else the default.
-    None if nothing is stated, and if items without prices state several.
+    None if nothing is stated, and if items without prices state several. An amount in a currency
+    that MCM lacks forbids the default, which would be a guess.
     """
     currency = fields.get("currency")
     if not is_blank(currency):
         return currency
+    unknown: object = None
+    unused: set[str] = set()
     for field in _CURRENCY_FIELDS:
-        if code := known_currency(fields.get(field)):
+        stated = fields.get(field)
+        if is_blank(stated):
+            continue
+        code = known_currency(stated)
+        # The amount of revenue may be the sum of the items.
+        is_used = field == "revenue_currency" or not is_blank(fields.get("shipping_charge_amount"))
+        if is_used and code:
             return code
-    return _currency_of_items(fields.get("items"), default_currency)
+        if is_used:
+            unknown = stated
+        elif code:
+            unused.add(code)
+    return _currency_of_items(fields.get("items"), default_currency, unknown, unused)
 
 
 def check_currencies(problems: Problems, payload: Mapping[str, Any]) -> None:
@@ -154,26 +167,34 @@ def sum_of_items(items: Sequence[Mapping[str, Any]]) -> Decimal | None:
         )
 
 
-def _currency_of_items(items: object, default_currency: str | None) -> str | None:
-    """Returns the currency of the first price that has one.
+def _currency_of_items(
+    items: object, default_currency: str | None, unknown: object, unused: set[str]
+) -> object:
+    """Returns the currency of the first price that has one of MCM's.
 
     Other prices in other currencies are found once they are read. Without such a price it is the
-    currency that the items share.
+    unknown currency that an amount states, or the one that all parts without an amount state.
     """
-    of_unpriced: set[str] = set()
     for item in items if isinstance(items, (list, tuple)) else ():
         if not is_mapping(item):
             continue
-        own = known_currency(item.get("currency"))
+        beside = item.get("currency")
+        own = known_currency(beside)
         for price in map(item.get, PRICES):
-            code = (known_currency(price.get("currency")) if is_mapping(price) else None) or own
+            inside = price.get("currency") if is_mapping(price) else None
+            code = known_currency(inside) or own
             if code and not is_blank(price):
                 return code
+            stated = beside if is_blank(inside) else inside
+            if not is_blank(price) and not is_blank(stated):
+                unknown = stated
         if own:
-            of_unpriced.add(own)
-    if len(of_unpriced) > 1:
+            unused.add(own)
+    if unknown is not None:
+        return unknown
+    if len(unused) > 1:
         return None
-    return of_unpriced.pop() if of_unpriced else default_currency
+    return unused.pop() if unused else default_currency
 
 
 def _amounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Money]]:

@@ -23,7 +23,7 @@ _NEEDED: dict[str, frozenset[str]] = {
     EventType.ITEM_PAGE_VIEW.value: _ITEMS,
     EventType.ADD_TO_CART.value: _ITEMS,
     EventType.ADD_TO_WISHLIST.value: _ITEMS,
-    EventType.PURCHASE.value: _ITEMS | {"revenue_amount", "revenue_currency"},
+    EventType.PURCHASE.value: _ITEMS | {"revenue_amount", "revenue_currency", "currency"},
 }
 _SENT_WHOLE = {
     EventType.PAGE_VIEW.value: "page_id",
