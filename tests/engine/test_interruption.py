@@ -41,10 +41,11 @@ class Interrupter:
         return self._left < 0
 
     def __enter__(self) -> None:
+        self._before = sys.gettrace()  # that of coverage
         sys.settrace(self._trace)
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if self.has_struck or PACKAGE not in frame.f_code.co_filename:
