@@ -58,7 +58,7 @@ class LogHook:
         else:
             self._log_change(fact)
 
-    def _log_change(self, fact: Fact) -> None:
+    def _log_change(self, fact: Paused | Resumed | Degraded | ThrottledIdentifier | Untold) -> None:
         """Log what concerns more than one event."""
         server = self._server
         if isinstance(fact, Paused) and fact.reason is PauseReason.MISCONFIGURED:
@@ -76,14 +76,14 @@ class LogHook:
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
             logger.error("The buffer can't be opened; events wait in memory: %s", fact.message)
-        elif isinstance(fact, Untold):
-            logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
         elif isinstance(fact, ThrottledIdentifier):
             logger.warning(
                 "%s throttles one identifier while others pass (fingerprint %s). Do many shoppers "
                 "share it?",
                 *(server, fact.identifier),
             )
+        else:
+            logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
 
     def _log_end(self, fact: Invalid | DeadLettered | Dropped, message: str, *args: object) -> None:
         seen = (type(fact).__name__, fact.sync, fact.reason)
