@@ -11,6 +11,9 @@ class Reason(str, Enum):
     def __str__(self) -> str:
         return str.__str__(self)
 
+    def __repr__(self) -> str:  # so that counters and facts are easy to read
+        return str.__repr__(self)
+
     def __format__(self, format_spec: str) -> str:
         return str.__format__(self, format_spec)
 

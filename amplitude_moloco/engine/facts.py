@@ -100,7 +100,7 @@ class Dropped:
     """The request that was not sent. It holds personal data: keep it out of logs."""
 
     def __repr__(self) -> str:
-        return f"Dropped(sync={self.sync!r}, id={self.id!r}, reason={str(self.reason)!r})"
+        return f"Dropped(sync={self.sync!r}, id={self.id!r}, reason={self.reason!r})"
 
 
 @dataclass(frozen=True)

@@ -176,17 +176,17 @@ class Ledger:
 
     def tell_posted(self) -> None:
         """Tell what was posted, and how many facts found no room. Never raises."""
-        while self.has_posted and self._monotonic() < self._tell_until:
-            with self._lock:
-                if self._posted:
-                    fact = self._posted.popleft()
-                    self._posted_bytes -= _size(fact)
-                elif self._newly_untold:
-                    fact = Untold(self._newly_untold)
-                    self._newly_untold = 0
-                else:  # another thread was faster
-                    return
+        while self._monotonic() < self._tell_until and (fact := self._next_posted()):
             self._tell(fact)
+
+    def _next_posted(self) -> Fact | None:
+        with self._lock:
+            if self._posted:
+                fact = self._posted.popleft()
+                self._posted_bytes -= _size(fact)
+                return fact
+            untold, self._newly_untold = self._newly_untold, 0
+            return Untold(untold) if untold else None
 
     def stats(self) -> Stats:
         """Returns the counters of this moment."""

@@ -95,7 +95,9 @@ class LogHook:
             *(self._server, fact.cause or fact.reason, fact.delay_seconds),
         )
 
-    def _log_change(self, fact: Fact) -> None:
+    def _log_change(
+        self, fact: Paused | Resumed | Degraded | RepeatedId | ThrottledIdentifier | Untold
+    ) -> None:
         """Log what concerns more than one event."""
         server = self._server
         if isinstance(fact, Paused):
@@ -122,14 +124,14 @@ class LogHook:
                 "users.",
                 *(fact.sync, fact.id, server),
             )
-        elif isinstance(fact, Untold):
-            logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
         elif isinstance(fact, ThrottledIdentifier):
             logger.warning(
                 "%s throttles one identifier while others pass (fingerprint %s). Do many shoppers "
                 "share it?",
                 *(server, fact.identifier),
             )
+        else:
+            logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
 
     def _log_trimmed(self, fact: Trimmed) -> None:
         for problem in fact.omissions:

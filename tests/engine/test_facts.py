@@ -8,6 +8,7 @@ import pytest
 from support.facts import BODY, DROPPED, FACTS, INVALID, OTHER, PROBLEM, kind_of
 
 from amplitude_moloco.engine.facts import Fact, Invalid
+from amplitude_moloco.reasons import DropReason
 
 
 def test_a_dropped_event_hides_its_body() -> None:
@@ -31,3 +32,11 @@ def test_facts_are_values(fact: Fact) -> None:
     for field in dataclasses.fields(fact):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(fact, field.name, None)
+
+
+def test_a_reason_is_its_text() -> None:
+    """A reason compares, prints and formats as its text, so that counters read like plain dicts."""
+    reason = DropReason.FULL
+    assert reason == "full"
+    assert (str(reason), repr(reason), f"{reason:>6}") == ("full", "'full'", "  full")
+    assert repr({reason: 1}) == "{'full': 1}"

@@ -11,7 +11,8 @@ import pytest
 from support.buffers import MakeBuffer
 from support.engines import LONG, Bench, Gate, is_lawful
 
-from amplitude_moloco.buffers.base import Storage
+from amplitude_moloco.buffers.base import DeadLetter, Storage
+from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.ledger import Stats
@@ -115,6 +116,22 @@ def test_a_letter_that_is_resent_twice_at_a_time_is_counted_once(make_buffer: Ma
     bench.engine.flush().result(LONG)
     assert sum(resent) == 20
     assert bench.engine.stats().delivered == 20
+    bench.engine.close(LONG)
+
+
+def test_a_letter_that_is_gone_is_not_counted() -> None:
+    """A dead letter that another process has resent meanwhile is not accepted here."""
+
+    class Raced(MemoryBuffer):
+        def resend(self, letter: DeadLetter) -> bool:
+            return False
+
+    bench = Bench(Gate(lambda body: SendResult(400)), buffer=Raced())
+    bench.put("a")
+    bench.engine.flush().result(LONG)
+    assert bench.engine.resend() == 0
+    stats = bench.engine.stats()
+    assert (stats.accepted, stats.dead_lettered, stats.buffered) == (1, {"rejected": 1}, 0)
     bench.engine.close(LONG)
 
 

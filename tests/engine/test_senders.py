@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,15 +15,17 @@ from support.engines import (
     ConcurrentGate,
     Gate,
     GateLoop,
+    UnstartableThread,
     closing,
     is_lawful,
     senders,
 )
 
-from amplitude_moloco.buffers.base import Entry
+from amplitude_moloco.buffers.base import Claim, Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Delivered, Fact, Retrying
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.transports.base import RequestLoop, SendResult, Transport
 
 
@@ -183,6 +186,60 @@ def test_answers_are_read_while_a_hook_is_slow() -> None:
     bench.wait_for_delivered(4)
     bench.engine.close(LONG)
     assert {1, 2, 3} <= set(polls)
+
+
+def test_a_result_that_came_before_its_loop_broke_counts() -> None:
+    """An answer that was read before the loop broke is not taken for unanswered."""
+    gate = Gate()
+
+    class Breaking(GateLoop):
+        polls = 0
+
+        def poll(self, timeout_seconds: float) -> list[tuple[object, SendResult]]:
+            self.polls += 1
+            if self.polls > 1:
+                raise RuntimeError("broken")
+            return [result for _ in range(2) for result in super(Breaking, self).poll(1.0)]
+
+    def slow(fact: Fact) -> None:
+        threading.Event().wait(0.11)
+
+    bench = bench_over(
+        LoopTransport(lambda: Breaking(gate)),
+        flush_queue_size=2,
+        flush_interval_millis=30_000,
+        hook=slow,
+    )
+    bench.put("a", "b")
+    bench.wait_for_delivered(2)
+    bench.engine.close(LONG)
+    assert [type(fact) for fact in bench.facts] == [Delivered, Delivered]
+
+
+@pytest.mark.parametrize("is_concurrent", [False, True], ids=["threads", "loop"])
+def test_what_goes_wrong_where_no_thread_runs_ends_nothing(
+    is_concurrent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trouble of the buffer in the thread that closes is logged, and asked about again later."""
+
+    class Broken(MemoryBuffer):
+        def claim(self, limit: int, newest: int = 0) -> Claim:
+            raise OSError("disk")
+
+    bench = Bench(
+        Gate(),
+        is_concurrent=is_concurrent,
+        buffer=Broken(),
+        runtime=Runtime(new_thread=UnstartableThread),
+    )
+    bench.put("a")
+    again_seconds = 0.0
+    while again_seconds <= 1:  # until the flush interval is over, and the claim has failed
+        again_seconds = bench.engine.work_here(time.monotonic() + LONG)
+    assert 4 < again_seconds <= 5
+    assert caplog.messages == ["A sender failed, and goes on"]
+    bench.engine.close(0)
+    assert is_lawful(bench.engine.stats())
 
 
 def test_at_a_probe_no_other_request_is_on_its_way() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def run(script: str) -> list[str]:
     """Run a script that can fork. Returns the lines that its processes wrote."""
@@ -32,7 +34,8 @@ def end_child(child):
     assert os.waitpid(child, 0)[1] == 0
 """
     done = subprocess.run(
-        [sys.executable, "-c", prelude + script],
+        # From 3.12 on, Python warns of every fork while threads run.
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", prelude + script],
         capture_output=True,
         text=True,
         timeout=50,
@@ -145,6 +148,9 @@ end_child(child)
     assert sorted(calls[2:]) == ["late child", "late parent"]
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="Python itself ends a child whose first hook was not called"
+)
 def test_a_fork_without_its_first_hook_does_no_harm() -> None:
     """A program that calls only the hooks after a fork, as uWSGI does, can fork and take part."""
     script = """
