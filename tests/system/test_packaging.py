@@ -32,6 +32,7 @@ client.add(MolocoDestination(
     "moloco-key", "SHOP", ecommerce_syncs(), base_url=url, channel_type="SITE", buffer="memory://"
 ))
 client.track(BaseEvent("Home Viewed", user_id="shopper-1"))
+client.shutdown()  # from Python 3.12 on, the SDK may start no thread once the interpreter ends
 """
 OPENING = """
 from amplitude_moloco import ConfigurationError, MolocoDestination, ecommerce_syncs
