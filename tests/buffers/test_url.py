@@ -255,10 +255,11 @@ def test_a_password_is_not_repeated() -> None:
         "del os.fork, os.register_at_fork",
         'sys.modules["fcntl"] = None; del os.fork, os.register_at_fork',
         'sys.modules["sqlite3"] = None',
-        'sys.modules["_sqlite3"] = None',
+        # Without SQLite's library, whatever has imported it before.
+        'sys.modules.pop("sqlite3", None); sys.modules["sqlite3.dbapi2"] = None',
     ],
 )
-def test_memory_needs_no_sqlite(lacking: str) -> None:
+def test_memory_needs_no_sqlite(lacking: str, tmp_path: Path) -> None:
     """Where SQLite's file can't be shared, memory still works, and the error says to use it."""
     script = f"""
 import os, sys
@@ -272,7 +273,7 @@ except ConfigurationError as error:
     print(error)
 """
     said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("buffer: 'sqlite:' can't be used here")
     assert "memory://" in said.stdout
