@@ -11,11 +11,11 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from amplitude import BaseEvent, Config, DestinationPlugin
 
@@ -31,10 +31,11 @@ from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
 from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.transports.late import LateTransport
 
 logger = logging.getLogger(__name__)
+Opened = TypeVar("Opened")
 
-logger = logging.getLogger(__name__)
 EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name.startswith("_"))
 """The attributes that every event of the SDK has."""
 
@@ -189,6 +190,15 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 
     # -- inside ------------------------------------------------------------------------------
 
+    def __del__(self) -> None:
+        """What an app drops without closing it is closed in the background."""
+        engine = getattr(self, "_engine", None)  # None if the constructor raised
+        if engine is None or engine.origin.is_elsewhere:
+            return
+        engine.close_in_background(self._shutdown_timeout_seconds)
+        while self._cancel_hooks:
+            self._cancel_hooks.pop()()
+
     def _convert(self, event: BaseEvent) -> list[Conversion]:
         if any(self.timeline.plugins.values()):
             event = self.timeline.process(event)
@@ -212,20 +222,39 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         return self._engine
 
     def _engine_of_child(self) -> Engine:
-        """Runs inside ``track()``: a buffer that can't be opened must not raise into it."""
+        """Returns a new engine, whatever can't be opened: it is built inside ``track()``."""
         # Celery may have been imported since.
         self._cancel_hooks = [call_at_end_of_celery_child(self.close)]
-        try:
-            return build_engine(self._settings)
-        except Exception as error:
-            engine = build_engine(replace(self._settings, open_buffer=MemoryBuffer))
-            engine.post(Degraded(str(error)))
-            return engine
+        failures: list[Exception] = []
+        settings = self._settings
+        buffer = _opened(settings.open_buffer, failures)
+        if buffer is None:
+            buffer = MemoryBuffer()
+        transport = _opened(settings.open_transport, failures)
+        if transport is None:  # what it lacks, such as a file, may come back
+            transport = LateTransport(settings.open_transport)
+        engine = build_engine(
+            replace(settings, open_buffer=lambda: buffer, open_transport=lambda: transport)
+        )
+        for failure in failures:
+            engine.post(Degraded(str(failure)))
+        return engine
 
     def _renew_locks(self) -> None:
         self._rebuilding = threading.RLock()
         for timeline in self._timelines:
             sdk.renew_locks(timeline)
+
+
+def _opened(open_it: Callable[[], Opened], failures: list[Exception]) -> Opened | None:
+    """Returns what a callable opens; None, and its exception among the failures, if it raises."""
+    try:
+        return open_it()
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        failures.append(error)
+        return None
 
 
 def _note_open(destination: PartnerDestination) -> None:

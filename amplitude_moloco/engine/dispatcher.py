@@ -250,6 +250,7 @@ class Dispatcher:
             self._ledger.tell_posted()
             entries, again_seconds = self._claim_due()
         finally:
+            self._flushes.end_late()  # also where the buffer raises: the bound holds
             again_seconds = min(again_seconds, self._flushes.seconds_left())
             due_at = self._monotonic() + again_seconds
             with self._lock:  # at no moment does it look as if nothing were left
@@ -309,6 +310,11 @@ class Dispatcher:
             self._flushes.finish()
 
     # -- the end -----------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing more is accepted."""
+        return self._is_closing
 
     def begin_closing(self) -> bool:
         """Accept nothing more, and send what waits. Returns False if that was begun before."""

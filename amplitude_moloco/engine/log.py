@@ -116,7 +116,7 @@ class LogHook:
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
-            logger.error("The buffer can't be opened; events wait in memory: %s", fact.message)
+            logger.error("Something can't be opened in this forked process: %s", fact.message)
         elif isinstance(fact, RepeatedId):
             logger.warning(
                 "Sync %s: events of different users have the same id, %s; %s may keep only one of "
