@@ -114,6 +114,9 @@ def test_an_age_without_limit_never_expires() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
+        {"delays_seconds": 5},
+        {"delays_seconds": "5"},
+        {"delays_seconds": None},
         {"delays_seconds": (5, 0)},
         {"delays_seconds": (-1,)},
         {"delays_seconds": (float("nan"),)},

@@ -156,6 +156,26 @@ def test_https_to_a_plain_port_is_named(
     assert "does not speak TLS" in cause(open_transport(url).send(b"{}"))
 
 
+def test_a_failed_handshake_is_named(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """A server that speaks TLS, and refuses to agree on it, is named."""
+    alert = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure
+    server.will_unread(alert, lambda exchange: exchange.close())
+    url = server.url.replace("http:", "https:")
+    said = cause(open_transport(url).send(b"{}"))
+    assert said.startswith(f"TLS with 127.0.0.1:{server.port} failed")
+
+
+def test_an_answer_in_another_protocol_is_no_success(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A server that changes to another protocol has not accepted the event."""
+    server.will(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert transport.send(b"{}").status in (None, 101)
+    assert transport.send(b"{}") == DELIVERED
+    assert server.connections == 2
+
+
 def test_http_to_a_tls_port_is_named(open_transport: OpenTransport, server: FaultyServer) -> None:
     """A port that speaks TLS alone is named as no HTTP server."""
     server.will_unread(b"\x15\x03\x03\x00\x02\x02\x28", lambda exchange: exchange.close())
