@@ -122,7 +122,11 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Degraded:
-    """A forked process can't open the durable buffer, and keeps its events in memory instead."""
+    """A forked process can't open its buffer or its transport.
+
+    Without the buffer it keeps its events in memory. Without the transport it keeps them, too, and
+    tries to open it with each request.
+    """
 
     message: str
 
