@@ -104,7 +104,9 @@ class Shop:
         self._sandbox = sandbox
         self._transport = transport
         self._is_durable = buffer == "sqlite"
-        self._buffer = f"sqlite:///{directory}/moloco.db" if self._is_durable else "memory://"
+        # On a busy machine another worker may hold the file for long.
+        file = f"sqlite:///{directory}/moloco.db?wait_millis=20000"
+        self._buffer = file if self._is_durable else "memory://"
         self._ledger = directory / "ledger"
         self._ledger.touch()
         self._log = directory / "log"

@@ -208,6 +208,32 @@ def test_a_proxy_that_can_not_be_reached_is_named(
     assert f"the proxy {proxy.rpartition('/')[2].rpartition('@')[2]} on the way" in said
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([lambda exchange: exchange.close()], "ended the connection"),
+        ([b"SSH-2.0-OpenSSH_9.6\r\n", lambda exchange: exchange.close()], "not as an HTTP server"),
+        ([lambda exchange: exchange.hang()], "no connection to"),
+        ([b"HTTP/1.1 200 OK\r\n\r\nno TLS at all", lambda exchange: exchange.close()], "TLS"),
+    ],
+    ids=["close", "ssh", "hang", "plain"],
+)
+def test_where_either_may_have_failed_both_are_named(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[Step],
+    words: str,
+) -> None:
+    """A fault behind a proxy, or of the proxy itself, names the proxy beside the server."""
+    server.will(*steps)
+    monkeypatch.setenv("HTTPS_PROXY", server.url.replace("//", "//user:secret@") + "/")
+    said = cause(open_transport("https://mcm.invalid", timeout_seconds=SHORT).send(b"{}"))
+    assert f"mcm.invalid:443 (through the proxy 127.0.0.1:{server.port})" in said
+    assert words in said
+    assert "whether a proxy is needed" not in said
+
+
 def test_requests_without_pysocks_is_refused(
     open_requests: OpenTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
