@@ -182,10 +182,11 @@ def test_what_a_signal_handler_raises_while_an_event_is_converted_reaches_the_ap
     signals_raise: None,
 ) -> None:
     """It is not taken for a mistake of the sync's filter; the next event is sent."""
-    steps = iter([lambda: signal.raise_signal(signal.SIGUSR1), lambda: None])
+    signals = [signal.SIGUSR1]
 
     def interrupted(event: BaseEvent) -> bool:
-        next(steps)()
+        while signals:
+            signal.raise_signal(signals.pop())
         return True
 
     destination = make(Gate(), syncs=Sync("HOME", events=["Home"], where=interrupted))

@@ -65,7 +65,7 @@ def test_what_a_monitoring_tool_raises_is_one() -> None:
 
 @pytest.mark.parametrize(
     "work",
-    [lambda: 1 / 0, lambda: int("x"), lambda: {}["x"], lambda: raising(10, None)],
+    [lambda: 1 / 0, lambda: int("x"), lambda: dict[str, int]()["x"], lambda: raising(10, None)],
     ids=["zero", "value", "index", "called"],
 )
 def test_what_code_raises_is_none(work: Callable[[], object]) -> None:

@@ -89,7 +89,12 @@ def test_with_too_little_time_nothing_is_sent(server: FaultyServer) -> None:
 def test_idle_connections_can_be_closed(server: FaultyServer) -> None:
     """After its idle connections were closed, a transport opens another one and sends."""
     ended = threading.Semaphore(0)
-    server.will(server.reply(200), lambda each: each.wait() or ended.release())
+
+    def wait_for_end(connection: Exchange) -> None:
+        assert not connection.wait()
+        ended.release()
+
+    server.will(server.reply(200), wait_for_end)
     transport = RequestsTransport(endpoint_at(server.url))
     try:
         assert transport.send(b"{}") == SendResult(200)
