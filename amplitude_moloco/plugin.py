@@ -179,9 +179,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         Call it for a destination that was removed from its client. Otherwise ``shutdown()`` or the
         interpreter's exit calls it.
         """
-        if (
-            not self._engine.origin.is_elsewhere
-        ):  # a child that tracked nothing has nothing to close
+        # A child that tracked nothing has nothing to close.
+        if not self._engine.origin.is_elsewhere:
             default = self._shutdown_timeout_seconds
             self._engine.close(default if timeout_seconds is None else timeout_seconds)
             while self._cancel_hooks:
@@ -189,15 +188,6 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             _open_destinations.discard(self)
 
     # -- inside ------------------------------------------------------------------------------
-
-    def __del__(self) -> None:
-        """What an app drops without closing it is closed in the background."""
-        engine = getattr(self, "_engine", None)  # None if the constructor raised
-        if engine is None or engine.origin.is_elsewhere:
-            return
-        engine.close_in_background(self._shutdown_timeout_seconds)
-        while self._cancel_hooks:
-            self._cancel_hooks.pop()()
 
     def _convert(self, event: BaseEvent) -> list[Conversion]:
         if any(self.timeline.plugins.values()):

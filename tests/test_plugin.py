@@ -1,20 +1,17 @@
-"""The life of a destination that the SDK does not know of: dropped, interrupted, half-built."""
+"""The life of a destination that the SDK does not know of: interrupted, half-built."""
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
 import pytest
 from amplitude import BaseEvent
 
-from amplitude_moloco import Dropped, Fact, MolocoDestination, SendResult, Sync, open_buffer
+from amplitude_moloco import Fact, MolocoDestination, SendResult, Sync, open_buffer
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.errors import ConfigurationError
 
@@ -58,88 +55,6 @@ def make(gate: Gate, **settings: object) -> MolocoDestination:
         **settings,
     }
     return MolocoDestination("key", "SHOP", **settings)  # type: ignore[arg-type]
-
-
-@pytest.fixture(params=["memory://", "sqlite:///{}/moloco.db"], ids=["memory", "sqlite"])
-def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a buffer of each kind in turn."""
-    return str(request.param).format(tmp_path)
-
-
-def wait_for_end_of_threads(before: set[threading.Thread]) -> None:
-    """Join every thread that was not there before."""
-    for thread in set(threading.enumerate()) - before:
-        thread.join(LONG)
-    assert set(threading.enumerate()) <= before
-
-
-def open_files() -> set[str]:
-    """The buffer's files that this process has open."""
-    names = set()
-    for each in list(Path("/proc/self/fd").iterdir()):
-        with suppress(OSError):  # it was the descriptor of the listing
-            names.add(each.readlink().name)
-    return {name for name in names if "moloco.db" in name}
-
-
-# -- dropped without being closed ----------------------------------------------------------------
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's list of open files")
-def test_dropped_destinations_leave_no_thread_and_no_file(buffer: str) -> None:
-    """What an app drops is sent, then its threads and files go, as if it had been closed."""
-    before = set(threading.enumerate())
-    gates = [Gate() for _ in range(20)]
-    for number, gate in enumerate(gates):
-        make(gate, buffer=buffer).execute(home(str(number)))
-    gc.collect()
-    for gate in gates:
-        assert gate.closed.wait(LONG)
-    wait_for_end_of_threads(before)
-    assert open_files() == set()
-    if buffer.startswith("memory"):
-        assert [len(gate.sent) for gate in gates] == [1] * 20
-
-
-def test_what_a_dropped_destination_could_not_send_is_told() -> None:
-    """If the server does not answer in time, what a dropped destination holds is handed over."""
-    before = set(threading.enumerate())
-    gate, told, facts = Gate(), threading.Event(), list[Fact]()
-
-    def hear(fact: Fact) -> None:
-        facts.append(fact)
-        if isinstance(fact, Dropped):
-            told.set()
-
-    gate.may_answer.clear()
-    make(gate, connections=1, shutdown_timeout_seconds=0.1, hooks=hear).execute(home())
-    gc.collect()
-    assert told.wait(LONG)
-    gate.may_answer.set()
-    wait_for_end_of_threads(before)
-
-
-def test_a_destination_that_was_never_used_is_dropped_without_a_thread() -> None:
-    """One that was made for its preview alone starts nothing, not even at its end."""
-    before, gate = set(threading.enumerate()), Gate()
-    make(gate).preview(home())
-    gc.collect()
-    assert set(threading.enumerate()) <= before
-    assert not gate.closed.is_set()
-
-
-def test_a_closed_destination_that_is_dropped_is_closed_once(buffer: str) -> None:
-    """The end of a destination that was closed starts no thread."""
-    before, gate = set(threading.enumerate()), Gate()
-    destination = make(gate, buffer=buffer)
-    destination.execute(home())
-    destination.close(LONG)
-    wait_for_end_of_threads(before)
-    gate.closed.clear()
-    del destination
-    gc.collect()
-    assert set(threading.enumerate()) <= before
-    assert not gate.closed.is_set()
 
 
 # -- half-built ------------------------------------------------------------------------------------

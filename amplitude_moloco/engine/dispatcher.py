@@ -311,11 +311,6 @@ class Dispatcher:
 
     # -- the end -----------------------------------------------------------------------------
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether nothing more is accepted."""
-        return self._is_closing
-
     def begin_closing(self) -> bool:
         """Accept nothing more, and send what waits. Returns False if that was begun before."""
         with self._lock:

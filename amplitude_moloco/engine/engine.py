@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -268,20 +266,6 @@ class Engine:
             self._stop(ends_at)
             self._transport.close()
             self._is_closed.set()
-
-    def close_in_background(self, timeout_seconds: float) -> None:
-        """Close in a thread of its own. For a finalizer, which must not wait. Never raises.
-
-        Does nothing where the interpreter is ending, or where there is nothing to close.
-        """
-        has_parts = self._senders.threads or self._buffer.is_durable
-        if self._dispatcher.is_closing or sys.is_finalizing() or not has_parts:
-            return
-        closing = self._new_thread(
-            target=self.close, args=(timeout_seconds,), name=self._name, daemon=True
-        )
-        with suppress(RuntimeError):  # no more threads, or the interpreter is ending
-            closing.start()
 
     def _drain(self, ends_at: float) -> None:
         threads = self._senders.threads
