@@ -33,8 +33,6 @@ from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_a
 from amplitude_moloco.host.interruption import is_interruption
 
 logger = logging.getLogger(__name__)
-
-logger = logging.getLogger(__name__)
 EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name.startswith("_"))
 """The attributes that every event of the SDK has."""
 

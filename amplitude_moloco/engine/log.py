@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Degraded,
@@ -70,6 +71,7 @@ class LogHook:
             self._log_first_failure(fact)
         elif isinstance(fact, Invalid):
             problems = "; ".join(map(str, fact.problems))
+            self._log_traces(fact, fact.problems)
             self._log_end(fact, "Sync %s: %r is invalid: %s", fact.event_name, problems)
         elif isinstance(fact, Trimmed):
             self._log_trimmed(fact)
@@ -133,7 +135,24 @@ class LogHook:
         else:
             logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
 
+    def _log_traces(self, fact: Invalid | Trimmed, problems: Iterable[Problem]) -> None:
+        """Log the lines that raised at debug level, for the first of a kind in a sync."""
+        for problem in problems:
+            seen = ("raised", fact.sync, problem.code)
+            if problem.trace and seen not in self._warned:
+                self._warned.add(seen)
+                lines = (
+                    f'  File "{each.file}", line {each.number}, in {each.function}'
+                    for each in problem.trace
+                )
+                logger.debug(
+                    "Sync %s: %r has %s: %s",
+                    *(fact.sync, fact.event_name, problem.field, problem.found),
+                    extra={"trace": ("Traceback (most recent call last):", *lines)},
+                )
+
     def _log_trimmed(self, fact: Trimmed) -> None:
+        self._log_traces(fact, fact.omissions)
         for problem in fact.omissions:
             seen = ("Trimmed", fact.sync, problem.code)
             level = logging.DEBUG if seen in self._warned else logging.WARNING

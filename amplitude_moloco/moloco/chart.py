@@ -18,7 +18,7 @@ from typing import Any
 
 from amplitude_moloco.convert.expression import compile_event_expression
 from amplitude_moloco.convert.paths import explain_nothing
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.interruption import is_interruption
@@ -258,12 +258,14 @@ def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
 
 
 def _mapping_failed(field: str, error: Exception) -> Problem:
+    trace = trace_of(error)
     return Problem(
         field,
         ProblemReason.MAPPING_FAILED,
-        f"a mapping that raised {type(error).__name__}{place_of(error)}",
+        f"a mapping that raised {type(error).__name__}{place_of(trace)}",
         "use a mapping that works for every event that the sync selects, even when a property is "
         "missing",
+        trace,
     )
 
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.convert.paths import explain_nothing
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
@@ -95,7 +96,7 @@ class Converter:
             except Exception as error:  # from the user's callable, or from an expression
                 if is_interruption(error):
                     raise
-                conversions.append(_filter_failed(sync, error))
+                conversions.append(_filter_failed(sync, error, event))
                 continue
             try:
                 conversion = self._convert(event, sync, chart, len(conversions), now_millis)
@@ -208,15 +209,30 @@ def _with_suffix(event_id: object, suffix: str) -> object:
     return None if text is None else text + suffix
 
 
-def _filter_failed(sync: Sync, error: Exception) -> Conversion:
+def _filter_failed(sync: Sync, error: Exception, event: Any) -> Conversion:
+    trace = trace_of(error)
     problem = Problem(
         "where",
         ProblemReason.FILTER_FAILED,
-        f"a filter that raised {type(error).__name__}{place_of(error)}",
+        f"a filter that raised {type(error).__name__}{place_of(trace)}",
         "use events and where that work for every event, even when a property is missing, as in "
-        "event_properties.tags && contains(event_properties.tags, 'sale')",
+        "event_properties.tags && contains(event_properties.tags, 'sale')"
+        + ("" if trace else _filter_in_words(sync, event)),
+        trace,
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
+
+
+def _filter_in_words(sync: Sync, event: Any) -> str:
+    """Returns which filter it is, and what its expression misses; empty if lines of code tell."""
+    text = ""
+    for name, given in (("events", sync.selector), ("where", sync.where)):
+        if isinstance(given, str):
+            nothing = explain_nothing(given, vars(event))
+            text += f"; {name} is {given!r}" + (nothing and f": {nothing}")
+        elif given is not None:
+            text += f"; {name} is {getattr(given, '__qualname__', type(given).__qualname__)}"
+    return text
 
 
 def _unreadable(sync: Sync, error: Exception) -> Conversion:
