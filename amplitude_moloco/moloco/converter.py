@@ -21,6 +21,7 @@ from amplitude_moloco.moloco.wire.identifiers import (
     identifier,
 )
 from amplitude_moloco.moloco.wire.problems import InvalidValue
+from amplitude_moloco.moloco.wire.size import shrink
 from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
 from amplitude_moloco.reasons import Reason
 
@@ -160,15 +161,9 @@ class Converter:
 
 
 def _encode(payload: dict[str, Any]) -> tuple[bytes, list[Problem]]:
-    """Returns the body. If it is too big, with a problem, and without the user properties."""
+    """Returns the body. If it is too big, with problems, and without optional parts."""
     body = wire.encode(payload)
-    if len(body) <= MAX_SIZE:
-        return body, []
-    if payload.pop("user_properties", None) is None:
-        return body, [_too_big("event", body)]
-    smaller = wire.encode(payload)
-    field = "user_properties" if len(smaller) <= MAX_SIZE else "event"
-    return smaller, [_too_big(field, body)]
+    return (body, []) if len(body) <= MAX_SIZE else shrink(payload, body)
 
 
 def _with_failed(
@@ -243,10 +238,3 @@ def _unreadable(sync: Sync, error: Exception) -> Conversion:
         "use plain dicts, lists, text and numbers",
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
-
-
-def _too_big(field: str, body: bytes) -> Problem:
-    found, fix = f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes"
-    if field != "event":
-        found = f"an event of {found}"
-    return Problem(field, ProblemReason.TOO_BIG, found, fix)

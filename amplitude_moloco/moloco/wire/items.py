@@ -31,12 +31,9 @@ def read_items(
 
     A price has its own currency, else its item's, else ``default_currency``.
     """
-    if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
-        fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
-        problems.add("items", ProblemReason.WRONG_TYPE, values.describe(value), fix)
-        return None
-    items = []
-    for index, item in enumerate(value):
+    several = problems.read("items", _list, value)
+    items: list[dict[str, Any]] = []
+    for index, item in enumerate(several or ()):
         problems.item_index = index
         try:
             part = _read_item(problems, item, default_currency)
@@ -47,6 +44,13 @@ def read_items(
             items.append(part)
     problems.item_index = None
     return items or None
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
+        fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
+        raise InvalidValue(ProblemReason.WRONG_TYPE, values.describe(value), fix)
+    return [*value]
 
 
 def _read_item(problems: Problems, item: object, default_currency: object) -> dict[str, Any]:

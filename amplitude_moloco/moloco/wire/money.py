@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
 from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
@@ -97,7 +98,13 @@ def read_price(
 
 def is_blank(value: object) -> bool:
     """Whether a value is absent: None or blank text."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    if value is None:
+        return True
+    try:
+        return isinstance(value, str) and not str.strip(value)
+    except Exception as error:  # from an object that raises when it is asked for its class
+        pass_interruption(error)
+        return False
 
 
 def known_currency(value: object) -> str | None:
@@ -106,7 +113,8 @@ def known_currency(value: object) -> str | None:
         return value
     try:
         code = (text(value) or "").strip().upper()
-    except InvalidValue:
+    except Exception as error:  # InvalidValue, or from an object that raises when it is read
+        pass_interruption(error)
         return None
     return code if code in CURRENCIES else None
 
@@ -175,13 +183,9 @@ def _currency_of_items(
     Other prices in other currencies are found once they are read. Without such a price it is the
     unknown currency that an amount states, or the one that all parts without an amount state.
     """
-    for item in items if isinstance(items, (list, tuple)) else ():
-        if not is_mapping(item):
-            continue
-        beside = item.get("currency")
+    for beside, prices in _prices(items):
         own = known_currency(beside)
-        for price in map(item.get, PRICES):
-            inside = price.get("currency") if is_mapping(price) else None
+        for price, inside in prices:
             code = known_currency(inside) or own
             if code and not is_blank(price):
                 return code
@@ -195,6 +199,28 @@ def _currency_of_items(
     if len(unused) > 1:
         return None
     return unused.pop() if unused else default_currency
+
+
+def _prices(items: object) -> list[tuple[object, list[tuple[object, object]]]]:
+    """Returns the currency of each item, and its prices, each with the currency inside it.
+
+    Passes over what raises when it is read: it is reported as soon as its turn comes.
+    """
+    found: list[tuple[object, list[tuple[object, object]]]] = []
+    try:
+        several = [*items] if isinstance(items, (list, tuple)) else []
+    except Exception as error:
+        pass_interruption(error)
+        return found
+    for item in several:
+        try:
+            if is_mapping(item):
+                prices = [item.get(name) for name in PRICES]
+                inside = [each.get("currency") if is_mapping(each) else None for each in prices]
+                found.append((item.get("currency"), [*zip(prices, inside, strict=True)]))
+        except Exception as error:
+            pass_interruption(error)
+    return found
 
 
 def _amounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Money]]:

@@ -41,6 +41,11 @@ def is_sent_whole(event_type: str, field: str) -> bool:
     return _SENT_WHOLE.get(event_type) == field
 
 
+def is_needed(event_type: str, field: str) -> bool:
+    """Whether this type requires the field, apart from those that all types require."""
+    return field in _NEEDED.get(event_type, ())
+
+
 def split(problems: Problems, payload: Mapping[str, Any]) -> tuple[list[Problem], list[Problem]]:
     """Returns the problems that refuse the event, and those that only cost a part of it.
 

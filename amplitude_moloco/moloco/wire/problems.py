@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.host.interruption import pass_interruption
 
 _Value = TypeVar("_Value")
 
@@ -19,7 +20,11 @@ class InvalidValue(Exception):
 
 
 def unreadable(error: Exception) -> InvalidValue:
-    """Returns the refusal of a value that raised this when it was read."""
+    """Returns the refusal of a value that raised this when it was read.
+
+    Raises it again if a signal handler raised it meanwhile: it is the app's.
+    """
+    pass_interruption(error)
     return InvalidValue(
         ProblemReason.UNREADABLE,
         f"a value that raised {type(error).__name__} when it was read",
