@@ -19,6 +19,7 @@ from amplitude_moloco.engine.facts import (
     RepeatedId,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
     Trimmed,
     Untold,
@@ -98,7 +99,8 @@ class LogHook:
         )
 
     def _log_change(
-        self, fact: Paused | Resumed | Degraded | RepeatedId | ThrottledIdentifier | Untold
+        self,
+        fact: Paused | Resumed | Degraded | RepeatedId | SentTwice | ThrottledIdentifier | Untold,
     ) -> None:
         """Log what concerns more than one event."""
         server = self._server
@@ -125,6 +127,12 @@ class LogHook:
                 "them. Use a new event object for each event, and ids that are unique among all "
                 "users.",
                 *(fact.sync, fact.id, server),
+            )
+        elif isinstance(fact, SentTwice):
+            logger.warning(
+                "%r is sent twice, by %s: %s may count it twice, or keep only one. Let one of them "
+                "send it.",
+                *(fact.event_name, fact.by, server),
             )
         elif isinstance(fact, ThrottledIdentifier):
             logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 from amplitude_moloco.moloco.sync import Sync
 
@@ -27,6 +27,14 @@ def warn_of_overlaps(syncs: Sequence[Sync]) -> None:
                 "use different events or filters, or leave one of them out",
                 *(i, j, f"{first.name!r} and {second.name!r}", first.event_type.value),
             )
+
+
+def overlapping_type(some: Sequence[Sync], others: Sequence[Sync]) -> str:
+    """Returns a type as which one sync of each may send an event, as far as names tell."""
+    for first, second in product(some, others):
+        if first is second or may_overlap(first, second):
+            return first.event_type.value
+    return ""
 
 
 def may_overlap(first: Sync, second: Sync) -> bool:
