@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -67,6 +69,30 @@ class Scalar:
         return self
 
 
+class ScalarBytes(bytes):
+    """Bytes of numpy's kind, which look like a scalar."""
+
+    shape = ()
+
+    def item(self) -> bytes:
+        return bytes(self)
+
+
+class Single(Fraction):
+    """A number of 32 bits, as numpy has: its item, of 64 bits, shows more digits."""
+
+    shape = ()
+
+    def __getitem__(self, key: object) -> Single:
+        return self
+
+    def item(self) -> float:
+        return 19.989999771118164
+
+    def __str__(self) -> str:
+        return "19.99"
+
+
 def circular() -> list[Any]:
     loop: list[Any] = []
     loop.append(loop)
@@ -85,6 +111,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "in a list": lambda: [Proxy(), RaisingDict()],
     "in an object": lambda: {"amount": Proxy(), "currency": Classless()},
     "bytes": lambda: b"EUR",
+    "bytes of numpy": ScalarBytes,
     "surrogate": lambda: "\ud800",
 }
 PROPERTIES: dict[str, Any] = {
@@ -150,6 +177,23 @@ def test_no_field_of_an_item_costs_a_purchase(place: str, hostile: str) -> None:
     assert json.loads(conversion.body)["items"][-1]["price"] == {"currency": "EUR", "amount": 5}
     is_sent = hostile == "text" or place in {"item_group_id", "seller_id", "currency", "price"}
     assert conversion.omissions or is_sent
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("place", [each for each in IN_AN_ITEM if each != "id"])
+def test_no_optional_field_costs_an_item(place: str, hostile: str) -> None:
+    """An item is sent without the field that can't be read."""
+    item = {**PROPERTIES["items"][0], place: HOSTILE[hostile]()}
+    conversion = converted("PURCHASE", with_properties({**PROPERTIES, "items": [item]}))
+    assert conversion.problems == ()
+    assert conversion.payload["items"][0]["id"] == "a"
+
+
+def test_numbers_of_other_libraries_keep_their_digits() -> None:
+    """A number of 32 bits has the digits that it shows, in user properties as in a price."""
+    several = {"a": Fraction(1999, 100), "b": Decimal("19.99"), "c": Single("19.99")}
+    conversion = converted("HOME", event(user_properties=several))
+    assert conversion.payload["user_properties"] == {"a": 19.99, "b": 19.99, "c": 19.99}
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
