@@ -9,6 +9,7 @@ from itertools import combinations, product
 from amplitude_moloco.moloco.sync import Sync
 
 logger = logging.getLogger(__name__)
+_MAX_COMPARISONS = 1_000_000  # of characters; takes about a second
 
 
 def warn_of_overlaps(syncs: Sequence[Sync]) -> None:
@@ -47,7 +48,12 @@ def may_overlap(first: Sync, second: Sync) -> bool:
 
 
 def patterns_meet(one: str, other: str) -> bool:
-    """Whether some text matches both patterns, in which ``*`` stands for any text."""
+    """Whether some text matches both patterns, in which ``*`` stands for any text.
+
+    False for patterns of thousands of characters: no name of an event is as long.
+    """
+    if len(one) * len(other) > _MAX_COMPARISONS:
+        return False
     # The places in `other` that can be reached with the part of `one` read so far.
     reached = _skip_wildcards({0}, other)
     for character in one:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import inspect
 import json
 import operator
+import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -708,3 +711,35 @@ def test_a_second_event_of_one_type_names_the_first() -> None:
     )
     assert (first.twin, land.twin, second.twin, third.twin) == ("", "", "HOME", "HOME")
     assert "counted twice: the sync HOME sends it as the same type" in str(second)
+
+
+class Interrupting(list[Any]):
+    """A list whose reading a signal handler interrupts."""
+
+    def __iter__(self) -> Any:
+        interrupt()
+
+
+def interrupt(*_: object) -> Any:
+    """Calls a signal handler as the interpreter does: with the frame that it interrupts."""
+    handle(signal.SIGALRM, inspect.currentframe())
+
+
+def handle(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError("of the app")
+
+
+@pytest.mark.parametrize(
+    "sync",
+    [
+        Sync("HOME", interrupt),
+        Sync("HOME", "Viewed", where=interrupt),
+        Sync("HOME", "Viewed", mapping={"domain": interrupt}),
+        Sync("HOME", "Viewed", mapping={"items": lambda made: Interrupting([1])}),
+    ],
+    ids=["events", "where", "mapping", "value"],
+)
+def test_what_a_signal_handler_raises_reaches_the_app(sync: Sync) -> None:
+    """The exception of a signal handler passes through, whatever it interrupts."""
+    with pytest.raises(TimeoutError, match="of the app"):
+        convert(event(), sync)
