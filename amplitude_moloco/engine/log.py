@@ -154,7 +154,7 @@ class LogHook:
                     for each in problem.trace
                 )
                 logger.debug(
-                    "Sync %s: %r has %s: %s",
+                    "Sync %s: %r, %s: found %s",
                     *(fact.sync, fact.event_name, problem.field, problem.found),
                     extra={"trace": ("Traceback (most recent call last):", *lines)},
                 )
