@@ -14,6 +14,7 @@ from amplitude_moloco.engine.dispatcher import Dispatcher, Send, Stop, Wait
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.threads import Threads
 from amplitude_moloco.engine.wakeups import Wakeups
+from amplitude_moloco.text import keep_record_on_one_line
 from amplitude_moloco.transports.base import (
     ConcurrentTransport,
     RequestLoop,
@@ -22,6 +23,7 @@ from amplitude_moloco.transports.base import (
 )
 
 logger = logging.getLogger(__name__)
+logger.addFilter(keep_record_on_one_line)  # what a transport raised may hold an answer
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.02

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.convert.paths import explain_nothing
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.sync import Sync
@@ -20,6 +21,7 @@ from amplitude_moloco.moloco.wire.identifiers import (
     identifier,
 )
 from amplitude_moloco.moloco.wire.problems import InvalidValue
+from amplitude_moloco.moloco.wire.size import shrink
 from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
 from amplitude_moloco.reasons import Reason
 
@@ -95,7 +97,7 @@ class Converter:
             except Exception as error:  # from the user's callable, or from an expression
                 if is_interruption(error):
                     raise
-                conversions.append(_filter_failed(sync, error))
+                conversions.append(_filter_failed(sync, error, event))
                 continue
             try:
                 conversion = self._convert(event, sync, chart, len(conversions), now_millis)
@@ -104,6 +106,8 @@ class Converter:
                     raise
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
+        if len(conversions) > 1:
+            _name_twins(conversions)
         return conversions
 
     def _candidates(self, name: object) -> tuple[_ChartedSync, ...]:
@@ -158,16 +162,23 @@ class Converter:
         )
 
 
+def _name_twins(conversions: list[Conversion]) -> None:
+    """Names, in each conversion that another of the same type precedes, the sync of that one."""
+    senders: dict[str, str] = {}
+    for index, conversion in enumerate(conversions):
+        if conversion.problems:
+            continue
+        event_type = conversion.payload["event_type"]
+        if event_type in senders:
+            conversions[index] = conversion._replace(twin=senders[event_type])
+        else:
+            senders[event_type] = conversion.sync
+
+
 def _encode(payload: dict[str, Any]) -> tuple[bytes, list[Problem]]:
-    """Returns the body. If it is too big, with a problem, and without the user properties."""
+    """Returns the body. If it is too big, with problems, and without optional parts."""
     body = wire.encode(payload)
-    if len(body) <= MAX_SIZE:
-        return body, []
-    if payload.pop("user_properties", None) is None:
-        return body, [_too_big("event", body)]
-    smaller = wire.encode(payload)
-    field = "user_properties" if len(smaller) <= MAX_SIZE else "event"
-    return smaller, [_too_big(field, body)]
+    return (body, []) if len(body) <= MAX_SIZE else shrink(payload, body)
 
 
 def _with_failed(
@@ -208,15 +219,30 @@ def _with_suffix(event_id: object, suffix: str) -> object:
     return None if text is None else text + suffix
 
 
-def _filter_failed(sync: Sync, error: Exception) -> Conversion:
+def _filter_failed(sync: Sync, error: Exception, event: Any) -> Conversion:
+    trace = trace_of(error)
     problem = Problem(
         "where",
         ProblemReason.FILTER_FAILED,
-        f"a filter that raised {type(error).__name__}{place_of(error)}",
+        f"a filter that raised {type(error).__name__}{place_of(trace)}",
         "use events and where that work for every event, even when a property is missing, as in "
-        "event_properties.tags && contains(event_properties.tags, 'sale')",
+        "event_properties.tags && contains(event_properties.tags, 'sale')"
+        + ("" if trace else _filter_in_words(sync, event)),
+        trace,
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
+
+
+def _filter_in_words(sync: Sync, event: Any) -> str:
+    """Returns which filter it is, and what its expression misses; empty if lines of code tell."""
+    text = ""
+    for name, given in (("events", sync.selector), ("where", sync.where)):
+        if isinstance(given, str):
+            nothing = explain_nothing(given, vars(event))
+            text += f"; {name} is {given!r}" + (nothing and f": {nothing}")
+        elif given is not None:
+            text += f"; {name} is {getattr(given, '__qualname__', type(given).__qualname__)}"
+    return text
 
 
 def _unreadable(sync: Sync, error: Exception) -> Conversion:
@@ -227,10 +253,3 @@ def _unreadable(sync: Sync, error: Exception) -> Conversion:
         "use plain dicts, lists, text and numbers",
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
-
-
-def _too_big(field: str, body: bytes) -> Problem:
-    found, fix = f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes"
-    if field != "event":
-        found = f"an event of {found}"
-    return Problem(field, ProblemReason.TOO_BIG, found, fix)

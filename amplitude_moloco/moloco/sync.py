@@ -60,7 +60,8 @@ class Sync:
     _matches_event: Predicate
     _passes_filter: Predicate
     _names: tuple[str, ...] | None
-    _has_filter: bool
+    _selector: Predicate | None
+    _where: str | Predicate | None
     _mapping: dict[str, FieldSource]
 
     def __init__(
@@ -96,7 +97,8 @@ class Sync:
             _matches_event=matches_event,
             _passes_filter=passes_filter,
             _names=names,
-            _has_filter=where is not None,
+            _selector=events if names is None else None,
+            _where=where,
             _mapping=dict(mapping or {}),
         )
 
@@ -124,7 +126,17 @@ class Sync:
     @property
     def has_filter(self) -> bool:
         """Whether there is a ``where``."""
-        return self._has_filter
+        return self._where is not None
+
+    @property
+    def where(self) -> str | Predicate | None:
+        """The filter, as it was given."""
+        return self._where
+
+    @property
+    def selector(self) -> Predicate | None:
+        """The callable that selects events; None if names do."""
+        return self._selector
 
     def matches_name(self, name: str) -> bool:
         """Whether events of this name may be selected. The same name gives the same answer."""

@@ -15,6 +15,7 @@ from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from amplitude_moloco.convert.problem import ProblemReason
+from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.language import iso_639_1
 from amplitude_moloco.moloco.wire.problems import InvalidValue
 from amplitude_moloco.moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS
@@ -25,12 +26,21 @@ _MILLISECONDS = range(10**10, 10**14)
 _SCALARS = frozenset({str, int, float, bool})
 # What JSON and its readers hold exactly as an integer: signed and unsigned 64 bits.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+_MAX_LANGUAGE_CHARACTERS = 100  # no name is as long, and all that are looked up are cached
 _EXACT_DIGITS = 15  # as many digits as any decimal may have for a float to keep them
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def describe(value: object) -> str:
-    """Returns the kind of a value in words, without the value."""
+    """Returns the kind of a value in words, without the value. Never raises."""
+    try:
+        return _describe(value)
+    except Exception as error:  # from an object that raises when it is read
+        pass_interruption(error)
+        return f"a value of type {type(value).__name__}"
+
+
+def _describe(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -117,7 +127,10 @@ def one_of(choices: type[Enum], hint: str = "") -> Callable[[object], str | None
 
 def language(value: object) -> str | None:
     """Reads a language as two letters. An unknown language is absent, not a problem."""
-    return iso_639_1(str.__str__(value)) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    name = str.__str__(value)
+    return iso_639_1(name) if len(name) <= _MAX_LANGUAGE_CHARACTERS else None
 
 
 def advertising_id(value: object) -> str | None:
@@ -203,8 +216,13 @@ def scalar(value: object) -> object:
     """Returns Python's own value for a scalar of numpy's kind; anything else unchanged."""
     if getattr(value, "shape", None) != () or not callable(getattr(value, "item", None)):
         return value
+    if isinstance(value, bytes):  # numpy's, too
+        return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
-    return inner if type(inner) is not type(value) else value.item()  # type: ignore[attr-defined]
+    if type(inner) is type(value):
+        inner = value.item()  # type: ignore[attr-defined]
+    # A long double has no counterpart in Python, and is its own item.
+    return value if type(inner) is type(value) else inner
 
 
 def _finite(value: Any) -> int | float:
