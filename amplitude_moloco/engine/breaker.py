@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amplitude_moloco.engine.checks import is_positive
+from amplitude_moloco.engine.checks import is_count, is_positive
 from amplitude_moloco.errors import ConfigurationError
 
 
@@ -27,7 +27,7 @@ class BreakerPolicy:
         if not isinstance(self.probe_delays_seconds, (tuple, list)):
             raise ConfigurationError("breaker: probe_delays_seconds must be a tuple of seconds")
         delays = (*self.probe_delays_seconds, self.then_seconds)
-        if not (is_positive(self.failures) and all(map(is_positive, delays))):
+        if not (is_count(self.failures) and all(map(is_positive, delays))):
             raise ConfigurationError(
                 "breaker: failures must be at least 1, every delay a number of seconds above 0"
             )

@@ -7,7 +7,6 @@ import inspect
 import json
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,13 @@ from amplitude_moloco import (
     BreakerPolicy,
     ConfigurationError,
     MolocoDestination,
+    MolocoSettings,
     RetrySchedule,
     Sync,
     hash_identifier,
 )
-from amplitude_moloco.moloco.file import (
-    DestinationSettings,
-    SyncSettings,
-    arguments_of,
-    read_file,
-)
+from amplitude_moloco.moloco import file
+from amplitude_moloco.moloco.file import read_file
 
 NOW = 1_700_000_000_000
 SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
@@ -100,8 +96,8 @@ def sent(destination: MolocoDestination) -> Any:
     return conversion.payload
 
 
-def names(settings: type[Any]) -> set[str]:
-    return {field.name for field in fields(settings)}
+def arguments_of(settings: dict[str, Any]) -> dict[str, Any]:
+    return file.arguments_of(MolocoSettings, settings, {})
 
 
 def parameters(of: Any) -> set[str]:
@@ -110,8 +106,11 @@ def parameters(of: Any) -> set[str]:
 
 def test_a_file_has_the_names_of_the_constructors() -> None:
     """A file has each argument of the constructors, except hooks, which plain data can't hold."""
-    assert names(DestinationSettings) == parameters(MolocoDestination) - {"hooks"}
-    assert names(SyncSettings) == parameters(Sync)
+    keys = file.keys_of(MolocoSettings)
+    assert set(keys[""]) == parameters(MolocoDestination) - {"hooks"}
+    assert set(keys["syncs"]) == parameters(Sync)
+    assert set(keys["retry"]) == parameters(RetrySchedule)
+    assert set(keys["breaker"]) == parameters(BreakerPolicy)
 
 
 def test_everything_is_tried_here() -> None:
