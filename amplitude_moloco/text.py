@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import numbers
 
-_MOST_SHOWN = 80
+_MOST_SHOWN = 200
 
 
 def one_line(value: object) -> str:
@@ -22,7 +22,7 @@ def one_line(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Returns a repr for a message: on one line, 80 characters at most. Never raises."""
+    """Returns a repr for a message: on one line, 200 characters at most. Never raises."""
     try:
         text = one_line(repr(value))
     except Exception:  # from the value itself, or an integer of more than 4,300 digits

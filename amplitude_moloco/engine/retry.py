@@ -29,9 +29,11 @@ class RetrySchedule:
 
     def __post_init__(self) -> None:
         errors = []
-        if not isinstance(self.delays_seconds, (tuple, list)):
+        is_list = isinstance(self.delays_seconds, (tuple, list))
+        if not is_list:
             errors.append("retry: delays_seconds must be a tuple of seconds")
-        elif not all(map(is_positive, (*self.delays_seconds, self.then_seconds))):
+        delays = (*(self.delays_seconds if is_list else ()), self.then_seconds)
+        if not all(map(is_positive, delays)):
             errors.append("retry: every delay must be a number of seconds above 0")
         if self.max_age_seconds is not None and not is_positive(self.max_age_seconds):
             errors.append("retry: max_age_seconds must be above 0, or None for no limit")

@@ -96,6 +96,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{name}: can't be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # from JSON, TOML or UTF-8
         said = one_line(error)
+        if isinstance(error, UnicodeDecodeError):
+            said += "; save the file as UTF-8"
         raise ConfigurationError(f"{name}: not valid {kind[1:].upper()} ({said})") from None
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{name}: use an object with the settings")
@@ -127,7 +129,7 @@ def named_in_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def arguments_of(
-    kind: type[Any], settings: Mapping[str, Any], more: Mapping[str, Any]
+    kind: Callable[..., object], settings: Mapping[str, Any], more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the arguments of ``kind``, a class of settings, that ``settings`` and ``more`` name.
 
@@ -173,7 +175,9 @@ def _made(kind: Callable[..., T], loaded: Any, problems: list[str], place: str =
         return None
 
 
-def _refused(kind: type[Any], arguments: Mapping[str, Any], problems: Collection[str]) -> list[str]:
+def _refused(
+    kind: Callable[..., object], arguments: Mapping[str, Any], problems: Collection[str]
+) -> list[str]:
     """Returns the errors of the constructor about settings that have no problem yet."""
     known = inspect.signature(kind).parameters
     try:
@@ -199,7 +203,7 @@ def _sound_syncs(settings: Mapping[str, Any], messages: dict[Any, Any]) -> dict[
     return {index: each for index, each in enumerate(found) if index not in wrong}
 
 
-def keys_of(kind: type[Any]) -> _Keys:
+def keys_of(kind: Callable[..., object]) -> _Keys:
     """Returns the keys of each section; those of the settings themselves under an empty name."""
     sections: dict[str, Any] = {"": kind, "syncs": Sync, **_POLICIES}
     return {name: [*_loadable(of).__dataclass_fields__] for name, of in sections.items()}

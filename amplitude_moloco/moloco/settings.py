@@ -43,6 +43,7 @@ from amplitude_moloco.moloco.placeholders import refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.secret import Secret
 from amplitude_moloco.wiring import buffer_factory, buffer_of, transport_factory, transport_of
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
@@ -129,9 +130,12 @@ class MolocoSettings:
     transport: str | TransportFactory = "requests"
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in ("syncs", "hooks", "absent_identifiers", "id_less_fields"):
+            value = getattr(self, name)
             if isinstance(value, Iterator):  # which can be read only once
                 object.__setattr__(self, name, tuple(value))
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
         # All mistakes are found by building everything.
         checks = Checks()
         checks.run(self.endpoint)

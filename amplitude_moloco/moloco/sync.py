@@ -191,17 +191,21 @@ def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None
             f"['Order Completed'] or ['Order *'], or one callable"
         )
     for name in names:
-        if name in _NEVER_SENT:
-            raise ConfigurationError(
-                f"events: {name!r} describes users or groups and is never sent; use the names of "
-                f"what shoppers do"
-            )
-        if _REGULAR_EXPRESSION.search(name):
-            raise ConfigurationError(
-                f"events: {name!r} looks like a regular expression; use a name in which * stands "
-                f"for any text, such as 'Order *', or a callable"
-            )
+        _check_event_name(name)
     return tuple(names)
+
+
+def _check_event_name(name: str) -> None:
+    if name in _NEVER_SENT:
+        raise ConfigurationError(
+            f"events: {name!r} describes users or groups and is never sent; use the names of what "
+            f"shoppers do"
+        )
+    if _REGULAR_EXPRESSION.search(name):
+        raise ConfigurationError(
+            f"events: {shown(name)} looks like a regular expression; use a name in which * stands "
+            f"for any text, such as 'Order *', or a callable"
+        )
 
 
 def _name_matcher(names: Iterable[str]) -> Callable[[str], bool]:
