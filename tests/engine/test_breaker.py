@@ -103,7 +103,13 @@ def test_it_knows_whether_others_pass(breaker: CircuitBreaker) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"failures": 0}, {"probe_delays_seconds": (5, 0)}, {"then_seconds": -1}],
+    [
+        {"failures": 0},
+        {"failures": 0.5},
+        {"probe_delays_seconds": (5, 0)},
+        {"probe_delays_seconds": 5},
+        {"then_seconds": -1},
+    ],
     ids=str,
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:
