@@ -1,8 +1,7 @@
-"""Loads settings from plain data, such as a JSON or TOML file.
+"""Loads settings from plain data, such as a JSON or TOML file. Needs the extra ``config``.
 
-The keys, types and defaults are those of the constructors' arguments, except for what plain data
-can't hold: callables and objects. dataclasses-json loads it strictly: a number in quotes is not a
-number, and 1 is not true. Needs the extra ``config``.
+The keys are the arguments of the constructors, except for what plain data can't hold: callables and
+objects. All mistakes are found at once, each with its place and what to use instead.
 """
 
 from __future__ import annotations
@@ -12,26 +11,21 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, field, make_dataclass
 from difflib import get_close_matches
-from functools import cache, partial
 from os import PathLike
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, TypeVar
 
-from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.text import one_line
 
 try:
-    import marshmallow
-    from dataclasses_json import DataClassJsonMixin, config
+    from amplitude_moloco.moloco.schema import POLICIES, Keys, keys_of, schema_of
 
     if sys.version_info >= (3, 11):
         import tomllib
@@ -44,40 +38,6 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 T = TypeVar("T")
-_Keys = dict[str, list[str]]
-
-
-class _Flag(marshmallow.fields.Boolean):
-    """Accepts true and false alone, neither 1 nor "yes"."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return value
-
-
-class _Number(marshmallow.fields.Float):
-    """Accepts finite numbers, and no number in quotes."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.make_error("invalid", input=value)
-        super()._deserialize(value, *args, **kwargs)
-        return value  # so that a message shows it as it was written
-
-
-class _Tuple(marshmallow.fields.List):
-    """Loads a list as a tuple."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return tuple(super()._deserialize(value, *args, **kwargs))
-
-
-class _OneOrMore(marshmallow.fields.List):
-    """Accepts one text in place of a list of them."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return super()._deserialize([value] if isinstance(value, str) else value, *args, **kwargs)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -140,7 +100,7 @@ def arguments_of(
         raise ConfigurationError(
             f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
         )
-    schema = _loadable(kind).schema(unknown=marshmallow.RAISE)
+    schema = schema_of(kind)
     messages = schema.validate(dict(settings))
     missing = [name for name in _REQUIRED if name not in settings and name not in more]
     messages |= {name: ["Missing data for required field."] for name in missing}
@@ -151,7 +111,7 @@ def arguments_of(
     syncs = _sound_syncs(settings, messages)
     loaded = vars(schema.load({**sound, "syncs": list(syncs.values())}))
     arguments = {name: loaded[name] for name in sound}
-    for name, policy in _POLICIES.items():
+    for name, policy in POLICIES.items():
         if name in arguments:
             arguments[name] = _made(policy, arguments[name], problems)
     arguments["syncs"] = [
@@ -203,13 +163,7 @@ def _sound_syncs(settings: Mapping[str, Any], messages: dict[Any, Any]) -> dict[
     return {index: each for index, each in enumerate(found) if index not in wrong}
 
 
-def keys_of(kind: Callable[..., object]) -> _Keys:
-    """Returns the keys of each section; those of the settings themselves under an empty name."""
-    sections: dict[str, Any] = {"": kind, "syncs": Sync, **_POLICIES}
-    return {name: [*_loadable(of).__dataclass_fields__] for name, of in sections.items()}
-
-
-def _problems(messages: Any, found: Any, keys: _Keys, path: str = "") -> Iterator[str]:
+def _problems(messages: Any, found: Any, keys: Keys, path: str = "") -> Iterator[str]:
     """Yields a text for each of marshmallow's nested messages: the path, and what to use there."""
     if isinstance(messages, list):
         for message in messages:
@@ -245,7 +199,7 @@ def _advice(message: str, found: Any, path: str) -> str:
     return f"{advice}, without quotes" if is_quoted else advice
 
 
-def _hint(path: str, keys: _Keys) -> str:
+def _hint(path: str, keys: Keys) -> str:
     """Returns where an unknown key belongs, or the known key that it may be meant for."""
     holder, _, key = path.rpartition(".")
     holder = holder.partition("[")[0]
@@ -261,13 +215,13 @@ def _hint(path: str, keys: _Keys) -> str:
     )
 
 
-def _owner(key: str, holder: str, keys: _Keys) -> str:
+def _owner(key: str, holder: str, keys: Keys) -> str:
     """Returns where a key belongs that stands in the wrong place. In TOML this is easily done."""
     owners = [_OWNERS[place] for place, names in keys.items() if key in names and place != holder]
     return f"; it belongs {' or '.join(owners)}" if owners else ""
 
 
-def _strays_in_mappings(settings: Mapping[str, Any], keys: _Keys) -> Iterator[str]:
+def _strays_in_mappings(settings: Mapping[str, Any], keys: Keys) -> Iterator[str]:
     """Yields a text for each setting that landed in the mapping of a sync."""
     syncs = settings.get("syncs")
     for index, sync in enumerate(syncs if isinstance(syncs, list) else ()):
@@ -278,74 +232,6 @@ def _strays_in_mappings(settings: Mapping[str, Any], keys: _Keys) -> Iterator[st
                 yield f"syncs[{index}].mapping.{key}: a setting, not a Moloco field{owner}"
 
 
-@cache
-def _loadable(kind: Any) -> Any:
-    """Returns a dataclass with the arguments of ``kind`` that plain data can hold.
-
-    dataclasses-json can load it. ``kind`` itself belongs to the core, which does without it.
-    """
-    types = get_type_hints(kind.__init__)
-    members = []
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if _plain_parts(types[name]):
-            is_required = parameter.default is parameter.empty
-            metadata = config(mm_field=_argument(types[name], parameter.default))
-            default = MISSING if is_required else parameter.default
-            # Any, since marshmallow has checked and converted the value by the time it is used.
-            members.append((name, Any, field(default=default, metadata=metadata)))
-    bases = (DataClassJsonMixin,)
-    return make_dataclass(kind.__name__, members, bases=bases, kw_only=True)
-
-
-def _argument(kind: Any, default: object) -> marshmallow.fields.Field:
-    # A default of None stands for a missing key, and can't be given.
-    is_nullable = NoneType in get_args(kind) and default is not None
-    return _strict_field(kind, required=default is inspect.Parameter.empty, allow_none=is_nullable)
-
-
-def _strict_field(kind: Any, **options: Any) -> marshmallow.fields.Field:
-    """Returns the marshmallow field that accepts this type and nothing else.
-
-    The constructor checks what may be of several types.
-    """
-    parts = _plain_parts(kind)
-    if len(parts) == 2 and get_args(parts[1]) == (parts[0],):  # X | Iterable[X]
-        return _OneOrMore(_strict_field(parts[0]), **options)
-    if len(parts) > 1:
-        return marshmallow.fields.Raw(**options)
-    (part,) = parts
-    if part in _SECTIONS:
-        return marshmallow.fields.Nested(
-            _loadable(part).schema(unknown=marshmallow.RAISE), **options
-        )
-    inner = map(_strict_field, _inner(part))
-    return _STRICT_FIELDS[get_origin(part) or part](*inner, **options)
-
-
-def _plain_parts(kind: Any) -> list[Any]:
-    """Returns those types of a union that plain data can hold. One type is a union of one."""
-    if get_origin(kind) in (Union, UnionType):
-        return [part for each in get_args(kind) for part in _plain_parts(each)]
-    is_known = kind in _SECTIONS or (get_origin(kind) or kind) in _STRICT_FIELDS
-    return [kind] if is_known and all(map(_plain_parts, _inner(kind))) else []
-
-
-def _inner(kind: Any) -> list[Any]:
-    return [each for each in get_args(kind) if each is not Ellipsis]
-
-
-_STRICT_FIELDS: dict[Any, Callable[..., marshmallow.fields.Field]] = {
-    bool: _Flag,
-    float: _Number,
-    int: partial(marshmallow.fields.Integer, strict=True),
-    str: marshmallow.fields.String,
-    tuple: _Tuple,
-    Collection: marshmallow.fields.List,
-    Iterable: marshmallow.fields.List,
-    Mapping: marshmallow.fields.Dict,
-}
-_POLICIES: dict[str, Callable[..., Any]] = {"retry": RetrySchedule, "breaker": BreakerPolicy}
-_SECTIONS: tuple[Any, ...] = (Sync, *_POLICIES.values())
 _REQUIRED = ("platform_id", "syncs")
 _OWNERS = {
     "": "to the destination: in TOML, write it above the first [section] or [[syncs]]",
