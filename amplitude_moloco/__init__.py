@@ -38,6 +38,7 @@ from amplitude_moloco.errors import ConfigurationError, MolocoError
 from amplitude_moloco.moloco.destination import MolocoDestination
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.identifiers import hash_identifier
+from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
@@ -74,6 +75,7 @@ __all__ = [
     "Invalid",
     "MolocoDestination",
     "MolocoError",
+    "MolocoSettings",
     "PauseReason",
     "Paused",
     "PersonalizationMode",

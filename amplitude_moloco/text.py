@@ -10,6 +10,8 @@ _MAX_CHAIN = 20  # exceptions that led to each other
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
+_MOST_SHOWN = 200
+
 
 def one_line(value: object) -> str:
     r"""Returns the text of ``value`` on one line, with everything escaped that is not printable.
@@ -22,6 +24,15 @@ def one_line(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shown(value: object) -> str:
+    """Returns a repr for a message: on one line, 200 characters at most. Never raises."""
+    try:
+        text = one_line(repr(value))
+    except Exception:  # from the value itself, or an integer of more than 4,300 digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
 def keep_record_on_one_line(record: logging.LogRecord) -> bool:

@@ -19,7 +19,7 @@ from amplitude_moloco.engine.facts import DeadLettered, Degraded, Fact, Invalid,
 from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
 from amplitude_moloco.reasons import DeadLetterReason, PauseReason
-from amplitude_moloco.text import keep_record_on_one_line, one_line, traceback_of
+from amplitude_moloco.text import keep_record_on_one_line, one_line, shown, traceback_of
 
 ENDS_LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 FORGING = f"i-1{ENDS_LINES}\x1b[31m\x9b31m\x00\x08\u200b\u202e\u2066\ufeff\ud800"
@@ -53,6 +53,22 @@ def test_what_is_escaped_can_be_read() -> None:
         one_line("i-1\nCRITICAL\x1b\x85\u2028 \ub300") == "i-1\\nCRITICAL\\x1b\\x85\\u2028 \ub300"
     )
     assert one_line(ValueError("a\nb")) == "a\\nb"
+
+
+class Hostile:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("hostile")
+
+
+def test_any_value_can_be_shown() -> None:
+    """A message shows any value on one line, and never too much of it."""
+    assert shown("a\nb\u200b") == "'a\\nb\\u200b'"
+    assert shown(10**5000) == "a value of type int"
+    assert shown(Hostile()) == "a value of type Hostile"
+    assert shown("a" * 198) == repr("a" * 198)
+    assert shown("a" * 199) == f"'{'a' * 198}…"
 
 
 def forged(fact: Fact, text: str) -> Fact:

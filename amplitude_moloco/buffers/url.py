@@ -12,6 +12,7 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import can_follow_forks
+from amplitude_moloco.text import shown
 
 _MOST = 2**63 - 1  # what SQLite can store
 _MOST_DIGITS = 100  # leading zeros included
@@ -41,9 +42,9 @@ def open_buffer(
         ConfigurationError: The scheme or an option is unknown, or the file can't be used.
     """
     scheme, path, query = _parts(url)
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = _options(scheme, query)
     if scheme == "memory":
-        return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
+        return MemoryBuffer(**options)
     return _open_sqlite(
         path,
         options,
@@ -56,9 +57,10 @@ def open_buffer(
 def absolute_url(url: str) -> str:
     """Returns the URL with an absolute path: the same file, whichever the current folder is.
 
-    Raises ConfigurationError if it names no buffer.
+    Raises ConfigurationError if it names no buffer, or has an option that can't be used.
     """
     scheme, path, query = _parts(url)
+    _options(scheme, query)
     if scheme == "memory":
         return url
     try:
@@ -98,12 +100,12 @@ def _can_be_file(path: str) -> bool:
 
 def _no_buffer(url: str) -> ConfigurationError:
     return ConfigurationError(
-        f"buffer: {_CREDENTIALS.sub('//', url)!r} does not name a buffer; use 'memory://', "
+        f"buffer: {shown(_CREDENTIALS.sub('//', url))} does not name a buffer; use 'memory://', "
         f"'sqlite:///relative.db' or 'sqlite:////absolute/path.db' (four slashes)"
     )
 
 
-def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage:
+def _open_sqlite(path: str, options: dict[str, Any], **settings: Any) -> Storage:
     try:  # imported only when used: not every system has fcntl, not every Python has sqlite3
         if not can_follow_forks():
             raise ImportError("forks can't be followed")
@@ -113,12 +115,18 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
             f"buffer: 'sqlite:' can't be used here ({error}); it needs a POSIX system and a Python "
             f"with sqlite3; use 'memory://'"
         ) from error
+    return SqliteBuffer(path, **options, **settings)
+
+
+def _options(scheme: str, query: str) -> dict[str, Any]:
+    """Returns the options of a URL as the buffer's arguments. Raises ConfigurationError."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if scheme == "memory":
+        return _whole_numbers(options, ("max_events", "max_bytes"))
     synchronous = options.pop("synchronous", "NORMAL").upper()
     numbers = _whole_numbers(options, ("max_events", "max_bytes", "wait_millis"), "synchronous")
     wait_seconds = numbers.pop("wait_millis", 50) / 1000
-    return SqliteBuffer(
-        path, synchronous=synchronous, wait_seconds=wait_seconds, **numbers, **settings
-    )
+    return {"synchronous": synchronous, "wait_seconds": wait_seconds, **numbers}
 
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:

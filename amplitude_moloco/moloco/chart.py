@@ -27,6 +27,7 @@ from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
+from amplitude_moloco.text import one_line, shown
 
 FieldSource = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
@@ -237,12 +238,12 @@ def _is_text(value: object) -> bool:
 
 def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
     """Returns a function for a field's value, and whether it takes the event or its attributes."""
-    place = f"mapping.{field}"
+    place = f"mapping.{one_line(field)}" if isinstance(field, str) else "mapping"
     if field not in MOLOCO_FIELDS:
-        close = get_close_matches(str(field), MOLOCO_FIELDS, n=1)
+        close = get_close_matches(field, MOLOCO_FIELDS, n=1) if isinstance(field, str) else ()
         hint = f"; did you mean {close[0]!r}? Use" if close else "; use"
         raise ConfigurationError(
-            f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
+            f"{place}: {shown(field)} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
         )
     if isinstance(source, str):
         return compile_event_expression(source, place, EVENT_ATTRIBUTES), False

@@ -53,11 +53,12 @@ def ecommerce_syncs(
     Raises:
         ConfigurationError: A type that MCM does not have, or something that is no Sync.
     """
-    for name, several in (("without", without), ("replace", replace)):
-        if not isinstance(several, (Iterable, Sync)):
+    replacing = (replace,) if isinstance(replace, Sync) else replace
+    for name, several in (("without", without), ("replace", replacing)):
+        if not isinstance(several, Iterable):
             raise ConfigurationError(f"{name}: found {type(several).__name__}; use a list")
     types = [without] if isinstance(without, str) else [*without]
-    replacing = [replace] if isinstance(replace, Sync) else [*replace]
+    replacing = [*replacing]
     if not all(isinstance(sync, Sync) for sync in replacing):
         raise ConfigurationError("replace: found something else than a Sync; use [Sync(…)]")
     left_out = {read_event_type(each, "without") for each in types}

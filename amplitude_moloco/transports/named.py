@@ -6,6 +6,7 @@ from collections.abc import Callable
 from os import PathLike
 
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint, Transport
 from amplitude_moloco.transports.nowhere import NowhereTransport
 
@@ -27,11 +28,21 @@ def open_transport(
     ConfigurationError for any other name, if the transport's library is not installed, and for
     certificates that can't be read.
     """
-    if name == "none":
+    if known_name(name) == "none":
         return NowhereTransport(endpoint)
     kind = _kind_named(name)
     return kind(
         endpoint, connections=connections, timeout_seconds=timeout_seconds, ca_bundle=ca_bundle
+    )
+
+
+def known_name(name: str) -> str:
+    """Returns the name of a transport. Raises ConfigurationError for any other name."""
+    if name in ("requests", "curl", "none"):
+        return name
+    raise ConfigurationError(
+        f"transport: unknown name {shown(name)}; use 'requests', 'curl', or a callable that opens "
+        f"a transport; 'none' sends nothing, for tests"
     )
 
 
@@ -41,15 +52,10 @@ def _kind_named(name: str) -> Callable[..., Transport]:
         from amplitude_moloco.transports.requests import RequestsTransport
 
         return RequestsTransport
-    if name == "curl":
-        try:
-            from amplitude_moloco.transports.curl import CurlTransport
-        except ImportError as error:
-            raise ConfigurationError(
-                f"transport: 'curl' needs pycurl ({error}); pip install '{_DISTRIBUTION}[curl]'"
-            ) from None
-        return CurlTransport
-    raise ConfigurationError(
-        f"transport: unknown name {name!r}; use 'requests', 'curl', or a callable that opens a "
-        f"transport; 'none' sends nothing, for tests"
-    )
+    try:
+        from amplitude_moloco.transports.curl import CurlTransport
+    except ImportError as error:
+        raise ConfigurationError(
+            f"transport: 'curl' needs pycurl ({error}); pip install '{_DISTRIBUTION}[curl]'"
+        ) from None
+    return CurlTransport

@@ -105,6 +105,7 @@ def test_it_knows_whether_others_pass(breaker: CircuitBreaker) -> None:
     "settings",
     [
         {"failures": 0},
+        {"failures": 0.5},
         {"probe_delays_seconds": (5, 0)},
         {"probe_delays_seconds": 5},
         {"probe_delays_seconds": None},

@@ -311,11 +311,10 @@ def test_a_plugin_inside_that_raises_is_told_as_rejected(transport: Accepting) -
     destination.shutdown()
 
 
-@pytest.mark.parametrize("name", ["$identify", "$groupidentify"])
-def test_what_describes_a_user_is_never_sent(sandbox: Sandbox, name: str) -> None:
+def test_what_describes_a_user_is_never_sent(sandbox: Sandbox) -> None:
     """Identify events of users and groups are not sent, even where a sync names everything."""
     client = Amplitude("amplitude-key", Config(server_url=sandbox.amplitude_url))
-    client.add(destination := make(None, Sync("HOME", events=["*", name]), base_url=sandbox.url))
+    client.add(destination := make(None, Sync("HOME", events=["*", "$*"]), base_url=sandbox.url))
     client.identify(Identify().set("a", 1), EventOptions(user_id="u-1"))
     client.group_identify("company", "moloco", Identify().set("a", 1))
     client.set_group("company", "moloco", EventOptions(user_id="u-1"))
@@ -799,7 +798,7 @@ def test_a_destination_that_is_added_twice_is_noticed_once(
             "default_currency: 'usd' is not one of MCM's currencies; use one of AED",
         ),
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
-        ({"syncs": ["HOME"]}, "syncs: without a Sync nothing would be sent"),
+        ({"syncs": ["HOME"]}, "syncs[0]: found str; use Sync(…)"),
         ({"include_user_properties": "plan"}, "include_user_properties: use True, False, or"),
         ({"include_user_properties": [1]}, "include_user_properties: use True, False, or"),
         ({"hash_identifiers": "sha256"}, 'hash_identifiers: use True, or {"salt"'),

@@ -137,6 +137,7 @@ def test_types_can_be_replaced() -> None:
     [
         ({"without": ["BUY"]}, "without: 'BUY' is not one of MCM's event types"),
         ({"without": 5}, "without: found int"),
+        ({"without": Sync("HOME", "Home")}, "without: found Sync"),
         ({"replace": ["PURCHASE"]}, "replace: found something else than a Sync"),
         ({"replace": None}, "replace: found NoneType"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
+from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.sqlite.acks import Acks, ClaimKey
 from amplitude_moloco.buffers.sqlite.file import SqliteFile
 from amplitude_moloco.buffers.sqlite.gate import is_locked
@@ -130,8 +131,8 @@ class SqliteBuffer:
             raise ConfigurationError(
                 f"buffer: synchronous={synchronous!r} can't be used; use 'NORMAL' or 'FULL'"
             )
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._max_events = bound("max_events", max_events)
+        self._max_bytes = bound("max_bytes", max_bytes)
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._horizon_seconds = longest_delay_seconds + lease_seconds
