@@ -153,10 +153,11 @@ class Case:
     def add_foreign(self) -> None:
         self.properties["foreign"] = self.random.choice([NAN, object(), "x" * 10_000, {1: 2}])
 
-    def convert(self) -> Conversion:
+    def convert(self, *, has_shortcuts: bool = True) -> Conversion:
         made = bare_event(self.properties, **self.attributes)
         made.event_properties = self.properties  # past the SDK, which empties them
-        (conversion,) = Converter([Sync(self.type, "Viewed")]).convert(made, NOW)
+        converter = Converter([Sync(self.type, "Viewed")], has_shortcuts=has_shortcuts)
+        (conversion,) = converter.convert(made, NOW)
         return conversion
 
 
@@ -174,6 +175,7 @@ def test_an_untidy_event_is_sent_trimmed_or_refused_as_the_contract_says(first: 
         assert places(conversion.problems) == case.refused, context
         assert places(conversion.omissions) == case.left_out, context
         assert bool(conversion.body) is not bool(case.refused), context
+        assert conversion == case.convert(has_shortcuts=False), context
         if conversion.body:
             sent = json.loads(conversion.body)
             assert sent == conversion.payload

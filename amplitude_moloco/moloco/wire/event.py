@@ -64,8 +64,7 @@ from amplitude_moloco.moloco.wire.requirements import check_requirements
 from amplitude_moloco.moloco.wire.user_properties import read_user_properties
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
 
-# Field of the chart: whether it belongs to the device, its key in MCM's event, and its reader.
-_READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
+READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "event_id": (False, "id", values.short_text),
     "platform": (
         False,
@@ -86,14 +85,16 @@ _READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "decision_track_id": (False, "decision_track_id", values.text),
     "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
 }
+"""Field of the chart: whether it belongs to the device, its key in MCM's event, and its reader."""
 # Key in MCM's event, and the fields of the chart for its amount and its currency.
 _MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
-_MONEY_FIELDS = frozenset({"items", *(field for _, *pair in _MONEY for field in pair)})
-_PURCHASE = EventType.PURCHASE.value  # read once, as _ID_LESS
-_ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
+MONEY_FIELDS = frozenset({"items", *(field for _, *pair in _MONEY for field in pair)})
+"""Fields of the chart that hold an amount, or a currency of one."""
+_PURCHASE = EventType.PURCHASE.value  # read once, as ID_LESS
+ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
 ID_LESS_FIELDS = ("ip_address", "advertising_id", "user_properties")
 """Fields of the chart that may tell who a shopper is: not sent with ID_LESS unless asked for."""
 
@@ -130,13 +131,13 @@ def build(
     timestamp = _read_timestamp(problems, fields.get("timestamp"), now_millis)
     if timestamp is not None:
         payload["timestamp"] = timestamp
-    if payload.get("personalization_mode") == _ID_LESS:
-        _remove_identifying(payload, device, id_less_fields)
+    if payload.get("personalization_mode") == ID_LESS:
+        remove_identifying(payload, device, id_less_fields)
     else:
         read_identifiers(problems, fields, read_identifier, payload, device)
     if device:
         payload["device"] = device
-    _read_items_and_money(problems, fields, default_currency, payload)
+    read_items_and_money(problems, fields, default_currency, payload)
     check_requirements(problems, payload, platform_os)
     if not problems:
         return payload, problems, []
@@ -155,7 +156,7 @@ def _read_fields(
     device: dict[str, Any],
 ) -> None:
     for field, value in fields.items():
-        entry = _READERS.get(field)
+        entry = READERS.get(field)
         if entry is None or value is None:
             continue
         in_device, key, read = entry
@@ -183,9 +184,10 @@ def _read_fields(
             problems.add_invalid("user_properties", reason)
 
 
-def _remove_identifying(
+def remove_identifying(
     payload: dict[str, Any], device: dict[str, Any], asked_for: Collection[str]
 ) -> None:
+    """Removes the fields of an ID_LESS event that may tell who a shopper is."""
     if "ip_address" not in asked_for:
         device.pop("ip", None)
     if "advertising_id" not in asked_for:
@@ -204,13 +206,14 @@ def _read_timestamp(problems: Problems, value: object, now_millis: int) -> str |
     return None
 
 
-def _read_items_and_money(
+def read_items_and_money(
     problems: Problems,
     fields: Mapping[str, Any],
     default_currency: str | None,
     payload: dict[str, Any],
 ) -> None:
-    if _MONEY_FIELDS.isdisjoint(fields):
+    """Adds the items and all Money to ``payload``; only :data:`MONEY_FIELDS` and currency count."""
+    if MONEY_FIELDS.isdisjoint(fields):
         return
     currency = common_currency(fields, default_currency)
     items = fields.get("items")

@@ -13,7 +13,7 @@ from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS
 
 IdentifierReader = Callable[[object], str | None]
 # Field of the chart, whether it belongs to the device, and its key in MCM's event.
-_IDENTIFIERS = (
+IDENTIFIERS = (
     ("user_id", False, "user_id"),
     ("device_persistent_id", True, "persistent_id"),
     ("custom_id", False, "custom_id"),
@@ -51,13 +51,13 @@ def read_identifiers(
     """Adds the identifiers to ``payload`` and ``device``; at least one is required."""
     known_problems = len(problems)
     is_identified = is_given = False
-    for field, in_device, key in _IDENTIFIERS:
+    for field, in_device, key in IDENTIFIERS:
         value = fields.get(field)
         if value is None:
             continue
         is_given = True
-        if in_device and type(value) in (str, int) and value in (0, "0"):
-            continue  # a user may have the number 0; a device that reports it has none
+        if in_device and is_unknown_device(value):
+            continue
         identifying = problems.read(field, reader, value)
         if identifying is not None:
             is_identified = True
@@ -72,6 +72,11 @@ def read_identifiers(
             "use at least one of user_id, device_persistent_id (Amplitude's device_id) and "
             "custom_id, or the personalization_mode ID_LESS",
         )
+
+
+def is_unknown_device(value: object) -> bool:
+    """Whether a device reports that it has no id. A user may have the number 0."""
+    return type(value) in (str, int) and value in (0, "0")
 
 
 def _identifying_text(value: object, absent: Collection[str]) -> str | None:

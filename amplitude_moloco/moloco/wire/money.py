@@ -14,7 +14,7 @@ from typing import Any
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
+from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 

@@ -33,7 +33,9 @@ def shrink(payload: dict[str, Any], body: bytes) -> tuple[bytes, list[Problem]]:
     """
     excess = len(body) - MAX_SIZE
     found = f"an event of {len(body)} bytes"
-    parts = [(len(dumps(holder[key])), field, holder, key) for field, holder, key in _parts(payload)]
+    parts = [
+        (len(dumps(holder[key])), field, holder, key) for field, holder, key in _parts(payload)
+    ]
     problems: list[Problem] = []
     for size, field, holder, key in sorted(parts, key=lambda part: -part[0]):
         if excess <= 0:

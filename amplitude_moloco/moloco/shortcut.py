@@ -1,0 +1,232 @@
+"""The shortcut of one sync: a function that goes straight from an event to its bytes.
+
+It is written as source code when the destination is constructed, from the tables of the chart and
+of the wire, and has one line for each thing that this sync may find in an event. It calls the same
+readers as the wire, and knows no rule of its own: where a reader refuses a value, where a problem
+arises or where something required is missing, it declines. Then chart and wire convert the event
+once more, and explain.
+
+    for sync in syncs: print(shortcut_code(sync, Chart(sync.event_type, sync.mapping), settings))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from amplitude_moloco.convert.code import Code
+from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.moloco.chart import (
+    MOLOCO_FIELDS,
+    NO_PROPERTIES,
+    PLACEHOLDERS,
+    Chart,
+    derive_amount,
+    is_present,
+)
+from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.wire import event as wire
+from amplitude_moloco.moloco.wire import values
+from amplitude_moloco.moloco.wire.identifiers import (
+    IDENTIFIERS,
+    IdentifierReader,
+    is_unknown_device,
+)
+from amplitude_moloco.moloco.wire.problems import Problems
+from amplitude_moloco.moloco.wire.requirements import APP, is_app_os, required_keys
+from amplitude_moloco.moloco.wire.user_properties import read_user_properties
+from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE
+
+Shortcut = Callable[[Mapping[str, Any], Mapping[str, Any], int, str], Conversion | None]
+"""Gets the event's attributes, what the mapping found, the time, and a suffix for the event's id.
+
+Returns None, or raises, if it declines. Changes none of its arguments."""
+
+_MONEY = tuple(sorted(wire.MONEY_FIELDS))
+
+
+class WireSettings(NamedTuple):
+    """What a destination sets for all of its events."""
+
+    default_currency: str | None
+    read_identifier: IdentifierReader
+    id_less_fields: Collection[str]
+
+
+def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
+    """Returns the source of the sync's :data:`Shortcut`."""
+    code = Code("convert(attributes, mapped, now_millis, suffix)")
+    code.bind(**_OBJECTS, chart=chart, sync_name=sync.name, **settings._asdict())
+    code.add(
+        "get = attributes.get",
+        'properties = get("event_properties") or NO_PROPERTIES',
+        "if type(properties) is not dict:",
+        "    return None",
+        f"payload = {{'event_type': {sync.event_type.value!r}}}",
+        "device = {}",
+    )
+    _Fields(code, chart).write()
+    _write_channel_and_user_properties(code)
+    _write_identity(code)
+    _write_money(code, chart)
+    _write_end(code, required_keys(sync.event_type))
+    return code
+
+
+_OBJECTS: Mapping[str, object] = {
+    "APP": APP,
+    "ID_LESS": wire.ID_LESS,
+    "MAX_SIZE": MAX_SIZE,
+    "NO_PROPERTIES": NO_PROPERTIES,
+    "Problems": Problems,
+    "conversion": Conversion._make,
+    "derive_amount": derive_amount,
+    "encode": wire.encode,
+    "is_app_os": is_app_os,
+    "is_present": is_present,
+    "is_unknown_device": is_unknown_device,
+    "read_items_and_money": wire.read_items_and_money,
+    "read_text": values.text,
+    "read_timestamp": values.timestamp,
+    "read_user_properties": read_user_properties,
+    "remove_identifying": wire.remove_identifying,
+}
+
+
+class _Fields:
+    """Writes the lines that find the chart's fields, in the order of the chart."""
+
+    def __init__(self, code: Code, chart: Chart) -> None:
+        self._code = code
+        self._mapped = chart.mapped
+        self._attributes = chart.attributes
+        self._properties = chart.properties
+        code.bind(property_names=frozenset(chart.properties))
+
+    def write(self) -> None:
+        code = self._code
+        of_properties = [each for each in self._properties if each not in self._attributes]
+        code.add(f"{' = '.join(MOLOCO_FIELDS)} = None")
+        code.add("has_properties = not property_names.isdisjoint(properties)")
+        for field in self._mapped:
+            code.add(f"{field} = mapped[{field!r}]")
+            self._write_reader(field)
+        for field, names in self._attributes.items():
+            self._write_attributes(field, names)
+            self._write_reader(field)
+        with code.block("if has_properties:"):
+            for field in of_properties:
+                code.add(f"{field} = properties.get({field!r})")
+                self._write_presence(field)
+                self._write_reader(field)
+
+    def _write_attributes(self, field: str, names: list[str]) -> None:
+        """A property wins over the attributes, and the last attribute over those before it."""
+        code = self._code
+        *others, name = names
+        code.add(f"{field} = get({name!r})")
+        for other in reversed(others):
+            code.add(f"if {field} is None or not is_present({field}):")
+            code.add(f"    {field} = get({other!r})")
+        if field in self._properties:
+            with code.block("if has_properties:"):
+                code.add(f"own = properties.get({field!r})")
+                code.add("if own is not None and is_present(own):", f"    {field} = own")
+        self._write_presence(field)
+
+    def _write_presence(self, field: str) -> None:
+        """The readers take blank text for nothing; what decides about money looks at it first."""
+        if field in _MONEY or field == "currency":
+            self._code.add(f"if {field} is not None and not is_present({field}):")
+            self._code.add(f"    {field} = None")
+
+    def _write_reader(self, field: str) -> None:
+        code = self._code
+        if field in PLACEHOLDERS:
+            code.bind(**{f"is_placeholder_{field}": PLACEHOLDERS[field]})
+            code.add(f"if {field} is not None and is_placeholder_{field}({field}):")
+            code.add(f"    {field} = None")
+        if field == "platform":
+            is_kept = "True" if field in self._mapped else "is_present(platform)"
+            code.add("channel = chart.channel_of(platform)", f"if {is_kept}:")
+            code.add("    payload['channel_type'] = channel")
+        elif field in wire.READERS:
+            in_device, key, read = wire.READERS[field]
+            holder = "device" if in_device else "payload"
+            code.bind(**{f"read_{field}": read})
+            with code.block(f"if {field} is not None:"):
+                if field == "event_id":
+                    code.add("if suffix:", "    event_id = read_text(event_id) + suffix")
+                code.add(f"{field} = read_{field}({field})")
+                code.add(f"if {field} is not None:", f"    {holder}[{key!r}] = {field}")
+
+
+def _write_channel_and_user_properties(code: Code) -> None:
+    code.add(
+        "if channel is None:",
+        "    return None",
+        "payload.setdefault('channel_type', channel)",
+        "user_properties = chart.user_properties_of(attributes)",
+        "if user_properties is not None:",
+        "    user_properties, left_out = read_user_properties(user_properties)",
+        "    if left_out:",
+        "        return None",
+        "    if user_properties is not None:",
+        "        payload['user_properties'] = user_properties",
+        "timestamp = read_timestamp(now_millis, timestamp)",
+        "if timestamp is None:",
+        "    return None",
+        "payload['timestamp'] = timestamp",
+    )
+
+
+def _write_identity(code: Code) -> None:
+    code.add("if personalization_mode == ID_LESS:")
+    code.add("    remove_identifying(payload, device, id_less_fields)")
+    with code.block("else:"):
+        code.add("is_identified = False")
+        for field, in_device, key in IDENTIFIERS:
+            holder, more = "payload", ""
+            if in_device:
+                holder, more = "device", f" and not is_unknown_device({field})"
+            with code.block(f"if {field} is not None{more}:"):
+                code.add(f"{field} = read_identifier({field})")
+                with code.block(f"if {field} is not None:"):
+                    code.add(f"{holder}[{key!r}] = {field}", "is_identified = True")
+        code.add("if not is_identified:", "    return None")
+    code.add("if channel == APP and not is_app_os(device.get('os', '')):", "    return None")
+    code.add("if device:", "    payload['device'] = device")
+
+
+def _write_money(code: Code, chart: Chart) -> None:
+    if chart.derives_amount:
+        code.add("if revenue_amount is None:")
+        code.add("    revenue_amount = derive_amount(attributes, properties)")
+    if "currency" not in chart.mapped:
+        code.add("if currency is None:", "    currency = properties.get('$currency')")
+    if chart.derives_currency:
+        with code.block("if revenue_amount is not None and revenue_currency is None:"):
+            code.add("revenue_currency = chart.currency_of_revenue(")
+            code.add("    currency, attributes, properties", ")")
+    with code.block(f"if {' or '.join(f'{field} is not None' for field in _MONEY)}:"):
+        code.add("fields = {")
+        code.add(*(f"    {field!r}: {field}," for field in (*_MONEY, "currency")))
+        code.add(
+            "}",
+            "problems = Problems()",
+            "read_items_and_money(problems, fields, default_currency, payload)",
+            "if problems:",
+            "    return None",
+        )
+
+
+def _write_end(code: Code, keys: Collection[str]) -> None:
+    missing = " or ".join(f"{key!r} not in payload" for key in keys)
+    code.add(
+        f"if {missing}:",
+        "    return None",
+        "body = encode(payload)",
+        "if len(body) > MAX_SIZE:",
+        "    return None",
+        "return conversion((sync_name, payload['id'], payload, body, (), ()))",
+    )
