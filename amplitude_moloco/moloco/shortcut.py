@@ -32,10 +32,17 @@ from amplitude_moloco.moloco.wire.identifiers import (
     IdentifierReader,
     is_unknown_device,
 )
-from amplitude_moloco.moloco.wire.problems import Problems
+from amplitude_moloco.moloco.wire.items import READERS as ITEM_READERS
+from amplitude_moloco.moloco.wire.money import (
+    PRICES,
+    common_currency,
+    exact_money,
+    is_blank,
+    sum_of_items,
+)
 from amplitude_moloco.moloco.wire.requirements import APP, is_app_os, required_keys
 from amplitude_moloco.moloco.wire.user_properties import read_user_properties
-from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE
+from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, MAX_VALUES, EventType
 
 Shortcut = Callable[[Mapping[str, Any], Mapping[str, Any], int, str], Conversion | None]
 """Gets the event's attributes, what the mapping found, the time, and a suffix for the event's id.
@@ -58,8 +65,7 @@ def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
     code = Code("convert(attributes, mapped, now_millis, suffix)")
     code.bind(**_OBJECTS, chart=chart, sync_name=sync.name, **settings._asdict())
     code.add(
-        "get = attributes.get",
-        'properties = get("event_properties") or NO_PROPERTIES',
+        "properties = attributes['event_properties'] or NO_PROPERTIES",
         "if type(properties) is not dict:",
         "    return None",
         f"payload = {{'event_type': {sync.event_type.value!r}}}",
@@ -68,29 +74,9 @@ def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
     _Fields(code, chart).write()
     _write_channel_and_user_properties(code)
     _write_identity(code)
-    _write_money(code, chart)
+    _write_money(code, chart, sync.event_type)
     _write_end(code, required_keys(sync.event_type))
     return code
-
-
-_OBJECTS: Mapping[str, object] = {
-    "APP": APP,
-    "ID_LESS": wire.ID_LESS,
-    "MAX_SIZE": MAX_SIZE,
-    "NO_PROPERTIES": NO_PROPERTIES,
-    "Problems": Problems,
-    "conversion": Conversion._make,
-    "derive_amount": derive_amount,
-    "encode": wire.encode,
-    "is_app_os": is_app_os,
-    "is_present": is_present,
-    "is_unknown_device": is_unknown_device,
-    "read_items_and_money": wire.read_items_and_money,
-    "read_text": values.text,
-    "read_timestamp": values.timestamp,
-    "read_user_properties": read_user_properties,
-    "remove_identifying": wire.remove_identifying,
-}
 
 
 class _Fields:
@@ -124,10 +110,10 @@ class _Fields:
         """A property wins over the attributes, and the last attribute over those before it."""
         code = self._code
         *others, name = names
-        code.add(f"{field} = get({name!r})")
+        code.add(f"{field} = attributes[{name!r}]")
         for other in reversed(others):
             code.add(f"if {field} is None or not is_present({field}):")
-            code.add(f"    {field} = get({other!r})")
+            code.add(f"    {field} = attributes[{other!r}]")
         if field in self._properties:
             with code.block("if has_properties:"):
                 code.add(f"own = properties.get({field!r})")
@@ -198,7 +184,8 @@ def _write_identity(code: Code) -> None:
     code.add("if device:", "    payload['device'] = device")
 
 
-def _write_money(code: Code, chart: Chart) -> None:
+def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
+    """All amounts are plain numbers in one currency; else the shortcut declines."""
     if chart.derives_amount:
         code.add("if revenue_amount is None:")
         code.add("    revenue_amount = derive_amount(attributes, properties)")
@@ -211,13 +198,47 @@ def _write_money(code: Code, chart: Chart) -> None:
     with code.block(f"if {' or '.join(f'{field} is not None' for field in _MONEY)}:"):
         code.add("fields = {")
         code.add(*(f"    {field!r}: {field}," for field in (*_MONEY, "currency")))
-        code.add(
-            "}",
-            "problems = Problems()",
-            "read_items_and_money(problems, fields, default_currency, payload)",
-            "if problems:",
-            "    return None",
-        )
+        code.add("}", "common = common_currency(fields, default_currency)")
+        with code.block("if items is not None:"):
+            code.add("if type(items) is not list or not 0 < len(items) <= MAX_VALUES:")
+            code.add("    return None")
+            code.add("payload['items'] = [read_item(item, common) for item in items]")
+        for key, amount, currency in wire.MONEY:
+            if key == "revenue" and event_type is EventType.PURCHASE:
+                code.add(f"if is_blank({amount}):")
+                code.add(f"    {amount} = number(sum_of_items(payload.get('items', ())))")
+            with code.block(f"if {amount} is not None or {currency} is not None:"):
+                code.add(f"payload[{key!r}] = plain_money({amount}, {currency}, common)")
+
+
+def _item_code() -> Code:
+    """Returns the source of a function from a dict to MCM's item. It raises if it declines."""
+    code = Code("read_item(item, common)")
+    code.bind(Declined=_Declined, plain_money=_plain_money)
+    code.add("if type(item) is not dict:", "    raise Declined", "get = item.get", "result = {}")
+    for name, read in ITEM_READERS:
+        code.bind(**{f"read_{name}": read})
+        code.add(f"{name} = get({name!r})")
+        with code.block(f"if {name} is not None:"):
+            code.add(f"{name} = read_{name}({name})")
+            code.add(f"if {name} is not None:", f"    result[{name!r}] = {name}")
+    code.add("if id is None and item_group_id is None:", "    raise Declined")
+    for name in PRICES:
+        code.add(f"{name} = get({name!r})", f"if {name} is not None:")
+        code.add(f"    result[{name!r}] = plain_money({name}, get('currency'), common)")
+    code.add("return result")
+    return code
+
+
+class _Declined(Exception):
+    """The shortcut declines."""
+
+
+def _plain_money(amount: object, currency: object, common: object) -> dict[str, Any]:
+    money = exact_money(amount, common) if currency is None or currency == common else None
+    if money is None:
+        raise _Declined
+    return money
 
 
 def _write_end(code: Code, keys: Collection[str]) -> None:
@@ -230,3 +251,28 @@ def _write_end(code: Code, keys: Collection[str]) -> None:
         "    return None",
         "return conversion((sync_name, payload['id'], payload, body, (), ()))",
     )
+
+
+_OBJECTS: Mapping[str, object] = {
+    "APP": APP,
+    "ID_LESS": wire.ID_LESS,
+    "MAX_SIZE": MAX_SIZE,
+    "NO_PROPERTIES": NO_PROPERTIES,
+    "MAX_VALUES": MAX_VALUES,
+    "common_currency": common_currency,
+    "is_blank": is_blank,
+    "number": values.number,
+    "sum_of_items": sum_of_items,
+    "conversion": Conversion._make,
+    "derive_amount": derive_amount,
+    "encode": wire.encode,
+    "is_app_os": is_app_os,
+    "is_present": is_present,
+    "is_unknown_device": is_unknown_device,
+    "plain_money": _plain_money,
+    "read_item": _item_code().compile("item"),
+    "read_text": values.text,
+    "read_timestamp": values.timestamp,
+    "read_user_properties": read_user_properties,
+    "remove_identifying": wire.remove_identifying,
+}

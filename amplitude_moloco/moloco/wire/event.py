@@ -86,12 +86,12 @@ READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
 }
 """Field of the chart: whether it belongs to the device, its key in MCM's event, and its reader."""
-# Key in MCM's event, and the fields of the chart for its amount and its currency.
-_MONEY = (
+MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
-MONEY_FIELDS = frozenset({"items", *(field for _, *pair in _MONEY for field in pair)})
+"""Key in MCM's event, and the fields of the chart for its amount and its currency."""
+MONEY_FIELDS = frozenset({"items", *(field for _, *pair in MONEY for field in pair)})
 """Fields of the chart that hold an amount, or a currency of one."""
 _PURCHASE = EventType.PURCHASE.value  # read once, as ID_LESS
 ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
@@ -137,7 +137,7 @@ def build(
         read_identifiers(problems, fields, read_identifier, payload, device)
     if device:
         payload["device"] = device
-    read_items_and_money(problems, fields, default_currency, payload)
+    _read_items_and_money(problems, fields, default_currency, payload)
     check_requirements(problems, payload, platform_os)
     if not problems:
         return payload, problems, []
@@ -206,13 +206,12 @@ def _read_timestamp(problems: Problems, value: object, now_millis: int) -> str |
     return None
 
 
-def read_items_and_money(
+def _read_items_and_money(
     problems: Problems,
     fields: Mapping[str, Any],
     default_currency: str | None,
     payload: dict[str, Any],
 ) -> None:
-    """Adds the items and all Money to ``payload``; only :data:`MONEY_FIELDS` and currency count."""
     if MONEY_FIELDS.isdisjoint(fields):
         return
     currency = common_currency(fields, default_currency)
@@ -229,7 +228,7 @@ def _read_money_fields(
     default_currency: object,
     payload: dict[str, Any],
 ) -> None:
-    for key, amount_field, currency_field in _MONEY:
+    for key, amount_field, currency_field in MONEY:
         amount, currency = fields.get(amount_field), fields.get(currency_field)
         if key == "revenue" and payload["event_type"] == _PURCHASE and is_blank(amount):
             # A sum of the items that could be read would be too small.

@@ -9,7 +9,7 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import check_id_length, text
-from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_ID_CHARACTERS
 
 IdentifierReader = Callable[[object], str | None]
 # Field of the chart, whether it belongs to the device, and its key in MCM's event.
@@ -28,7 +28,8 @@ def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> s
 
     ``absent`` are the texts, in lowercase, that count as no identifier.
     """
-    return check_id_length(_identifying_text(value, absent))
+    plain = _identifying_text(value, absent)
+    return plain if plain is None or len(plain) <= MAX_ID_CHARACTERS else check_id_length(plain)
 
 
 def hashed_identifier(

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal, localcontext
-from math import isfinite
 from typing import Any
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.problems import Problems
-from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
+from amplitude_moloco.moloco.wire.values import describe, is_mapping, is_plain_number, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 
 Money = dict[str, Any]
@@ -28,13 +27,13 @@ _PRECISION = 60  # digits: exact for any price in a float, times 32 bits, summed
 
 
 def exact_money(amount: object, currency: object) -> Money | None:
-    """Returns Money for a finite float and a currency in capitals; None for anything else.
+    """Returns Money for a plain number and a currency in capitals; None for anything else.
 
     Nearly all money is like this, and :func:`read_money` takes several times as long.
     """
-    if type(amount) is float and type(currency) is str and currency in CURRENCIES:
-        return {"currency": currency, "amount": amount} if isfinite(amount) else None
-    return None
+    if type(currency) is not str or currency not in CURRENCIES:
+        return None
+    return {"currency": currency, "amount": amount} if is_plain_number(amount) else None
 
 
 def read_money(
