@@ -36,8 +36,8 @@ from amplitude_moloco.moloco.wire.items import READERS as ITEM_READERS
 from amplitude_moloco.moloco.wire.money import (
     PRICES,
     common_currency,
-    exact_money,
     is_blank,
+    known_currency,
     sum_of_items,
 )
 from amplitude_moloco.moloco.wire.requirements import APP, is_app_os, required_keys
@@ -50,6 +50,7 @@ Shortcut = Callable[[Mapping[str, Any], Mapping[str, Any], int, str], Conversion
 Returns None, or raises, if it declines. Changes none of its arguments."""
 
 _MONEY = tuple(sorted(wire.MONEY_FIELDS))
+_NO_PLAIN_MONEY = "common is None or not is_plain_number({0}) or {1} not in (None, common)"
 
 
 class WireSettings(NamedTuple):
@@ -198,7 +199,7 @@ def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
     with code.block(f"if {' or '.join(f'{field} is not None' for field in _MONEY)}:"):
         code.add("fields = {")
         code.add(*(f"    {field!r}: {field}," for field in (*_MONEY, "currency")))
-        code.add("}", "common = common_currency(fields, default_currency)")
+        code.add("}", "common = known_currency(common_currency(fields, default_currency))")
         with code.block("if items is not None:"):
             code.add("if type(items) is not list or not 0 < len(items) <= MAX_VALUES:")
             code.add("    return None")
@@ -208,13 +209,14 @@ def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
                 code.add(f"if is_blank({amount}):")
                 code.add(f"    {amount} = number(sum_of_items(payload.get('items', ())))")
             with code.block(f"if {amount} is not None or {currency} is not None:"):
-                code.add(f"payload[{key!r}] = plain_money({amount}, {currency}, common)")
+                code.add(f"if {_NO_PLAIN_MONEY.format(amount, currency)}:", "    return None")
+                code.add(f"payload[{key!r}] = {{'currency': common, 'amount': {amount}}}")
 
 
 def _item_code() -> Code:
     """Returns the source of a function from a dict to MCM's item. It raises if it declines."""
     code = Code("read_item(item, common)")
-    code.bind(Declined=_Declined, plain_money=_plain_money)
+    code.bind(Declined=_Declined, is_plain_number=values.is_plain_number)
     code.add("if type(item) is not dict:", "    raise Declined", "get = item.get", "result = {}")
     for name, read in ITEM_READERS:
         code.bind(**{f"read_{name}": read})
@@ -224,21 +226,17 @@ def _item_code() -> Code:
             code.add(f"if {name} is not None:", f"    result[{name!r}] = {name}")
     code.add("if id is None and item_group_id is None:", "    raise Declined")
     for name in PRICES:
-        code.add(f"{name} = get({name!r})", f"if {name} is not None:")
-        code.add(f"    result[{name!r}] = plain_money({name}, get('currency'), common)")
+        code.add(f"{name} = get({name!r})")
+        with code.block(f"if {name} is not None:"):
+            code.add("currency = get('currency')")
+            code.add(f"if {_NO_PLAIN_MONEY.format(name, 'currency')}:", "    raise Declined")
+            code.add(f"result[{name!r}] = {{'currency': common, 'amount': {name}}}")
     code.add("return result")
     return code
 
 
 class _Declined(Exception):
     """The shortcut declines."""
-
-
-def _plain_money(amount: object, currency: object, common: object) -> dict[str, Any]:
-    money = exact_money(amount, common) if currency is None or currency == common else None
-    if money is None:
-        raise _Declined
-    return money
 
 
 def _write_end(code: Code, keys: Collection[str]) -> None:
@@ -261,6 +259,8 @@ _OBJECTS: Mapping[str, object] = {
     "MAX_VALUES": MAX_VALUES,
     "common_currency": common_currency,
     "is_blank": is_blank,
+    "is_plain_number": values.is_plain_number,
+    "known_currency": known_currency,
     "number": values.number,
     "sum_of_items": sum_of_items,
     "conversion": Conversion._make,
@@ -269,7 +269,6 @@ _OBJECTS: Mapping[str, object] = {
     "is_app_os": is_app_os,
     "is_present": is_present,
     "is_unknown_device": is_unknown_device,
-    "plain_money": _plain_money,
     "read_item": _item_code().compile("item"),
     "read_text": values.text,
     "read_timestamp": values.timestamp,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal, localcontext
+from math import isfinite
 from typing import Any
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.problems import Problems
-from amplitude_moloco.moloco.wire.values import describe, is_mapping, is_plain_number, number, text
+from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 
 Money = dict[str, Any]
@@ -27,13 +28,13 @@ _PRECISION = 60  # digits: exact for any price in a float, times 32 bits, summed
 
 
 def exact_money(amount: object, currency: object) -> Money | None:
-    """Returns Money for a plain number and a currency in capitals; None for anything else.
+    """Returns Money for a finite float and a currency in capitals; None for anything else.
 
     Nearly all money is like this, and :func:`read_money` takes several times as long.
     """
-    if type(currency) is not str or currency not in CURRENCIES:
-        return None
-    return {"currency": currency, "amount": amount} if is_plain_number(amount) else None
+    if type(amount) is float and type(currency) is str and currency in CURRENCIES:
+        return {"currency": currency, "amount": amount} if isfinite(amount) else None
+    return None
 
 
 def read_money(
@@ -129,21 +130,30 @@ def common_currency(fields: Mapping[str, Any], default_currency: str | None) -> 
     if not is_blank(currency):
         return currency
     unknown: object = None
-    unused: set[str] = set()
-    for field in _CURRENCY_FIELDS:
-        stated = fields.get(field)
-        if is_blank(stated):
-            continue
-        code = known_currency(stated)
-        # The amount of revenue may be the sum of the items.
-        is_used = field == "revenue_currency" or not is_blank(fields.get("shipping_charge_amount"))
-        if is_used and code:
+    revenue = fields.get("revenue_currency")  # of an amount that may be the sum of the items
+    if not is_blank(revenue):
+        code = known_currency(revenue)
+        if code:
             return code
-        if is_used:
-            unknown = stated
+        unknown = revenue
+    priced, unused, stated = _currencies_of_items(fields.get("items"))
+    if priced:
+        return priced
+    shipping = fields.get("shipping_charge_currency")
+    if not is_blank(shipping):
+        code = known_currency(shipping)
+        if not is_blank(fields.get("shipping_charge_amount")):
+            if code:
+                return code
+            unknown = shipping
         elif code:
             unused.add(code)
-    return _currency_of_items(fields.get("items"), default_currency, unknown, unused)
+    unknown = unknown if stated is None else stated
+    if unknown is not None:
+        return unknown
+    if len(unused) > 1:
+        return None
+    return unused.pop() if unused else default_currency
 
 
 def check_currencies(problems: Problems, payload: Mapping[str, Any]) -> None:
@@ -174,30 +184,26 @@ def sum_of_items(items: Sequence[Mapping[str, Any]]) -> Decimal | None:
         )
 
 
-def _currency_of_items(
-    items: object, default_currency: str | None, unknown: object, unused: set[str]
-) -> object:
-    """Returns the currency of the first price that has one of MCM's.
+def _currencies_of_items(items: object) -> tuple[str | None, set[str], object]:
+    """Returns the currency of the first price that has one of MCM's, and what else items state.
 
-    Other prices in other currencies are found once they are read. Without such a price it is the
-    unknown currency that an amount states, or the one that all parts without an amount state.
+    That is the currencies of items without a price, and the last one of a price that MCM lacks.
+    Other prices in other currencies are found once they are read.
     """
+    unused: set[str] = set()
+    unknown: object = None
     for beside, prices in _prices(items):
         own = known_currency(beside)
         for price, inside in prices:
             code = known_currency(inside) or own
             if code and not is_blank(price):
-                return code
+                return code, unused, unknown
             stated = beside if is_blank(inside) else inside
             if not is_blank(price) and not is_blank(stated):
                 unknown = stated
         if own:
             unused.add(own)
-    if unknown is not None:
-        return unknown
-    if len(unused) > 1:
-        return None
-    return unused.pop() if unused else default_currency
+    return None, unused, unknown
 
 
 def _prices(items: object) -> list[tuple[object, list[tuple[object, object]]]]:
