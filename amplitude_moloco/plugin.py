@@ -23,10 +23,10 @@ from amplitude_moloco.buffers.base import BufferState, DeadLetter
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem, ProblemReason
-from amplitude_moloco.convert.repeats import RepeatedIds
+from amplitude_moloco.convert.repeats import RepeatedIds, Repetition
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
-from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, Trimmed
+from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, SentTwice, Trimmed
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
@@ -56,10 +56,15 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         settings: How to build the engine, in every process anew.
         shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise. Also
             how long a flush may take, unless the engine's settings say otherwise.
+        address: Where the requests go. Two destinations that send one event there are noticed.
     """
 
     def __init__(
-        self, converter: Converter, settings: EngineSettings, shutdown_timeout_seconds: float
+        self,
+        converter: Converter,
+        settings: EngineSettings,
+        shutdown_timeout_seconds: float,
+        address: str,
     ) -> None:
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
@@ -71,7 +76,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             settings = replace(settings, flush_timeout_seconds=self._shutdown_timeout_seconds)
         self._settings = settings
         self._engine = build_engine(settings)
-        self._repeats = RepeatedIds()
+        self._repeats = RepeatedIds(address)
+        self._twins: set[tuple[str, str]] = set()  # syncs that send one event, as has been told
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         self._is_said_to_be_added_twice = False
@@ -90,6 +96,10 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if sdk.times_added(self, timeline) > 1 and not self._is_said_to_be_added_twice:
             self._is_said_to_be_added_twice = True
             logger.warning("%r was added to a client twice: each event is sent twice", self)
+        for other in sdk.plugins_of(timeline):
+            may_both = self._common_with(other) if other is not self else ""
+            if may_both:
+                logger.warning("%r and %r of one client %s: use one of them", self, other, may_both)
         if not self._is_set_up:
             self._is_set_up = True
             self._cancel_hooks.append(call_early_at_exit(self.close))
@@ -111,8 +121,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                     engine.put(str(conversion.id), conversion.sync, conversion.body)
                     if conversion.omissions:
                         engine.post(_trimmed(event, conversion))
-                    if conversion.id is not None and self._repeats.found(conversion.id, event):
-                        engine.post(RepeatedId(conversion.sync, conversion.id))
+                    self._notice_repetition(event, conversion, engine)
         except Exception as error:  # most likely a plugin that was added to this one
             if is_interruption(error):
                 raise
@@ -159,6 +168,10 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         """Returns the events that can't be delivered, with the reason of each, oldest first."""
         return self._current_engine().dead_letters()
 
+    def _common_with(self, other: Any) -> str:
+        """Returns in words what another plugin of the client may send too; empty for nothing."""
+        return ""
+
     def resend(self, ids: Iterable[str] | None = None) -> int:
         """Send dead letters again: those with these ids, or all. Returns how many there were.
 
@@ -181,6 +194,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         ):  # a child that tracked nothing has nothing to close
             default = self._shutdown_timeout_seconds
             self._engine.close(default if timeout_seconds is None else timeout_seconds)
+            self._repeats.forget()
             while self._cancel_hooks:
                 self._cancel_hooks.pop()()
             _open_destinations.discard(self)
@@ -193,6 +207,18 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if event is None:  # a plugin that was added to this one has dropped it
             return []
         return self._converter.convert(event, int(time.time() * 1000))
+
+    def _notice_repetition(self, event: BaseEvent, conversion: Conversion, engine: Engine) -> None:
+        """Tell, once, what is sent a second time."""
+        id, sync, twin = str(conversion.id), conversion.sync, conversion.twin
+        found = self._repeats.find(id, event)
+        if found is Repetition.OF_ANOTHER_USER:
+            engine.post(RepeatedId(sync, id))
+        elif found:
+            engine.post(SentTwice(str(event.event_type), id, "two destinations"))
+        if twin and (twin, sync) not in self._twins:
+            self._twins.add((twin, sync))
+            engine.post(SentTwice(str(event.event_type), id, f"the syncs {twin!r} and {sync!r}"))
 
     def _current_engine(self) -> Engine:
         """Returns this process's engine.

@@ -25,6 +25,7 @@ Expression = Callable[[Any], Any]
 _ORDERED = frozenset({int, float, str})
 _Node = dict[str, Any]
 _MAX_WRITTEN_DEPTH = 15  # Python can't nest twenty loops
+_MAX_CHARACTERS = 10_000  # compiling takes longer than a second beyond
 _MAX_DEPTH = 100  # evaluating takes a few frames for each level, inside the app's own stack
 
 
@@ -58,6 +59,11 @@ def compile_expression(source: str, place: str) -> Expression:
         ConfigurationError: ``source`` is not a JMESPath expression, or is nested too deeply. The
             text names ``place``.
     """
+    if len(source) > _MAX_CHARACTERS:
+        raise ConfigurationError(
+            f"{place}: the expression has {len(source)} characters; use at most {_MAX_CHARACTERS}, "
+            f"or a callable"
+        )
     try:
         compiled = jmespath.compile(source)
         if _depth(compiled.parsed) > _MAX_DEPTH:

@@ -19,6 +19,7 @@ from amplitude_moloco.engine.facts import (
     RepeatedId,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
     Trimmed,
     Untold,
@@ -98,7 +99,8 @@ class LogHook:
         )
 
     def _log_change(
-        self, fact: Paused | Resumed | Degraded | RepeatedId | ThrottledIdentifier | Untold
+        self,
+        fact: Paused | Resumed | Degraded | RepeatedId | SentTwice | ThrottledIdentifier | Untold,
     ) -> None:
         """Log what concerns more than one event."""
         server = self._server
@@ -126,6 +128,12 @@ class LogHook:
                 "users.",
                 *(fact.sync, fact.id, server),
             )
+        elif isinstance(fact, SentTwice):
+            logger.warning(
+                "%r is sent twice, by %s: %s may count it twice, or keep only one. Let one of them "
+                "send it.",
+                *(fact.event_name, fact.by, server),
+            )
         elif isinstance(fact, ThrottledIdentifier):
             logger.warning(
                 "%s throttles one identifier while others pass (fingerprint %s). Do many shoppers "
@@ -146,7 +154,7 @@ class LogHook:
                     for each in problem.trace
                 )
                 logger.debug(
-                    "Sync %s: %r has %s: %s",
+                    "Sync %s: %r, %s: found %s",
                     *(fact.sync, fact.event_name, problem.field, problem.found),
                     extra={"trace": ("Traceback (most recent call last):", *lines)},
                 )

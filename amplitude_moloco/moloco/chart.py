@@ -22,6 +22,7 @@ from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, t
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
@@ -73,12 +74,9 @@ MOLOCO_FIELDS = tuple(
     dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
 )
 """The fields that a mapping may name."""
-_OS_OF_PLATFORM = {
-    **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad"), "iOS"),
-    **dict.fromkeys(("android", "fire os", "fireos", "android tv", "wear os"), "Android"),
-}
 _CHANNEL_OF_PLATFORM = {
-    **dict.fromkeys(_OS_OF_PLATFORM, "APP"),
+    **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad", "ipod", "android"), "APP"),
+    **dict.fromkeys(("fire os", "fireos", "android tv", "wear os"), "APP"),
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
@@ -204,7 +202,7 @@ class Chart:
                 platform = search(event if takes_event else vars(event))
         if not _is_text(platform):
             return None
-        return _OS_OF_PLATFORM.get(str.__str__(platform).strip().lower())
+        return app_os(str.__str__(platform))
 
     def explain(self, problem: Problem, event: Any) -> Problem:
         """Returns the problem with the expression of its field, and what that misses."""

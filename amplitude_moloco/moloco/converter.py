@@ -117,6 +117,8 @@ class Converter:
                     raise
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
+        if len(conversions) > 1:
+            _name_twins(conversions)
         return conversions
 
     def _candidates(self, name: object) -> tuple[_CompiledSync, ...]:
@@ -183,6 +185,19 @@ class Converter:
 
 def _decline(*arguments: object) -> None:
     """Stands in for a shortcut."""
+
+
+def _name_twins(conversions: list[Conversion]) -> None:
+    """Names, in each conversion that another of the same type precedes, the sync of that one."""
+    senders: dict[str, str] = {}
+    for index, conversion in enumerate(conversions):
+        if conversion.problems:
+            continue
+        event_type = conversion.payload["event_type"]
+        if event_type in senders:
+            conversions[index] = conversion._replace(twin=senders[event_type])
+        else:
+            senders[event_type] = conversion.sync
 
 
 def _encode(payload: dict[str, Any]) -> tuple[bytes, list[Problem]]:

@@ -15,6 +15,7 @@ from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.moloco import settings
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.identifiers import fingerprint_of_body
+from amplitude_moloco.moloco.overlaps import overlapping_type
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.plugin import PartnerDestination
@@ -125,7 +126,7 @@ class MolocoDestination(PartnerDestination):
             flush_timeout_seconds=flush_timeout_seconds,
             **engine,
         )
-        super().__init__(converter, engine_settings, shutdown_timeout_seconds)
+        super().__init__(converter, engine_settings, shutdown_timeout_seconds, address.url)
         self._url, self._syncs, self._buffer = address.url, converter.syncs, buffer
 
     @classmethod
@@ -154,6 +155,13 @@ class MolocoDestination(PartnerDestination):
             return "MolocoDestination(not constructed)"
         buffer = absolute_url(self._buffer) if isinstance(self._buffer, str) else "a callable"
         return f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={buffer!r})"
+
+    def _common_with(self, other: Any) -> str:
+        """Returns in words what another destination of the client may send too."""
+        if not isinstance(other, MolocoDestination) or other._url != self._url:  # noqa: SLF001  # ours
+            return ""
+        found = overlapping_type(self.syncs, other.syncs)
+        return f"may both send an event as {found}" if found else ""
 
     @property
     def syncs(self) -> tuple[Sync, ...]:

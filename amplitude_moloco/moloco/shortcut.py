@@ -247,7 +247,7 @@ def _write_end(code: Code, keys: Collection[str]) -> None:
         "body = encode(payload)",
         "if len(body) > MAX_SIZE:",
         "    return None",
-        "return conversion((sync_name, payload['id'], payload, body, (), ()))",
+        "return conversion((sync_name, payload['id'], payload, body, *nothing_wrong))",
     )
 
 
@@ -261,6 +261,7 @@ _OBJECTS: Mapping[str, object] = {
     "is_blank": is_blank,
     "is_plain_number": values.is_plain_number,
     "known_currency": known_currency,
+    "nothing_wrong": Conversion("", None, {}, b"", ())[4:],
     "number": values.number,
     "sum_of_items": sum_of_items,
     "conversion": Conversion._make,

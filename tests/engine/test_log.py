@@ -27,6 +27,7 @@ from support.facts import (
     kind_of,
 )
 
+from amplitude_moloco.convert.problem import Line
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Delivered,
@@ -187,7 +188,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 14  # of twelve kinds of facts; a pause and a failed attempt have two
+    assert len(messages) == 15  # of thirteen kinds of facts; a pause and a failed attempt have two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 
@@ -274,3 +275,25 @@ def test_a_server_that_fails_every_other_time_does_not_flood_the_log(
     now[0] = 60.0
     log(failing())
     assert len(warnings(caplog)) == 1
+
+
+def test_lines_that_raised_are_logged_once_at_debug_level(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first problem of a kind that a callable raised shows its lines, at debug level."""
+    hook = LogHook("MCM", "the key")
+    lines = (Line("/app/shop.py", 7, "items"), Line("/app/price\n.py", 9, "price"))
+    problem = dataclasses.replace(PROBLEM, trace=lines)
+    fact = Invalid("SEARCH", "id-1", "Searched", (problem,))
+    trimmed = dataclasses.replace(TRIMMED, omissions=(problem,))
+    with caplog.at_level(logging.DEBUG, "amplitude_moloco"):
+        for each in (fact, fact, trimmed, trimmed):
+            hook(each)
+    traced = [record for record in caplog.records if record.exc_text]
+    assert [record.levelname for record in traced] == ["DEBUG", "DEBUG"]
+    assert traced[0].exc_text == (
+        "Traceback (most recent call last):\n"
+        '  File "/app/shop.py", line 7, in items\n'
+        '  File "/app/price\\n.py", line 9, in price'
+    )
+    assert "trace" not in vars(traced[0])

@@ -20,7 +20,16 @@ IDENTIFIERS = (
 )
 # Devices that know no id of their own report zeros: as digits, in hexadecimal, as a UUID or a MAC.
 _ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
-_ZEROS_BEGIN = ("0", "{0", "(0", "urn:uuid:")
+# What some printed nothing, or a template that was not filled in, may begin with. Ids that begin
+# otherwise, and so nearly all, are not looked at closely.
+_SUSPICIOUS = (
+    *("0", "urn:uuid:", "none", "null", "undefined", "nan", "nil", "b'"),
+    *"{([<\"'`_-.?*#$%/~+=:",
+)
+_AROUND = "{([<>])}\"'`_-.?*#/~+=: "
+_BETWEEN = re.compile(r"[-_:|,;/@+.]+")
+_REPEATED = re.compile(r"(b')?((none|null|undefined)[\W_]*)+")
+_TEMPLATE = re.compile(r"\$?\{+[a-z_.$ ]*\}+|%s|%\([a-z_]+\)s|<%=?[^%]*%>|\$[a-z_]*id")
 
 
 def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> str | None:
@@ -85,6 +94,18 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
     if plain is None:
         return None
     word = plain.strip().lower()
-    if word in absent or (word.startswith(_ZEROS_BEGIN) and _ZEROS.fullmatch(word)):
+    if word in absent or (word.startswith(_SUSPICIOUS) and _is_placeholder(word, absent)):
         return None
     return plain
+
+
+def _is_placeholder(word: str, absent: Collection[str]) -> bool:
+    """Whether a text in lowercase is zeros, absent words, or an unfilled template."""
+    core = word.strip(_AROUND)
+    return bool(
+        core in absent
+        or _ZEROS.fullmatch(word)
+        or _REPEATED.fullmatch(word.lstrip(_AROUND))
+        or _TEMPLATE.fullmatch(word)
+        or all(part in absent for part in _BETWEEN.split(core))
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.money import PRICES, exact_money, read_price
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
+from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
 from amplitude_moloco.moloco.wire.vocabulary import MAX_VALUES
 
 ITEM_FIX = (
@@ -38,8 +38,8 @@ def read_items(
         problems.item_index = index
         try:
             part = _read_item(problems, item, default_currency)
-        except Exception as error:  # from an object that raises when it is read
-            problems.add_invalid("", unreadable(error))
+        except Exception as error:
+            problems.add_error("", error)
             continue
         if "id" in part or "item_group_id" in part:  # without, the item is left out
             items.append(part)
@@ -67,8 +67,8 @@ def _read_item(problems: Problems, item: object, default_currency: object) -> di
             continue
         try:  # inline: problems.read() for each field of each item takes noticeable time
             part = read(value)
-        except InvalidValue as invalid:
-            problems.add_invalid(name, invalid)
+        except Exception as error:  # InvalidValue, or from an object that raises when it is read
+            problems.add_error(name, error)
             continue
         if part is not None:
             result[name] = part
@@ -82,7 +82,11 @@ def _read_item(problems: Problems, item: object, default_currency: object) -> di
             continue
         currency = item.get("currency")
         money = exact_money(price, default_currency if currency is None else currency)
-        money = money or read_price(problems, name, price, currency, default_currency)
+        if money is None:
+            try:
+                money = read_price(problems, name, price, currency, default_currency)
+            except Exception as error:
+                problems.add_error(name, error)
         if money is not None:
             result[name] = money
     return result

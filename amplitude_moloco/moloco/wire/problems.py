@@ -44,11 +44,13 @@ class Problems(list[Problem]):
         """Returns what ``reader`` makes of ``value``; None, and a problem, if it raises."""
         try:
             return reader(value)
-        except InvalidValue as invalid:
-            self.add_invalid(field, invalid)
         except Exception as error:
-            self.add_invalid(field, unreadable(error))
+            self.add_error(field, error)
         return None
+
+    def add_error(self, field: str, error: Exception) -> None:
+        """Adds what reading a value raised: an InvalidValue, or whatever an object raises."""
+        self.add_invalid(field, error if isinstance(error, InvalidValue) else unreadable(error))
 
     def add_invalid(self, field: str, invalid: InvalidValue) -> None:
         self.add(field, invalid.reason, invalid.found, invalid.fix)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.problem import ProblemReason
+from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.items import ITEM_FIX
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import describe
@@ -46,13 +47,6 @@ _APP_OS_FIX = (
     "for channel APP the os_name must contain ios or android: set the event's os_name, or map "
     "it, as in \"'ios'\""
 )
-# How the names of other systems of apps begin, and which of MCM's two they are.
-_MEANS = {
-    **dict.fromkeys(
-        ("ipados", "ipad os", "iphone", "ipod", "tvos", "apple tv", "watchos", "visionos"), "iOS"
-    ),
-    **dict.fromkeys(("fireos", "fire os", "wearos", "wear os"), "Android"),
-}
 # Keyed by text, because hashing a member of an enum calls Python code.
 _REQUIREMENTS = {
     EventType.HOME.value: _ALWAYS,
@@ -105,8 +99,7 @@ def _check_app_os(problems: Problems, payload: dict[str, Any], platform_os: Plat
     if os is not None:
         if is_app_os(os):
             return
-        name = os.lower()
-        known = next((known for word, known in _MEANS.items() if name.startswith(word)), None)
+        known = app_os(os)
         if known:
             payload["device"]["os"] = known
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from enum import Enum
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 from amplitude_moloco.convert.problem import ProblemReason
@@ -143,6 +145,8 @@ class _JsonCopy:
             return self._copy_part(value.value, depth)
         if isinstance(value, str):
             return self._copy_part(str.__str__(value), depth)
+        if isinstance(value, (Real, Decimal)):  # read as it is: a scalar has other digits
+            return _read_number(value)
         plain = scalar(value)
         return _read_number(value) if plain is value else self._copy_part(plain, depth)
 

@@ -222,6 +222,8 @@ def scalar(value: object) -> object:
     """Returns Python's own value for a scalar of numpy's kind; anything else unchanged."""
     if getattr(value, "shape", None) != () or not callable(getattr(value, "item", None)):
         return value
+    if isinstance(value, bytes):  # numpy's, too
+        return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
     if type(inner) is type(value):
         inner = value.item()  # type: ignore[attr-defined]
