@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.sync import Sync
@@ -146,8 +146,7 @@ class Converter:
             try:
                 conversion = shortcut(vars(event), fields, now_millis, suffix)
             except Exception as error:
-                if is_interruption(error):
-                    raise
+                pass_interruption(error)
                 conversion = None
             if conversion is not None:
                 return conversion
