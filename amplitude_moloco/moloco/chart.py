@@ -136,6 +136,7 @@ class Chart:
         self._maps_currency = "currency" in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
+        self.sends_all_user_properties = include_user_properties is True
         self.fields_from_properties = self._property_names.union(
             field
             for field, source in mapping.items()
@@ -227,10 +228,11 @@ class Chart:
 
     def channel_of(self, platform: object) -> str | None:
         """Returns MCM's channel for the event's platform, else the one that is set."""
-        if _is_text(platform):
-            name = str.__str__(platform).strip().lower()
-            return _CHANNEL_OF_PLATFORM.get(name, self._channel_type)
-        return self._channel_type
+        if type(platform) is not str:
+            if not _is_text(platform):
+                return self._channel_type
+            platform = str.__str__(platform)
+        return _CHANNEL_OF_PLATFORM.get(platform.strip().lower(), self._channel_type)
 
     def user_properties_of(self, attributes: Attributes) -> Any:
         """Returns the user properties that are to be sent, as raw values."""

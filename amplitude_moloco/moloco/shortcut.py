@@ -73,7 +73,7 @@ def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
         "device = {}",
     )
     _Fields(code, chart).write()
-    _write_channel_and_user_properties(code)
+    _write_channel_and_user_properties(code, chart)
     _write_identity(code)
     _write_money(code, chart, sync.event_type)
     _write_end(code, required_keys(sync.event_type))
@@ -93,7 +93,8 @@ class _Fields:
     def write(self) -> None:
         code = self._code
         of_properties = [each for each in self._properties if each not in self._attributes]
-        code.add(f"{' = '.join(MOLOCO_FIELDS)} = None")
+        found = {*self._mapped, *self._attributes}
+        code.add(*(f"{each} = None" for each in MOLOCO_FIELDS if each not in found))
         code.add("has_properties = not property_names.isdisjoint(properties)")
         for field in self._mapped:
             code.add(f"{field} = mapped[{field!r}]")
@@ -148,12 +149,15 @@ class _Fields:
                 code.add(f"if {field} is not None:", f"    {holder}[{key!r}] = {field}")
 
 
-def _write_channel_and_user_properties(code: Code) -> None:
+def _write_channel_and_user_properties(code: Code, chart: Chart) -> None:
+    source = "chart.user_properties_of(attributes)"
+    if chart.sends_all_user_properties:
+        source = "attributes['user_properties']"
     code.add(
         "if channel is None:",
         "    return None",
         "payload.setdefault('channel_type', channel)",
-        "user_properties = chart.user_properties_of(attributes)",
+        f"user_properties = {source}",
         "if user_properties is not None:",
         "    user_properties, left_out = read_user_properties(user_properties)",
         "    if left_out:",

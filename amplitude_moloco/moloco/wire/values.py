@@ -82,7 +82,8 @@ def text(value: object) -> str | None:
 
 def short_text(value: object) -> str | None:
     """Reads text of at most 128 characters."""
-    return check_id_length(text(value))
+    word = text(value)
+    return word if word is None or len(word) <= MAX_ID_CHARACTERS else check_id_length(word)
 
 
 def check_id_length(value: str | None) -> str | None:
