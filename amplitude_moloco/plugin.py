@@ -102,6 +102,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                 logger.warning("%r and %r of one client %s: use one of them", self, other, may_both)
         if not self._is_set_up:
             self._is_set_up = True
+            self._repeats.open()
             self._cancel_hooks.append(call_early_at_exit(self.close))
             _note_open(self)
             self._current_engine().start()

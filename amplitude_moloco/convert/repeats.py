@@ -30,7 +30,7 @@ class RepeatedIds:
     def __init__(self, address: str) -> None:
         self._latest = _latest_of.setdefault(address, _Latest())
         self._found: set[Repetition] = set()
-        self._sender = object()  # not self, which would keep itself alive
+        self._sender = _Sender()  # not self, which would keep itself alive
 
     def find(self, id: str, event: Any) -> Repetition | None:
         """Returns why the id should not have come again, if that is so and was not found before."""
@@ -42,13 +42,21 @@ class RepeatedIds:
         owners = self._latest.owners
         known = owners.setdefault(id, owner)
         if known != owner:
-            return self._repetition(known[0] == owner[0])
+            is_same_user = known[0] == owner[0]
+            if is_same_user and not (known[1].is_open and self._sender.is_open):
+                return None
+            return self._repetition(is_same_user)
         if len(owners) > _MAX_REMEMBERED:
             self._latest.owners = {}
         return None
 
+    def open(self) -> None:
+        """Count as a sender from now on: it was added to a client."""
+        self._sender.is_open = True
+
     def forget(self) -> None:
         """Forget what this sender has sent: it sends no more."""
+        self._sender.is_open = False
         owners = self._latest.owners
         self._latest.owners = {
             id: each for id, each in [*owners.items()] if each[1] is not self._sender
@@ -62,11 +70,17 @@ class RepeatedIds:
         return found
 
 
+class _Sender:
+    """Stands for one sender."""
+
+    is_open = False
+
+
 class _Latest:
     """The latest ids of all senders of one address in this process."""
 
     def __init__(self) -> None:
-        self.owners: dict[str, tuple[int, object]] = {}
+        self.owners: dict[str, tuple[int, _Sender]] = {}
 
 
 _latest_of: WeakValueDictionary[str, _Latest] = WeakValueDictionary()

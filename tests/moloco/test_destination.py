@@ -991,11 +991,14 @@ def test_an_event_that_two_destinations_send_is_told_once(transport: Accepting) 
     """Two destinations of one address that get the same event tell so once."""
     facts: list[Fact] = []
     first, second = (make(transport, hooks=[facts.append]) for _ in range(2))
+    clients = [Amplitude("amplitude-key"), Amplitude("amplitude-key")]
+    for client, destination in zip(clients, (first, second), strict=True):
+        client.add(destination)
     for number in range(3):
         for destination in (first, second):
             destination.execute(home(insert_id=f"both-{number}"))
-    first.shutdown()
-    second.shutdown()
+    for client in clients:
+        client.shutdown()
     told = [fact for fact in facts if isinstance(fact, SentTwice)]
     assert told == [SentTwice("Home", "both-0", "two destinations")]
 
