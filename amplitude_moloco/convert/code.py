@@ -42,7 +42,10 @@ class Code:
         """Indent the lines that are added meanwhile, under a line such as ``if found:``."""
         self.add(opening)
         self._depth += 1
+        first = len(self._lines)
         yield
+        if len(self._lines) == first:
+            self.add("pass")
         self._depth -= 1
 
     def bind(self, **objects: object) -> None:

@@ -4,9 +4,7 @@ It is written as source code when the destination is constructed, from the table
 of the wire, and has one line for each thing that this sync may find in an event. It calls the same
 readers as the wire, and knows no rule of its own: where a reader refuses a value, where a problem
 arises or where something required is missing, it declines. Then chart and wire convert the event
-once more, and explain.
-
-    for sync in syncs: print(shortcut_code(sync, Chart(sync.event_type, sync.mapping), settings))
+once more, and explain. ``print(shortcut_code(sync, chart, settings))`` shows all of it.
 """
 
 from __future__ import annotations
@@ -135,9 +133,11 @@ class _Fields:
             code.add(f"if {field} is not None and is_placeholder_{field}({field}):")
             code.add(f"    {field} = None")
         if field == "platform":
-            is_kept = "True" if field in self._mapped else "is_present(platform)"
-            code.add("channel = chart.channel_of(platform)", f"if {is_kept}:")
-            code.add("    payload['channel_type'] = channel")
+            code.add("channel = chart.channel_of(platform)")
+            if field in self._mapped:
+                code.add("payload['channel_type'] = channel")
+            else:  # without a platform, the channel comes last
+                code.add("if is_present(platform):", "    payload['channel_type'] = channel")
         elif field in wire.READERS:
             in_device, key, read = wire.READERS[field]
             holder = "device" if in_device else "payload"

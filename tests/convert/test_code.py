@@ -58,3 +58,11 @@ def test_functions_of_one_source_share_their_lines() -> None:
 def test_any_title_will_do() -> None:
     """A title may hold what no name of a file does."""
     assert doubled("a\0b\n\ud800")(1) == 2
+
+
+def test_a_block_may_stay_empty() -> None:
+    """A block to which nothing was added does nothing."""
+    code = Code("nothing(found)")
+    with code.block("if found:"):
+        pass
+    assert code.compile("nothing")(True) is None

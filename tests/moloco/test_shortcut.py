@@ -11,7 +11,7 @@ import pytest
 from support.events import NOW, event
 
 from amplitude_moloco import Conversion, Sync
-from amplitude_moloco.moloco.chart import Chart
+from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.wire.identifiers import identifier
@@ -143,6 +143,23 @@ def test_what_has_to_be_explained_is_declined(properties: Any, attributes: dict[
     if not properties and not attributes:
         made.event_properties = None
     assert take(made, Sync("PURCHASE", "Viewed")) is None
+
+
+def test_every_field_may_be_mapped() -> None:
+    """A sync that maps every field has a shortcut, which finds nothing else."""
+    sync = Sync("HOME", "Viewed", mapping={field: f"groups.{field}" for field in MOLOCO_FIELDS})
+    groups = {
+        "platform": "Web",
+        "event_id": "1",
+        "user_id": "u",
+        "timestamp": NOW,
+        "revenue_amount": 1.5,
+        "currency": "USD",
+    }
+    made = event(groups=groups, device_id="device-1")
+    conversion = take(made, sync)
+    assert conversion == explain(made, sync)
+    assert "device" not in conversion.payload
 
 
 def test_a_mapping_is_called_once() -> None:
