@@ -21,7 +21,7 @@ from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.values import is_mapping
@@ -278,7 +278,8 @@ def _is_text(value: object) -> bool:
     """Same as ``isinstance(value, str)``, and False for an object that raises when asked."""
     try:
         return type(value) is str or isinstance(value, str)
-    except Exception:
+    except Exception as error:
+        pass_interruption(error)
         return False
 
 
