@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
+from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
-    IdentifierReader,
     hashed_identifier,
     identifier,
 )
@@ -25,7 +25,6 @@ from amplitude_moloco.moloco.wire.size import shrink
 from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
 from amplitude_moloco.reasons import Reason
 
-_ChartedSync = tuple[Sync, Chart]
 _MAX_CACHED_NAMES = 1_000  # bounds the memory if an app generates names
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
 _CAUSED_BY_MISSING_VALUE: frozenset[Reason] = frozenset(
@@ -44,8 +43,17 @@ _EMPTIED_HINT = (
 )
 
 
+class _CompiledSync(NamedTuple):
+    sync: Sync
+    chart: Chart
+    shortcut: Shortcut
+
+
 class Converter:
-    """Converts events by the syncs that select them. Safe to use from any thread."""
+    """Converts events by the syncs that select them. Safe to use from any thread.
+
+    Without ``has_shortcuts`` the result is the same, and takes several times as long.
+    """
 
     def __init__(
         self,
@@ -58,30 +66,30 @@ class Converter:
         absent_identifiers: Collection[str] = (),
         id_less_fields: Collection[str] = (),
         library_as_user_agent: bool = True,
+        has_shortcuts: bool = True,
     ) -> None:
         self.syncs = tuple(syncs)
-        self._default_currency = default_currency
-        self._id_less_fields = frozenset(id_less_fields)
         absent = ABSENT_IDENTIFIERS.union(word.strip().lower() for word in absent_identifiers)
-        self._read_identifier: IdentifierReader = (
+        self._settings = WireSettings(
+            default_currency,
             partial(hashed_identifier, hash_identifier, absent=absent)
             if hash_identifier
-            else partial(identifier, absent=absent)
+            else partial(identifier, absent=absent),
+            frozenset(id_less_fields),
         )
-        self._candidates_by_name: dict[str, tuple[_ChartedSync, ...]] = {}
-        self._charted_syncs: list[_ChartedSync] = [
-            (
-                sync,
-                Chart(
-                    sync.event_type,
-                    sync.mapping,
-                    channel_type=sync.channel_type or channel_type,
-                    include_user_properties=include_user_properties,
-                    library_as_user_agent=library_as_user_agent,
-                ),
+        self._candidates_by_name: dict[str, tuple[_CompiledSync, ...]] = {}
+        self._compiled_syncs: list[_CompiledSync] = []
+        for sync in syncs:
+            chart = Chart(
+                sync.event_type,
+                sync.mapping,
+                channel_type=sync.channel_type or channel_type,
+                include_user_properties=include_user_properties,
+                library_as_user_agent=library_as_user_agent,
             )
-            for sync in syncs
-        ]
+            code = shortcut_code(sync, chart, self._settings)
+            shortcut = code.compile(f"sync {sync.name}") if has_shortcuts else _decline
+            self._compiled_syncs.append(_CompiledSync(sync, chart, shortcut))
 
     def convert(self, event: Any, now_millis: int) -> list[Conversion]:
         """Returns a conversion for each sync that selects ``event``, in the order of the syncs.
@@ -90,7 +98,8 @@ class Converter:
         never raises.
         """
         conversions: list[Conversion] = []
-        for sync, chart in self._candidates(event.event_type):
+        for compiled in self._candidates(event.event_type):
+            sync = compiled.sync
             try:
                 if not sync.selects(event):
                     continue
@@ -99,8 +108,10 @@ class Converter:
                     raise
                 conversions.append(_filter_failed(sync, error, event))
                 continue
+            # MCM takes a second event with the same id for a duplicate, even of another type.
+            suffix = f"-{len(conversions) + 1}" if conversions else ""
             try:
-                conversion = self._convert(event, sync, chart, len(conversions), now_millis)
+                conversion = self._convert(event, compiled, now_millis, suffix)
             except Exception as error:  # from an object in the event that raises when it is read
                 if is_interruption(error):
                     raise
@@ -110,7 +121,7 @@ class Converter:
             _name_twins(conversions)
         return conversions
 
-    def _candidates(self, name: object) -> tuple[_ChartedSync, ...]:
+    def _candidates(self, name: object) -> tuple[_CompiledSync, ...]:
         """Returns the syncs that may select events of this name, from a cache."""
         if type(name) is not str:
             if not isinstance(name, str):
@@ -118,26 +129,35 @@ class Converter:
             name = str.__str__(name)
         candidates = self._candidates_by_name.get(name)
         if candidates is None:
-            candidates = tuple(pair for pair in self._charted_syncs if pair[0].matches_name(name))
+            candidates = tuple(
+                each for each in self._compiled_syncs if each.sync.matches_name(name)
+            )
             if len(self._candidates_by_name) < _MAX_CACHED_NAMES:
                 self._candidates_by_name[name] = candidates
         return candidates
 
     def _convert(
-        self, event: Any, sync: Sync, chart: Chart, earlier: int, now_millis: int
+        self, event: Any, compiled: _CompiledSync, now_millis: int, suffix: str
     ) -> Conversion:
-        """Converts for one sync. ``earlier`` is the number of conversions before this one."""
-        fields, failed = chart.apply(event)
-        if earlier:
-            # MCM takes a second event with the same id for a duplicate, even of another type.
-            fields["event_id"] = _with_suffix(fields.get("event_id"), f"-{earlier + 1}")
+        """Converts for one sync. ``suffix`` is added to the event's id."""
+        sync, chart, shortcut = compiled
+        fields, failed = chart.map(event)
+        if not failed:
+            try:
+                conversion = shortcut(vars(event), fields, now_millis, suffix)
+            except Exception as error:
+                pass_interruption(error)
+                conversion = None
+            if conversion is not None:
+                return conversion
+        chart.complete(fields, event)
+        if suffix:
+            fields["event_id"] = _with_suffix(fields.get("event_id"), suffix)
         payload, problems, omissions = wire.build(
             sync.event_type,
             fields,
             now_millis=now_millis,
-            default_currency=self._default_currency,
-            read_identifier=self._read_identifier,
-            id_less_fields=self._id_less_fields,
+            **self._settings._asdict(),
             platform_os=partial(chart.platform_os, event),
         )
         if failed:
@@ -160,6 +180,10 @@ class Converter:
         return Conversion(
             sync.name, payload.get("id"), payload, body, tuple(problems), tuple(omissions)
         )
+
+
+def _decline(*arguments: object) -> None:
+    """Stands in for a shortcut."""
 
 
 def _name_twins(conversions: list[Conversion]) -> None:

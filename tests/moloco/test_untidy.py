@@ -161,10 +161,11 @@ class Case:
     def add_foreign(self) -> None:
         self.properties["foreign"] = self.random.choice([NAN, object(), "x" * 10_000, {1: 2}])
 
-    def convert(self) -> Conversion:
+    def convert(self, *, has_shortcuts: bool = True) -> Conversion:
         made = bare_event(self.properties, **self.attributes)
         made.event_properties = self.properties  # past the SDK, which empties them
-        (conversion,) = Converter([Sync(self.type, "Viewed")]).convert(made, NOW)
+        converter = Converter([Sync(self.type, "Viewed")], has_shortcuts=has_shortcuts)
+        (conversion,) = converter.convert(made, NOW)
         return conversion
 
 
@@ -183,6 +184,7 @@ def test_an_untidy_event_is_sent_trimmed_or_refused_as_the_contract_says(first: 
         left_out = case.left_out if case.refused else case.left_out | case.oversized
         assert places(conversion.omissions) == left_out, context
         assert bool(conversion.body) is not bool(case.refused), context
+        assert conversion == case.convert(has_shortcuts=False), context
         if conversion.body:
             sent = json.loads(conversion.body)
             assert sent == conversion.payload

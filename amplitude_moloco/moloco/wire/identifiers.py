@@ -9,11 +9,11 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import check_id_length, text
-from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_ID_CHARACTERS
 
 IdentifierReader = Callable[[object], str | None]
 # Field of the chart, whether it belongs to the device, and its key in MCM's event.
-_IDENTIFIERS = (
+IDENTIFIERS = (
     ("user_id", False, "user_id"),
     ("device_persistent_id", True, "persistent_id"),
     ("custom_id", False, "custom_id"),
@@ -37,7 +37,8 @@ def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> s
 
     ``absent`` are the texts, in lowercase, that count as no identifier.
     """
-    return check_id_length(_identifying_text(value, absent))
+    plain = _identifying_text(value, absent)
+    return plain if plain is None or len(plain) <= MAX_ID_CHARACTERS else check_id_length(plain)
 
 
 def hashed_identifier(
@@ -60,13 +61,13 @@ def read_identifiers(
     """Adds the identifiers to ``payload`` and ``device``; at least one is required."""
     known_problems = len(problems)
     is_identified = is_given = False
-    for field, in_device, key in _IDENTIFIERS:
+    for field, in_device, key in IDENTIFIERS:
         value = fields.get(field)
         if value is None:
             continue
         is_given = True
-        if in_device and type(value) in (str, int) and value in (0, "0"):
-            continue  # a user may have the number 0; a device that reports it has none
+        if in_device and is_unknown_device(value):
+            continue
         identifying = problems.read(field, reader, value)
         if identifying is not None:
             is_identified = True
@@ -81,6 +82,11 @@ def read_identifiers(
             "use at least one of user_id, device_persistent_id (Amplitude's device_id) and "
             "custom_id, or the personalization_mode ID_LESS",
         )
+
+
+def is_unknown_device(value: object) -> bool:
+    """Whether a device reports that it has no id. A user may have the number 0."""
+    return type(value) in (str, int) and value in (0, "0")
 
 
 def _identifying_text(value: object, absent: Collection[str]) -> str | None:

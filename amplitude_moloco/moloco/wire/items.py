@@ -16,12 +16,13 @@ ITEM_FIX = (
     "event_properties.products[].{id: product_id, price: price, currency: currency}"
 )
 
-_READERS: tuple[tuple[str, Callable[[object], Any]], ...] = (
+READERS: tuple[tuple[str, Callable[[object], Any]], ...] = (
     ("id", values.text),
     ("item_group_id", values.text),
     ("quantity", values.quantity),
     ("seller_id", values.text),
 )
+"""Field of an item, and its reader."""
 
 
 def read_items(
@@ -60,7 +61,7 @@ def _read_item(problems: Problems, item: object, default_currency: object) -> di
         problems.add("", ProblemReason.WRONG_TYPE, values.describe(item), fix)
         return result
     known_problems = len(problems)
-    for name, read in _READERS:
+    for name, read in READERS:
         value = item.get(name)
         if value is None:
             continue

@@ -23,7 +23,7 @@ class _Requirement(NamedTuple):
     fix: str
 
 
-_APP = ChannelType.APP.value  # read once: an enum's value is a property, and slow
+APP = ChannelType.APP.value  # read once: an enum's value is a property, and slow
 _ALWAYS = (
     _Requirement("id", "event_id", "set the event's insert_id or event_id, or map event_id"),
     _Requirement("timestamp", "timestamp", "set the event's time, or map timestamp"),
@@ -70,8 +70,19 @@ def check_requirements(
     for requirement in _REQUIREMENTS[payload["event_type"]]:
         if requirement.key not in payload:
             _add_missing(problems, requirement)
-    if payload.get("channel_type") == _APP:
+    if payload.get("channel_type") == APP:
         _check_app_os(problems, payload, platform_os)
+
+
+def required_keys(event_type: EventType) -> tuple[str, ...]:
+    """Returns the keys that are required or recommended for a type."""
+    return tuple(requirement.key for requirement in _REQUIREMENTS[event_type.value])
+
+
+def is_app_os(os: str) -> bool:
+    """Whether MCM knows the os of an app by this name."""
+    name = os.lower()
+    return "ios" in name or "android" in name
 
 
 def _add_missing(problems: Problems, requirement: _Requirement) -> None:
@@ -86,10 +97,9 @@ def _add_missing(problems: Problems, requirement: _Requirement) -> None:
 def _check_app_os(problems: Problems, payload: dict[str, Any], platform_os: PlatformOs) -> None:
     os = payload.get("device", {}).get("os")
     if os is not None:
-        name = os.lower()
-        if "ios" in name or "android" in name:
+        if is_app_os(os):
             return
-        known = app_os(name)
+        known = app_os(os)
         if known:
             payload["device"]["os"] = known
             return

@@ -82,7 +82,8 @@ def text(value: object) -> str | None:
 
 def short_text(value: object) -> str | None:
     """Reads text of at most 128 characters."""
-    return check_id_length(text(value))
+    word = text(value)
+    return word if word is None or len(word) <= MAX_ID_CHARACTERS else check_id_length(word)
 
 
 def check_id_length(value: str | None) -> str | None:
@@ -141,11 +142,12 @@ def advertising_id(value: object) -> str | None:
 
 def timestamp(now_millis: int, value: object) -> str | None:
     """Reads Unix milliseconds as text. A time up to five minutes ahead becomes ``now_millis``."""
-    moment = number(value)
+    moment = value if type(value) is int else number(value)
     if moment is None:
         return None
     millis = int(moment)
     if millis not in _MILLISECONDS:
+        number(value)  # refuses what is not exact
         unit = "seconds" if millis < _MILLISECONDS.start else "microseconds or nanoseconds"
         raise InvalidValue(
             ProblemReason.NOT_MILLISECONDS,
@@ -168,12 +170,10 @@ def number(value: object) -> int | float | None:
 
     A whole number is exact, or refused. A fraction is the float that is closest to it.
     """
-    if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
-        return value
+    if value is None or is_plain_number(value):
+        return value  # type: ignore[return-value]  # a number
     if type(value) is float:
         result: int | float = value
-    elif value is None:
-        return None
     elif isinstance(value, Enum):
         return number(value.value)
     elif isinstance(value, str):
@@ -194,6 +194,13 @@ def number(value: object) -> int | float | None:
     if not isfinite(result):
         raise _not_a_number("NaN, infinity or a number too large", "use a finite number")
     return result
+
+
+def is_plain_number(value: object) -> bool:
+    """Whether :func:`number` returns the value itself: a finite float, or an int of 64 bits."""
+    if type(value) is int:
+        return _MIN_INTEGER <= value <= _MAX_INTEGER
+    return type(value) is float and isfinite(value)
 
 
 def quantity(value: object) -> int | None:
