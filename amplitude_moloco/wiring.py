@@ -12,14 +12,17 @@ from typing import Any
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import absolute_url, open_buffer
-from amplitude_moloco.engine.checks import callable_of_none, callable_of_one
+from amplitude_moloco.engine.checks import callable_of_none, callable_of_one, whole_number
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, Transport, TransportFactory
-from amplitude_moloco.transports.named import known_name, open_transport
+from amplitude_moloco.transports.named import known_name, name_of_best, open_transport
 
 _BUFFER_METHODS = "put claim ack retry checkpoint state close bury dead_letters resend"
 _TRANSPORT_METHODS = "send close"
+_CONNECTIONS = 16
+_MANY_CONNECTIONS = 64
+"""Where one thread has all requests in flight, more of them cost next to nothing."""
 
 
 def buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
@@ -34,15 +37,22 @@ def buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
 
 
 def transport_of(transport: str | TransportFactory) -> str | TransportFactory:
-    """Returns the setting ``transport``. Raises ConfigurationError."""
+    """Returns the setting ``transport``, with a name for ``auto``. Raises ConfigurationError."""
     if isinstance(transport, str):
-        return known_name(transport)
+        return name_of_best() if transport == "auto" else known_name(transport)
     if callable(transport):
         return callable_of_one("transport", transport, "the endpoint")
     raise ConfigurationError(
-        f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable; "
-        f"'none' sends nothing, for tests"
+        f"transport: found {type(transport).__name__}; use 'auto', 'requests', 'curl', or a "
+        f"callable; 'none' sends nothing, for tests"
     )
+
+
+def connections_of(connections: int | None, transport: str | TransportFactory) -> int:
+    """Returns how many requests may be in flight at a time. Raises ConfigurationError."""
+    if connections is None:
+        return _MANY_CONNECTIONS if transport == "curl" else _CONNECTIONS
+    return whole_number("connections", connections)
 
 
 def buffer_factory(

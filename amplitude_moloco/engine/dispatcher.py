@@ -22,6 +22,7 @@ from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
@@ -75,7 +76,7 @@ class Dispatcher:
     Decisions are made under one lock, which is never held during I/O or while a hook runs.
 
     Args:
-        connections: How many requests may be on their way at a time.
+        window: How many requests may be on their way at a time.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_seconds: Send at the latest this long after an event was stored.
         flush_timeout_seconds: How long a flush may take.
@@ -90,7 +91,7 @@ class Dispatcher:
         breaker: CircuitBreaker,
         rate: RateLimiter,
         ledger: Ledger,
-        connections: int,
+        window: Window,
         flush_queue_size: int,
         flush_interval_seconds: float,
         flush_timeout_seconds: float,
@@ -112,7 +113,8 @@ class Dispatcher:
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here
         self._due_at = inf  # when to claim next, by the monotonic clock
         self._fresh = 0  # events stored since the last claim
-        self._in_flight = InFlight(connections)
+        self._window = window
+        self._in_flight = InFlight(window)
         self._is_claiming = False
         self._flushes = Flushes(
             buffer.checkpoint,
@@ -207,6 +209,13 @@ class Dispatcher:
                 if isinstance(decision, Stop):
                     self._ledger.tell_posted()  # what was refused since close()
                 return decision
+
+    def note_wait(self, seconds: float) -> None:
+        """The sender has waited this long for an answer, and did nothing else."""
+        with self._lock:
+            has_backlog = self._in_flight.staged or self._due_at <= self._monotonic()
+            if has_backlog and self._in_flight.is_full:
+                self._window.note_wait(seconds)
 
     def settle(self, work: Send, result: SendResult) -> None:
         """Record what became of a request. Raises what the buffer raises."""

@@ -200,6 +200,7 @@ class LoopSender:
 
     def _poll(self, seconds: float) -> None:
         try:
+            started_at = self._monotonic()
             results = cast(RequestLoop, self._loop).poll(seconds)
         except BaseException as error:  # no request in it can be trusted any more
             fault = _fault(error)
@@ -207,6 +208,8 @@ class LoopSender:
             self._results.extend((work, fault) for work in self._on_their_way.values())
         else:
             self._results.extend(cast("list[tuple[Send, SendResult]]", results))
+            if not results:
+                self._dispatcher.note_wait(self._monotonic() - started_at)
         self._polled_at = self._monotonic()
 
     def _settle_next(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -12,6 +13,8 @@ from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.plugin import PartnerDestination
 from amplitude_moloco.wiring import buffer_of
+
+logger = logging.getLogger(__name__)
 
 
 class MolocoDestination(PartnerDestination):
@@ -34,7 +37,9 @@ class MolocoDestination(PartnerDestination):
             converter, settings.engine_settings(), settings.shutdown_timeout_seconds, address
         )
         self._url, self._syncs = address, converter.syncs
-        self._buffer = buffer_of(settings.buffer)
+        self._buffer = _named(buffer_of(settings.buffer))
+        self._transport = _named(settings.chosen_transport())
+        logger.debug("%r is ready", self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
@@ -51,10 +56,12 @@ class MolocoDestination(PartnerDestination):
             return cls(**vars(settings))
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_buffer"):  # its constructor has raised, or is not done yet
+        if not hasattr(self, "_transport"):  # its constructor has raised, or is not done yet
             return "MolocoDestination(not constructed)"
-        buffer = self._buffer if isinstance(self._buffer, str) else "a callable"
-        return f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={buffer!r})"
+        return (
+            f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={self._buffer!r}, "
+            f"transport={self._transport!r})"
+        )
 
     def _common_with(self, other: Any) -> str:
         """Returns in words what another destination of the client may send too."""
@@ -67,3 +74,8 @@ class MolocoDestination(PartnerDestination):
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""
         return self._syncs
+
+
+def _named(setting: object) -> str:
+    """Returns a name or an address as it is; a callable may show what is the app's."""
+    return setting if isinstance(setting, str) else "a callable"

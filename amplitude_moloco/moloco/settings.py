@@ -44,7 +44,13 @@ from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.transports.secret import Secret
-from amplitude_moloco.wiring import buffer_factory, buffer_of, transport_factory, transport_of
+from amplitude_moloco.wiring import (
+    buffer_factory,
+    buffer_of,
+    connections_of,
+    transport_factory,
+    transport_of,
+)
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
@@ -83,7 +89,9 @@ class MolocoSettings:
         flush_interval_millis: Send at the latest this long after an event was tracked.
         hooks: One or several callables. Each gets every fact, such as
             :class:`Delivered` and :class:`Invalid`.
-        connections: How many events are on their way at a time.
+        connections: How many events may be on their way at a time; None: 64 over libcurl, which
+            has one thread for all, and 16 otherwise. No more connections are opened than the
+            backlog asks for, and idle ones are closed.
         timeout_seconds: For one request, from looking up the host's name to the whole answer.
         ca_bundle: Path of the certificates to trust instead of the usual ones.
         shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
@@ -93,7 +101,8 @@ class MolocoSettings:
         breaker: When sending pauses because MCM fails, and when it is probed; None:
             ``BreakerPolicy()``.
         transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
-            name and takes far less processor time. Or ``none``, which sends nothing, for tests; the
+            name and takes far less processor time; ``auto``: curl where it is installed, otherwise
+            requests. Or ``none``, which sends nothing, for tests; the
             environment variable ``MOLOCO_TRANSPORT=none`` has the same effect on any setting. Or a
             callable that gets the ``Endpoint`` and opens a ``Transport``, which has a thread for
             each request, or a ``ConcurrentTransport``, which has one for all.
@@ -119,7 +128,7 @@ class MolocoSettings:
     flush_queue_size: int = 16
     flush_interval_millis: int = 200
     hooks: Hook | Iterable[Hook] = ()
-    connections: int = 16
+    connections: int | None = None
     timeout_seconds: float = 10.0
     ca_bundle: str | PathLike[str] | None = None
     shutdown_timeout_seconds: float = 5.0
@@ -127,7 +136,7 @@ class MolocoSettings:
     max_requests_per_second: float | None = None
     retry: RetrySchedule | None = None
     breaker: BreakerPolicy | None = None
-    transport: str | TransportFactory = "requests"
+    transport: str | TransportFactory = "auto"
 
     def __post_init__(self) -> None:
         for name in ("syncs", "hooks", "absent_identifiers", "id_less_fields"):
@@ -197,6 +206,10 @@ class MolocoSettings:
         checks.raise_errors()
         return Converter(syncs, **more)
 
+    def chosen_transport(self) -> str | TransportFactory:
+        """Returns what ``transport`` and the environment choose here: a name, or a callable."""
+        return transport_of(switched(self.transport))
+
     def engine_settings(self) -> EngineSettings:
         """Returns what ``build_engine()`` needs. Opens nothing."""
         checks = Checks()
@@ -205,10 +218,10 @@ class MolocoSettings:
         hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
         checks.run(refuse_placeholders, "buffer", self.buffer)
         buffer = checks.run(buffer_of, self.buffer)
-        transport = checks.run(lambda: transport_of(switched(self.transport)))
+        transport = checks.run(self.chosen_transport)
         ca_bundle = checks.run(ca_bundle_of, self.ca_bundle)
-        for name in ("connections", "flush_queue_size"):
-            checks.run(whole_number, name, getattr(self, name))
+        connections = checks.run(connections_of, self.connections, transport)
+        checks.run(whole_number, "flush_queue_size", self.flush_queue_size)
         for name in ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds"):
             checks.run(number, name, getattr(self, name))
         checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
@@ -219,13 +232,13 @@ class MolocoSettings:
             partner=MCM,
             open_buffer=buffer_factory(buffer, address, retry, seconds),
             open_transport=transport_factory(
-                *(transport, address, self.connections, seconds, ca_bundle)
+                *(transport, address, connections, seconds, ca_bundle)
             ),
             hooks=hooks,
             retry=retry,
             breaker=breaker,
             max_requests_per_second=self.max_requests_per_second,
-            connections=self.connections,
+            connections=connections,
             flush_queue_size=self.flush_queue_size,
             flush_interval_millis=self.flush_interval_millis,
             flush_timeout_seconds=self.flush_timeout_seconds,

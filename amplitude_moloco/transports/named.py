@@ -11,7 +11,7 @@ from amplitude_moloco.transports.base import Endpoint, Transport
 from amplitude_moloco.transports.nowhere import NowhereTransport
 
 _DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
-"""The name of this library on PyPI."""
+"""The name of this library for pip."""
 
 
 def open_transport(
@@ -41,9 +41,18 @@ def known_name(name: str) -> str:
     if name in ("requests", "curl", "none"):
         return name
     raise ConfigurationError(
-        f"transport: unknown name {shown(name)}; use 'requests', 'curl', or a callable that opens "
-        f"a transport; 'none' sends nothing, for tests"
+        f"transport: unknown name {shown(name)}; use 'auto', 'requests', 'curl', or a callable "
+        f"that opens a transport; 'none' sends nothing, for tests"
     )
+
+
+def name_of_best() -> str:
+    """Returns the name of the transport that takes the least processor time here."""
+    try:
+        from amplitude_moloco.transports.curl_options import has_tls
+    except ImportError:  # pycurl is optional
+        return "requests"
+    return "curl" if has_tls() else "requests"
 
 
 def _kind_named(name: str) -> Callable[..., Transport]:

@@ -10,12 +10,6 @@ from amplitude_moloco.engine.breaker import CircuitBreaker
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """The breaker's clock."""
-    return Clock()
-
-
-@pytest.fixture
 def breaker(clock: Clock) -> CircuitBreaker:
     """A breaker with Moloco's settings."""
     return CircuitBreaker(monotonic=clock.monotonic)
