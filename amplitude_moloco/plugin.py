@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent import futures
 from concurrent.futures import Future
@@ -172,10 +173,6 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         """Returns the events that can't be delivered, with the reason of each, oldest first."""
         return self._current_engine().dead_letters()
 
-    def _common_with(self, other: Any) -> str:
-        """Returns in words what another plugin of the client may send too; empty for nothing."""
-        return ""
-
     def resend(self, ids: Iterable[str] | None = None) -> int:
         """Send dead letters again: those with these ids, or all. Returns how many there were.
 
@@ -203,6 +200,10 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             _open_destinations.discard(self)
 
     # -- inside ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _common_with(self, other: Any) -> str:
+        """Returns in words what another plugin of the client may send too; empty for nothing."""
 
     def _convert(self, event: BaseEvent) -> list[Conversion]:
         if any(self.timeline.plugins.values()):

@@ -20,6 +20,7 @@ from jmespath.visitor import TreeInterpreter
 from amplitude_moloco.convert.code import Code
 from amplitude_moloco.convert.paths import Node, close_key, unknown_root
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import one_line
 
 Expression = Callable[[Any], Any]
 _ORDERED = frozenset({int, float, str})
@@ -115,7 +116,7 @@ def _depth(node: Node) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0].rstrip(": ")
+    return one_line(str(error).split("\n", 1)[0]).rstrip(": ")
 
 
 class _NeedsInterpreter(Exception):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amplitude import BaseEvent
-from support.faulty_server import FaultyServer, Step
+from support.faulty_server import Exchange, FaultyServer, Step
 
 from amplitude_moloco import (
     BreakerPolicy,
@@ -61,12 +61,12 @@ def test_a_far_server_gets_as_many_connections_as_keep_it_busy(
 ) -> None:
     """While a backlog waits for answers, up to 64 connections are opened, and no more."""
     all_wait = threading.Barrier(64)  # no answer before 64 requests are in flight
-    server.decide = lambda request: (
-        lambda exchange: (
-            all_wait.wait(LONG),
-            exchange.send(server.reply(200)),
-        )
-    )
+
+    def answer(exchange: Exchange) -> None:
+        all_wait.wait(LONG)
+        exchange.send(server.reply(200))
+
+    server.decide = lambda request: answer
     destination = make(base_url=server.url)
     for number in range(128):
         destination.execute(

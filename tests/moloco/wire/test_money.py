@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from support.wire import build_parts, problem, problems
 
 from amplitude_moloco.convert.problem import Problem
-from amplitude_moloco.moloco.wire.money import read_money
+from amplitude_moloco.moloco.wire.money import common_currency, read_money
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.vocabulary import EventType
 
@@ -121,3 +122,13 @@ def test_an_item_without_a_price_is_why_a_purchase_has_no_sum() -> None:
     items = [{"id": "a", "price": "1,299.00", "currency": "EUR", "quantity": 1}]
     found = problems(EventType.PURCHASE, items=items, revenue_amount=None, revenue_currency=None)
     assert found == [("items[0].price", "not_a_number"), ("revenue_amount", "missing")]
+
+
+def test_items_that_can_not_be_read_state_no_currency() -> None:
+    """A list that raises when it is read states nothing, so the default applies."""
+
+    class Unreadable(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            raise RuntimeError
+
+    assert common_currency({"items": Unreadable([{"currency": "EUR"}])}, "USD") == "USD"
