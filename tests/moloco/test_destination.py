@@ -806,7 +806,7 @@ def test_a_destination_that_is_added_twice_is_noticed_once(
         ({"hash_identifiers": {"pepper": "x"}}, 'hash_identifiers: use True, or {"salt"'),
         ({"buffer": "redis://x"}, "buffer: 'redis://x' does not name a buffer"),
         ({"buffer": None}, "buffer: found NoneType; use a URL such as 'memory://', or a callable"),
-        ({"transport": None}, "transport: found NoneType; use 'requests', 'curl', or a callable"),
+        ({"transport": None}, "transport: found NoneType; use 'auto', 'requests', 'curl', or"),
         ({"flush_queue_size": 0}, "flush_queue_size: found 0; use a whole number above 0"),
         ({"flush_interval_millis": True}, "flush_interval_millis: found True"),
         ({"connections": -1}, "connections: found -1"),

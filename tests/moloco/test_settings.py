@@ -303,7 +303,7 @@ def made_or_refused(make: Callable[..., Any], name: str, arguments: dict[str, An
     return made
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=300)
 @given(name=st.sampled_from(NAMES), value=JSON)
 @example(name="default_currency", value=["USD"])
 @example(name="flush_interval_millis", value=10**400)
@@ -502,7 +502,7 @@ def _generator(*arguments: Any) -> Iterator[int]:
         ("transport", lambda: None, "a callable that does not take one argument; use one that tak"),
         ("transport", lambda one, two: None, "a callable that does not take one argument"),
         ("transport", _generator, "an async function or a generator"),
-        ("transport", object(), "object; use 'requests', 'curl', or a callable"),
+        ("transport", object(), "object; use 'auto', 'requests', 'curl', or a callable"),
         ("hooks", lambda: None, "a callable that does not take one argument; use one that takes o"),
         ("hooks", lambda one, two: None, "a callable that does not take one argument"),
         ("hooks", lambda *, fact: None, "a callable that does not take one argument"),

@@ -199,7 +199,6 @@ def test_no_event_is_lost_by_kill_9(tmp_path: Path, sandbox: Sandbox, transport:
     judge(tmp_path, sandbox, kills=ROUNDS)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_four_processes_share_one_file_and_one_is_killed(
     tmp_path: Path, sandbox: Sandbox, transport: str
