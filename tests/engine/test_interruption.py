@@ -150,7 +150,7 @@ def test_an_invalid_event_may_be_interrupted_as_well() -> None:
 
 
 def test_an_exception_at_the_clock_while_a_fact_is_posted_reaches_the_app() -> None:
-    """An exception that strikes where the time is read reaches the app, and the fact is told."""
+    """An exception that strikes at the clock reaches the app, and the fact is reported."""
     is_struck = threading.Event()
 
     def monotonic() -> float:

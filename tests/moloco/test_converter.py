@@ -644,7 +644,7 @@ def test_a_body_over_the_limit_loses_its_user_properties_first() -> None:
 
 
 def test_a_mapping_that_raises_costs_its_field_alone() -> None:
-    """A mapping that raises is told, and the event goes without its field if it can."""
+    """A mapping that raises is reported, and the event goes without its field if it can."""
 
     def failing(made: Any) -> Any:
         raise KeyError

@@ -69,7 +69,7 @@ def transport() -> Accepting:
 
 
 def make(transport: Accepting | None = None, *syncs: Sync, **settings: Any) -> MolocoDestination:
-    """A destination that sends nothing to anybody, unless it is told to."""
+    """A destination that sends nothing, unless a test lets it."""
     if transport is not None:
         settings["transport"] = lambda endpoint: transport
     if "base_url" not in settings:
@@ -93,7 +93,7 @@ def flush(destination: MolocoDestination) -> Stats:
 
 
 class Recording:
-    """A callback of Amplitude's that remembers what it is told."""
+    """A callback of Amplitude's that remembers its arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
@@ -426,7 +426,7 @@ def test_execute_leaves_the_event_as_it_is(transport: Accepting) -> None:
 def test_execute_calls_no_hook_and_logs_nothing_itself(
     transport: Accepting, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What there is to tell of an event is told from another thread, the log included."""
+    """Hooks and the log hear of an event in another thread."""
     names: list[str] = []
     told = threading.Event()
 
@@ -450,7 +450,7 @@ def buffer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_hooks_callbacks_and_log_handlers_may_track(sandbox: Sandbox, buffer: str) -> None:
-    """What tracks in the middle of being told something, whoever tells it, waits for nobody."""
+    """A hook that tracks waits for nothing, whichever thread runs it."""
     config = Config(server_url=sandbox.amplitude_url, flush_interval_millis=10)
     client = Amplitude("amplitude-key", config)
     told = {name: threading.Event() for name in ("hook", "callback", "handler")}
@@ -490,7 +490,7 @@ def test_hooks_callbacks_and_log_handlers_may_track(sandbox: Sandbox, buffer: st
 
 
 def is_coverage_interrupted() -> bool:
-    """Whether what is interrupted may hold the lock of coverage, which nobody can then wait for."""
+    """Whether coverage was interrupted, which may hold a lock that nothing can then wait for."""
     frame = inspect.currentframe()
     while frame and not frame.f_code.co_filename.endswith("coverage/collector.py"):
         frame = frame.f_back
@@ -498,7 +498,7 @@ def is_coverage_interrupted() -> bool:
 
 
 def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) -> None:
-    """A signal's handler and a finalizer that come in the middle of execute() wait for nobody."""
+    """A signal handler or finalizer that runs in the middle of execute() waits for nothing."""
     destination = make(transport, buffer=buffer)
     destination.execute(home(insert_id="first"))
     flush(destination)
@@ -951,7 +951,7 @@ def test_parts_left_out_are_told_and_counted(transport: Accepting) -> None:
 
 
 def test_an_event_tracked_for_two_users_is_told(transport: Accepting) -> None:
-    """One event object that is tracked for several users is told once."""
+    """One event object that is tracked for several users is reported once."""
     facts: list[Fact] = []
     destination = make(transport, hooks=[facts.append])
     made = home()
@@ -963,7 +963,7 @@ def test_an_event_tracked_for_two_users_is_told(transport: Accepting) -> None:
 
 
 def test_an_event_that_two_syncs_send_is_told_once_for_each_two(transport: Accepting) -> None:
-    """Two syncs of one type that select the same event count it twice, which is told once."""
+    """Two syncs of one type that select the same event count it twice, which is reported once."""
     facts: list[Fact] = []
     everything = Sync("HOME", lambda event: True, name="everything")
     other = Sync("LAND", lambda event: True)

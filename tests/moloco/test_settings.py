@@ -86,7 +86,7 @@ def test_syncs_are_a_list(syncs: Any) -> None:
 
 
 def test_what_is_no_sync_is_named_by_its_index() -> None:
-    """Each element of a list of syncs that is none is refused with its index."""
+    """Each element of a list of syncs that is no Sync is refused with its index."""
     several: list[Any] = [HOME, None, "HOME", {"event_type": "HOME"}, [HOME], Sync]
     assert refusal(checks.syncs_of, several).splitlines() == [
         "syncs[1]: found NoneType; use Sync(…)",
