@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import inspect
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from amplitude import Amplitude, BaseEvent, Config, EventOptions, EventPlugin, I
 from amplitude.constants import PluginType
 from freezegun import freeze_time
 from support.engines import is_lawful
+from support.measuring import is_coverage_interrupted
 
 from amplitude_moloco import (
     ConfigurationError,
@@ -487,14 +487,6 @@ def test_hooks_callbacks_and_log_handlers_may_track(sandbox: Sandbox, buffer: st
     wanted = ["i-1", "of the callback", "of the handler", "of the hook"]
     assert sorted(event["id"] for event in sandbox.moloco_events) == wanted
     assert is_lawful(destination.stats())
-
-
-def is_coverage_interrupted() -> bool:
-    """Whether coverage was interrupted, which may hold a lock that nothing can then wait for."""
-    frame = inspect.currentframe()
-    while frame and not frame.f_code.co_filename.endswith("coverage/collector.py"):
-        frame = frame.f_back
-    return frame is not None
 
 
 def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) -> None:
