@@ -22,6 +22,10 @@ from amplitude_moloco.engine.runtime import Runtime
 
 INVALID = Invalid("HOME", "i", "Home", (Problem("page_id", ProblemReason.MISSING, "-", "-"),))
 PACKAGE = "amplitude_moloco"
+# Python 3.12.1 crashes if a tracer raises before an instruction, and 3.13.0 does not call it there.
+STEP = "line" if sys.version_info >= (3, 12) else "opcode"
+MANY = 30 if STEP == "line" else 100
+"""The library takes more steps than this for an event."""
 
 
 class TimeLimit(Exception):
@@ -29,7 +33,7 @@ class TimeLimit(Exception):
 
 
 class Interrupter:
-    """Raises TimeLimit before one instruction of the library, in this thread alone.
+    """Raises TimeLimit before one step of the library, in this thread alone.
 
     Args:
         at: Which one; 0 is the first.
@@ -52,8 +56,8 @@ class Interrupter:
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if self.has_struck or PACKAGE not in frame.f_code.co_filename:
             return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
+        frame.f_trace_opcodes, frame.f_trace_lines = STEP == "opcode", STEP == "line"
+        if event == STEP:
             self._left -= 1
             if self.has_struck:
                 raise TimeLimit
@@ -61,7 +65,7 @@ class Interrupter:
 
 
 def interrupt(work: Callable[[], object], at: int) -> bool:
-    """Interrupt a piece of work at one instruction. Returns False if it has fewer."""
+    """Interrupt a piece of work at one step. Returns False if it has fewer."""
     interrupter = Interrupter(at)
     try:
         with interrupter:
@@ -92,7 +96,7 @@ def test_whatever_instruction_a_put_is_interrupted_at_only_that_event_is_lost(
             bench.put(after[-1])
             assert is_lawful(bench.engine.stats())
             at += 1
-        assert at > 100
+        assert at > MANY
         wait_for_all(bench, after)
         stats = bench.engine.stats()
         assert at + 1 <= stats.delivered == len(bench.gate.sent) <= 2 * at + 1
@@ -114,7 +118,7 @@ def test_the_first_event_may_be_interrupted_while_it_starts_the_sender(
             bench.gate.wait_for(1)
             wait_for_all(bench, ["after"])
         at += 3
-    assert at > 100
+    assert at > MANY
 
 
 def test_a_thread_that_was_interrupted_before_it_ran_is_no_sender() -> None:
@@ -192,7 +196,7 @@ def test_the_buffers_room_is_the_same_after_interruptions() -> None:
         for entry in buffer.claim(10).entries:
             assert buffer.ack(entry)
         at += 1
-    assert at > 30
+    assert at > MANY // 3
     for entry in buffer.claim(10).entries:
         assert buffer.ack(entry)
     assert [buffer.put("id", "HOME", b"x" * 100) for _ in range(11)].count(None) == 10
