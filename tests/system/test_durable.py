@@ -374,11 +374,11 @@ def assert_lawful(destination: MolocoDestination) -> None:
 
 
 def test_what_the_end_leaves_in_the_file_is_sent_at_the_next_start(tmp_path: Path) -> None:
-    """Shutdown does not wait for a durable backlog: it is sent by whoever opens the file next."""
+    """Shutdown does not wait for a durable backlog: the next process on the file sends it."""
     sandbox = Sandbox()
     with sandbox:
         url = sandbox.url
-    destination = make(tmp_path, url)  # where nobody answers now
+    destination = make(tmp_path, url)  # where no server listens now
     for number in range(50):
         destination.execute(home(str(number)))
     started = time.monotonic()
@@ -403,7 +403,7 @@ def test_a_buffer_holds_the_events_of_one_platform(tmp_path: Path, sandbox: Sand
 
 
 def test_events_wait_for_the_right_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With a wrong key few requests are made, and all is kept for whoever has the right one."""
+    """With a wrong key few requests are made, and all is kept for a process with the right one."""
     facts: list[Fact] = []
     with Sandbox(api_key="new") as sandbox:
         wrong = make(tmp_path, sandbox.url, facts, api_key="old")
@@ -504,7 +504,7 @@ def test_dead_letters_are_resent_as_they_were(tmp_path: Path, sandbox: Sandbox) 
 
 
 def test_a_full_file_refuses_visibly(tmp_path: Path, sandbox: Sandbox) -> None:
-    """An event that finds no room in the file is told as dropped, with its body."""
+    """The hooks get an event that finds no room in the file as dropped, with its body."""
     sandbox.fail_next(401, times=1000)
     facts: list[Fact] = []
     destination = make(tmp_path, sandbox.url, facts, "?max_events=2")
@@ -554,7 +554,7 @@ def test_a_child_that_cannot_open_the_file_keeps_its_events_in_memory(
     destination.shutdown()
 
 
-# One of a herd: tracks ten events a second until it is told that this is enough, and leaves when
+# One of a herd: tracks ten events a second until a line says that this is enough, and leaves when
 # nothing is left.
 ONE_OF_A_HERD = """
 import os, sys, threading, time
@@ -600,7 +600,7 @@ def test_a_herd_comes_back_in_good_order(tmp_path: Path) -> None:
     sandbox = Sandbox()
     with sandbox:
         url = sandbox.url
-    maker = make(tmp_path, url)  # where nobody answers now
+    maker = make(tmp_path, url)  # where no server listens now
     for number in range(backlog):
         maker.execute(home(f"old-{number}"))
     maker.shutdown()

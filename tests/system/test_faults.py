@@ -244,7 +244,7 @@ def test_the_head_of_a_success_is_the_answer(
 
 
 def test_a_refused_connection_costs_no_event(make_road: MakeRoad) -> None:
-    """While nobody listens everything is kept, and it is sent once somebody does."""
+    """While no server listens, everything is kept; it is sent once one does."""
     sandbox = Sandbox()
     with sandbox:
         url = sandbox.url
@@ -261,7 +261,7 @@ def test_a_refused_connection_costs_no_event(make_road: MakeRoad) -> None:
 def test_a_certificate_that_is_not_trusted_costs_no_event(
     make_road: MakeRoad, start_server: StartServer, tls: Tls
 ) -> None:
-    """While a stranger answers for MCM nothing is told to it; then everything is sent to MCM."""
+    """While a stranger answers for MCM, it gets no event; then everything is sent to MCM."""
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(stranger)
     server = start_server(stranger)
@@ -291,7 +291,7 @@ def test_a_page_in_place_of_an_answer_costs_no_event(
 
 
 def documented_end(status: int) -> list[str]:
-    """What is told of an event whose first answer is this status, and whose second one is 200."""
+    """The facts about an event whose first answer is this status, and whose second one is 200."""
     if status < 300:
         return [f"Delivered 1 {status}"]
     if status < 400 or status in (401, 403, 404):

@@ -125,7 +125,7 @@ def test_a_signal_that_strikes_in_the_apps_own_callable_reaches_the_app() -> Non
 
 
 def test_an_error_of_the_apps_code_is_no_interruption() -> None:
-    """What a function raises on its own is told from what a handler raises into it."""
+    """What a function raises is distinguished from what a handler raises into it."""
 
     def fail(*values: object) -> None:
         raise KeyError(*values)
@@ -169,7 +169,7 @@ def test_the_age_of_a_stored_event_does_not_follow_the_wall_clock(tmp_path: Path
 
 
 def test_many_open_destinations_are_said_once(tmp_path: Path, sandbox: Sandbox) -> None:
-    """An app that makes a client for each request, and closes none, is told so once."""
+    """An app that makes a client for each request, and closes none, is warned once."""
     script = """
 for number in range(200):
     make_client(make())

@@ -148,7 +148,7 @@ class Shop:
                 print(log.read_text())  # noqa: T201  # pytest shows it where the test fails
 
     def run(self, *command: str, flush_interval_millis: int) -> None:
-        """Run a program that ends by itself, well."""
+        """Run a program to its end, which must be a success."""
         with self.running(*command, flush_interval_millis=flush_interval_millis) as process:
             process.wait()
 
@@ -340,7 +340,7 @@ def test_gunicorn_ends_a_worker_that_hangs(shop: Shop) -> None:
 
 @pytest.mark.parametrize("when", [AT_THE_END, AT_ONCE])
 def test_uvicorn(shop: Shop, when: int) -> None:
-    """With shutdown() called in the lifespan, uvicorn by itself loses nothing at SIGTERM."""
+    """With shutdown() called in the lifespan, uvicorn alone loses nothing at SIGTERM."""
     command = [sys.executable, "-m", "uvicorn", "--port=0", "app:asgi"]
     with shop.running(*command, flush_interval_millis=when) as server:
         visit_often(server.url())
@@ -408,7 +408,7 @@ def test_uwsgi(shop: Shop, mode: str, when: int) -> None:
     apps = 2 if "lazy" in mode else 1
     with shop.running(*command, flush_interval_millis=when) as server:
         visit_often(server.url())
-        # A worker that is told to end while it still loads its app does not hear it.
+        # A worker that gets the signal while it still loads its app ignores it.
         await_that(lambda: shop.said().count("WSGI app 0") >= apps)
         server.end(signal.SIGQUIT)
     assert "Exception" not in shop.said()

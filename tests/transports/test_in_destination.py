@@ -139,7 +139,7 @@ def test_a_server_that_fails_in_every_way_gets_every_event(
 def test_a_hook_that_exits_strands_nothing_over_a_real_socket(
     bare_environment: pytest.MonkeyPatch, server: FaultyServer, transport: str, kind: str
 ) -> None:
-    """sys.exit() in a hook, whatever it is told, leaves nothing on its way."""
+    """sys.exit() in a hook, at any fact, leaves nothing on its way."""
 
     def leave(fact: Fact) -> None:
         if type(fact).__name__ == kind:

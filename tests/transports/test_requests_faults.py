@@ -44,7 +44,7 @@ def test_a_host_without_a_route_is_named(number: int) -> None:
     ids=["host", "tls", "no code"],
 )
 def test_a_fault_of_tls_is_named(error: Exception, expected: Callable[[], str]) -> None:
-    """A certificate for another host is told from a handshake that failed, as urllib3 says it."""
+    """A certificate for another host is distinguished from a handshake that failed."""
     assert cause_of(raised_by(error, requests.exceptions.SSLError), CAUSES) == expected()
 
 
