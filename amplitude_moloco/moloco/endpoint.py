@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +31,12 @@ _BASE_URL = re.compile(
     r"(?P<path>(?:/(?:[a-z0-9._~!$&'()*+,;=:@-]|%[0-9a-f]{2})*)*)",
     re.IGNORECASE,
 )
+_ENCODED = re.compile(r"%([0-9a-f]{2})", re.IGNORECASE)
+_NEVER_ENCODED = frozenset(
+    [*string.ascii_letters, *string.digits, *"-._~/\\\x7f", *map(chr, range(32))]
+)
+"""What needs no encoding in a path, and what some programs read as a separator once decoded."""
+_LONGEST_HOST = 253
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
 API_KEY_VARIABLE = "MOLOCO_API_KEY"
@@ -147,8 +154,12 @@ def _is_canonical(found: re.Match[str], host: str) -> bool:
     """Whether what was checked is what the transports connect to.
 
     They rewrite paths with "..", and read a host like 2130706433 or 0x7f.1 as an IPv4 address.
+    Some decode "%2e" first, and whatever else needs no encoding.
     """
     if any(segment in (".", "..") for segment in found["path"].split("/")):
+        return False
+    codes = _ENCODED.findall(found["path"])
+    if any(chr(int(code, 16)) in _NEVER_ENCODED for code in codes) or len(host) > _LONGEST_HOST:
         return False
     if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]) and not _is_address(host):
         return False

@@ -88,7 +88,8 @@ class CurlHandle:
         # Reading an answer that is too large was aborted. The head of a 2xx is the answer, even
         # if its body breaks off.
         is_answer = fault is None or self._answer.is_too_large
-        if not is_answer and not (200 <= status < 300 and _is_complete(head)):
+        is_complete = bool(self._answer.data) or _is_complete(head)
+        if not is_answer and not (200 <= status < 300 and is_complete):
             name = name_of(fault or 0, self.curl, self._causes)
             cause = cause_of(name, fault or 0, text, self.curl, self._causes)
             return SendResult(message=name, cause=cause)
@@ -106,10 +107,15 @@ class CurlHandle:
         )
 
     def _final_head(self) -> tuple[bytes, ...]:
-        """Return the lines of the last head, without those of a proxy and of early answers."""
+        """Return the lines of the last head, without those of a proxy and of early answers.
+
+        The blank line at its end is the last one: what follows the last chunk is none of it.
+        """
         lines = tuple(self._head)
         starts = [number for number, line in enumerate(lines) if line.startswith(b"HTTP/")]
-        return lines[starts[-1] :] if starts else lines
+        head = lines[starts[-1] :] if starts else lines
+        ends = [number for number, line in enumerate(head) if not line.strip()]
+        return head[: ends[0] + 1] if ends else head
 
     @property
     def _status(self) -> int:
@@ -165,8 +171,8 @@ class _AnswerBody:
 
 
 def _is_complete(head: tuple[bytes, ...]) -> bool:
-    """Return whether a head has ended. Lines may follow: those after the last chunk."""
-    return any(not line.strip() for line in head)
+    """Return whether a head has ended."""
+    return bool(head) and not head[-1].strip()
 
 
 def _retry_after_in(head: tuple[bytes, ...]) -> str | None:

@@ -7,7 +7,6 @@ from os import PathLike
 
 import requests
 from requests.utils import select_proxy
-from urllib3.exceptions import HTTPError
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
@@ -68,7 +67,7 @@ class RequestsTransport:
         try:
             with self._post(body) as response:
                 answer, is_complete = self._read(response)
-        except (requests.RequestException, HTTPError, OSError) as fault:
+        except Exception as fault:  # also a ValueError of http.client, for a negative chunk
             # Not its text: some quote the headers, and with them the secret.
             return SendResult(message=type(fault).__name__, cause=cause_of(fault, self._causes))
         return result_of(
@@ -129,7 +128,7 @@ class RequestsTransport:
                     return answer, False
             if response.raw.length_remaining:
                 raise requests.exceptions.ChunkedEncodingError
-        except (requests.RequestException, HTTPError, OSError):
+        except Exception:
             if not 200 <= response.status_code < 300:
                 raise
             return answer, False

@@ -29,6 +29,8 @@ def cause_of(fault: BaseException, causes: Causes) -> str:
     ):
         found = next(filter(None, (_TUNNEL_STATUS.search(str(each)) for each in chain)), None)
         return causes.at_proxy(int(found[1]) if found else 0)
+    if any(isinstance(each, exceptions.ReadTimeoutError) for each in chain):
+        return causes.not_answered_in_time()  # requests calls it so only before the head
     for each in () if isinstance(fault, requests.Timeout) else chain:
         cause = _cause_in(each, causes)
         if cause:
@@ -61,8 +63,6 @@ def _cause_in(error: BaseException, causes: Causes) -> str | None:
 def _cause_of_kind(fault: BaseException, causes: Causes) -> str:
     if isinstance(fault, requests.ConnectTimeout):
         return causes.not_connected_in_time()
-    if isinstance(fault, requests.Timeout):
-        return causes.not_answered_in_time()
     if isinstance(fault, requests.exceptions.InvalidHeader):
         return causes.no_http()
     if isinstance(fault, requests.exceptions.ContentDecodingError):

@@ -87,6 +87,7 @@ def test_a_name_or_a_base_url_is_needed() -> None:
         ("http://[::1]:8000/", "http://[::1]:8000"),
         ("http://localhost:8000", "http://localhost:8000"),
         ("http://LocalHost", "http://LocalHost"),
+        ("https://mcm.example/a%20b%C3%A4", "https://mcm.example/a%20b%C3%A4"),
     ],
 )
 def test_a_base_url_stands_in_for_the_name(base_url: str, base: str) -> None:
@@ -318,6 +319,16 @@ def test_an_endpoint_is_frozen() -> None:
         "https://mcm.example.0x1",
         "https://1.2.3.256",
         "https://mcm.example.",
+        "https://mcm.example/%2e%2e/b",
+        "https://mcm.example/.%2E/b",
+        "https://mcm.example/a/%2e",
+        "https://mcm.example/%41",
+        "https://mcm.example/%7e",
+        "https://mcm.example/a%2Fb",
+        "https://mcm.example/..%5Cb",
+        "https://mcm.example/%00",
+        "https://mcm.example/%0d%0ax:1",
+        "https://" + ".".join(["a" * 60] * 5),
     ],
 )
 def test_a_base_url_that_programs_read_differently_is_refused(base_url: str) -> None:
@@ -340,7 +351,7 @@ def test_plain_http_is_seen_in_capitals(base_url: str) -> None:
 
 PIECES = st.sampled_from(
     "http https HTTP :// : / // \\ @ [ ] [::1] localhost 127.0.0.1 evil.example mcm.example . .. % "
-    "%2e %2F ; ? # 80 0 a b - _ 0x7f.1 2130706433 | ^ ~ ! $".split()
+    "%2e %2E%2e %2F %5c %41 %7e %20 %0a ; ? # 80 0 a b - _ 0x7f.1 2130706433 | ^ ~ ! $".split()
 )
 
 
@@ -361,6 +372,7 @@ def test_what_was_checked_is_what_is_connected_to(base_url: str) -> None:
     assert ours.hostname == (theirs.host or "").strip("[]")
     sent = requests.Request("POST", made.url).prepare().url or ""
     assert urlsplit(sent).netloc.lower() == ours.netloc.lower()
+    assert urlsplit(sent).path.lower() == ours.path.lower()
     assert sent.startswith("https:") or ours.hostname in ("localhost", "127.0.0.1", "::1")
     assert made.is_plain is sent.startswith("http:")
 

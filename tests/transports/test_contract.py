@@ -562,6 +562,11 @@ def broken_bodies(status: int) -> dict[str, list[Step]]:
         "reset-in-the-body": [short, lambda exchange: exchange.reset()],
         "missing-chunk": [chunks.removesuffix(b"0\r\n\r\n"), lambda exchange: exchange.close()],
         "garbage-for-a-chunk": [chunks.replace(b"\r\n2\r\n", b"\r\nno\r\n")],
+        "negative-chunk": [chunks.replace(b"\r\n2\r\n", b"\r\n-2\r\n")],
+        "endless-trailers": [
+            chunks.removesuffix(b"\r\n") + b"a: b\r\n" * 60_000,
+            lambda exchange: exchange.hang(),
+        ],
         "garbage-for-gzip": [message(b"no zip", "Content-Encoding: gzip", status=status)],
     }
 
@@ -835,6 +840,14 @@ def test_the_retry_after_of_another_head_is_not_read(
     transport = open_transport(server.url)
     assert transport.send(b"{}") == SendResult(429, "{}", 7)
     assert transport.send(b"{}") == SendResult(503, "{}")
+
+
+def test_a_retry_after_behind_the_body_is_not_read(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A Retry-After that follows the last chunk is none, over either transport."""
+    server.will(chunked(status=429).removesuffix(b"\r\n") + b"Retry-After: 7\r\n\r\n")
+    assert open_transport(server.url).send(b"{}") == SendResult(429)
 
 
 @pytest.mark.parametrize("status", [202, 400, 503])

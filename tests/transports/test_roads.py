@@ -102,6 +102,17 @@ def test_silence_is_named(open_transport: OpenTransport, server: FaultyServer) -
     assert said.startswith(f"127.0.0.1:{server.port} has not answered within 0.5 s")
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_silence_after_a_head_is_named(
+    open_transport: OpenTransport, server: FaultyServer, framing: str
+) -> None:
+    """A server whose answer stops in its body is named as one that does not answer in time."""
+    head = f"HTTP/1.1 503 No\r\n{framing}\r\n\r\n".encode()
+    server.will(head, lambda exchange: exchange.hang())
+    said = cause(open_transport(server.url, timeout_seconds=SHORT).send(b"{}"))
+    assert said.startswith(f"127.0.0.1:{server.port} has not answered within 0.5 s")
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
