@@ -6,6 +6,8 @@ import logging
 import numbers
 import traceback
 
+from amplitude_moloco.host.interruption import raise_if_apps
+
 _MAX_CHAIN = 20  # exceptions that led to each other
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
@@ -75,6 +77,7 @@ def _lines_of_traceback(error: BaseException, seen: set[int]) -> list[str]:
     name = type(error).__qualname__
     try:
         message = one_line(error)
-    except Exception:  # the exception's own __str__ raised
+    except BaseException as failure:  # the exception's own __str__ raised
+        raise_if_apps(failure)
         message = "<exception str() failed>"
     return [*lines, f"{name}: {message}" if message else name]

@@ -7,6 +7,7 @@ import io
 import logging
 import traceback
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -128,6 +129,13 @@ def test_a_forged_line_is_part_of_its_own() -> None:
     assert BODY.decode() not in line
 
 
+class Exiting(Exception):
+    """Ends the thread that asks for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
 class Mute(Exception):
     """Has no text."""
 
@@ -190,6 +198,9 @@ def test_a_traceback_reads_as_pythons() -> None:
 
 def test_a_traceback_survives_its_exception() -> None:
     """An exception without text, or one that is its own cause, has a traceback too."""
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(traceback_of, raised(Exiting())).result(timeout=10)
+    assert said.endswith("\nExiting: <exception str() failed>")
     assert traceback_of(raised(Mute())).endswith("\nMute: <exception str() failed>")
     error = raised(ValueError("loop"))
     error.__cause__ = raised(KeyError("x"), error)

@@ -18,6 +18,7 @@ from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.log import LogHook
 from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
@@ -290,7 +291,8 @@ class Engine:
             Dropped(entry.sync, entry.id, DropReason.SHUTDOWN, entry.body) for entry in lost
         )
         if lost:
-            logger.warning("%d events could not be sent in time, and are lost", len(lost))
+            message = "%d events could not be sent in time, and are lost"
+            report(logger, logging.WARNING, message, len(lost))
         self._tell_posted(max(ends_at, self._monotonic() + _TELL_SECONDS))
         self._dispatcher.end_flushes()
 
@@ -308,5 +310,6 @@ class Engine:
                 teller.join(max(0.0, ends_at - self._monotonic()))
         untold = self._ledger.give_up_posted()
         if untold:
-            logger.warning("Hooks are too slow: %d facts were counted, but not told", untold)
+            message = "Hooks are too slow: %d facts were counted, but not told"
+            report(logger, logging.WARNING, message, untold)
         self._ledger.tell_until(inf)

@@ -21,6 +21,8 @@ from amplitude_moloco.engine.facts import (
     Trimmed,
     Untold,
 )
+from amplitude_moloco.engine.reports import report
+from amplitude_moloco.host.interruption import raise_if_apps
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.text import keep_record_on_one_line
 
@@ -234,11 +236,9 @@ class Ledger:
                 hook(fact)
             except BaseException as error:
                 # sys.exit() in a hook would end a sender, and with it what that has on its way.
-                # In the main thread it is the app's own: Ctrl-C while close() waits, for example.
-                is_apps = threading.current_thread() is threading.main_thread()
-                if is_apps and not isinstance(error, Exception):
-                    raise
-                logger.exception("A hook raised on %s", type(fact).__name__)
+                raise_if_apps(error)
+                kind = type(fact).__name__
+                report(logger, logging.ERROR, "A hook raised on %s", kind, error=error)
 
 
 def _size(fact: Fact) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -11,9 +10,11 @@ from math import inf
 from typing import Protocol, TypeVar, cast
 
 from amplitude_moloco.engine.dispatcher import Dispatcher, Send, Stop, Wait
+from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.threads import Threads
 from amplitude_moloco.engine.wakeups import Wakeups
+from amplitude_moloco.host.interruption import raise_if_apps
 from amplitude_moloco.text import keep_record_on_one_line
 from amplitude_moloco.transports.base import (
     ConcurrentTransport,
@@ -247,17 +248,12 @@ def senders_for(
 
 
 def _survive(step: Callable[[], T]) -> T | None:
-    """Returns what a step returns; None if it raised. One event's trouble must not end a sender.
-
-    In the main thread, what is no Exception is the app's: Ctrl-C while close() sends, for example.
-    """
+    """Returns what a step returns; None if it raised. One event's trouble must not end a sender."""
     try:
         return step()
     except BaseException as error:
-        is_apps = threading.current_thread() is threading.main_thread()
-        if is_apps and not isinstance(error, Exception):
-            raise
-        logger.exception("A sender failed, and goes on")
+        raise_if_apps(error)
+        report(logger, logging.ERROR, "A sender failed, and goes on", error=error)
         return None
 
 
@@ -278,5 +274,5 @@ def _seconds(work: Wait | Stop) -> float:
 
 
 def _fault(error: BaseException) -> SendResult:
-    logger.error("The transport raised", exc_info=error)
+    report(logger, logging.ERROR, "The transport raised", error=error)
     return SendResult(message=type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import CodeType, FrameType, TracebackType
 
 
@@ -25,6 +26,16 @@ def is_interruption(error: BaseException) -> bool:
 def pass_interruption(error: BaseException) -> None:
     """Raise the exception again if it is an interruption. For code that goes on after others."""
     if is_interruption(error):
+        raise error
+
+
+def raise_if_apps(error: BaseException) -> None:
+    """Raise the exception again if it is the app's. For a background thread's work.
+
+    The main thread does such work only while the app waits in ``close()``. There, what is no
+    Exception is the app's: Ctrl-C, for example.
+    """
+    if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
         raise error
 
 

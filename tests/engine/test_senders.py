@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -19,14 +19,35 @@ from support.engines import (
     closing,
     is_lawful,
     senders,
+    wait_for_end_of_senders,
 )
 
 from amplitude_moloco.buffers.base import Claim, Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.facts import Delivered, Fact, Retrying
+from amplitude_moloco.engine.facts import Delivered, Dropped, Fact, Retrying
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.transports.base import RequestLoop, SendResult, Transport
+
+
+@pytest.fixture
+def broken_log() -> Iterator[Callable[[BaseException], None]]:
+    """Makes the app's log raise an exception for each of this library's lines."""
+
+    class Broken(logging.Handler):
+        error: BaseException
+
+        def emit(self, record: logging.LogRecord) -> None:
+            raise self.error
+
+    handler, logger = Broken(), logging.getLogger("amplitude_moloco")
+
+    def break_it(error: BaseException) -> None:
+        handler.error = error
+        logger.addHandler(handler)
+
+    yield break_it
+    logger.removeHandler(handler)
 
 
 class LoopTransport:
@@ -90,6 +111,37 @@ def test_a_hook_that_exits_strands_nothing(is_concurrent: bool) -> None:
     with closing(Bench(Gate(), is_concurrent=is_concurrent, hook=leave)) as bench:
         bench.put(*map(str, range(50)))
         assert bench.engine.flush().result(LONG).delivered == 50
+
+
+@pytest.mark.parametrize("is_concurrent", [False, True], ids=["threads", "loop"])
+def test_a_log_that_exits_strands_nothing(
+    is_concurrent: bool, broken_log: Callable[[BaseException], None]
+) -> None:
+    """sys.exit() in a handler of the app's log costs no second attempt of anything."""
+
+    def fail(fact: Fact) -> None:
+        raise ValueError
+
+    broken_log(SystemExit())
+    with closing(Bench(Gate(), is_concurrent=is_concurrent, hook=fail)) as bench:
+        bench.put(*map(str, range(50)))
+        stats = bench.engine.flush().result(LONG)
+        assert (stats.delivered, stats.retried) == (50, 0)
+
+
+def test_close_ends_whatever_the_log_raises(
+    broken_log: Callable[[BaseException], None],
+) -> None:
+    """With a broken log, close() raises nothing, and the hooks learn what is lost."""
+    gate = Gate()
+    gate.open.clear()
+    bench = Bench(gate)
+    bench.put("a", "b", "c")
+    broken_log(ValueError("disk full"))
+    bench.engine.close(0.1)
+    assert len(bench.facts_of(Dropped)) == 3
+    gate.open.set()
+    wait_for_end_of_senders()
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), SystemExit()], ids=repr)
