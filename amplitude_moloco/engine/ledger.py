@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from sys import getsizeof
 
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -31,6 +32,7 @@ logger.addFilter(keep_record_on_one_line)  # what a hook raised may hold an id
 
 _MAX_POSTED = 10_000
 _MAX_POSTED_BYTES = 16 * 1024 * 1024
+_PROBLEM_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -242,4 +244,12 @@ class Ledger:
 
 
 def _size(fact: Fact) -> int:
-    return len(fact.body) if isinstance(fact, Dropped) else 0
+    """Returns about how many bytes of an event a fact holds."""
+    if isinstance(fact, Dropped):
+        return len(fact.body)
+    size = getsizeof(getattr(fact, "id", "")) + getsizeof(getattr(fact, "event_name", ""))
+    if isinstance(fact, Invalid):
+        size += _PROBLEM_BYTES * len(fact.problems)
+    elif isinstance(fact, Trimmed):
+        size += _PROBLEM_BYTES * len(fact.omissions)
+    return size

@@ -92,7 +92,9 @@ class RateLimiter:
                 return
             self._cut_at = now
             self._grow()
-            rate = self._measured_rate(now) if self._rate is None else self._rate
+            # What was refused is what was sent, which may be far less than was allowed.
+            measured = self._measured_rate(now)
+            rate = measured if self._rate is None else min(self._rate, measured or self._rate)
             self._refused = rate
             self._set(
                 max(min(_MIN_RATE, rate), rate / 2),

@@ -24,7 +24,9 @@ from amplitude_moloco.engine.facts import (
     Paused,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
+    Trimmed,
     Untold,
 )
 from amplitude_moloco.engine.ledger import Ledger, Stats
@@ -32,6 +34,7 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
 LONG = 10.0
 """Seconds after which a wait in a test has failed."""
+PROBLEM = Problem("page_id", ProblemReason.MISSING, "nothing", "map page_id")
 NOTHING = Stats(
     accepted=0,
     invalid={},
@@ -353,6 +356,29 @@ def test_bodies_that_wait_for_hooks_are_bounded_in_bytes() -> None:
     ledger.post(Dropped("HOME", "id", DropReason.FULL, bytes(1024 * 1024)))
     ledger.tell_posted()
     assert isinstance(told[-1], Dropped)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: Invalid("HOME", None, f"{number}".zfill(100_000), (PROBLEM,)),
+        lambda number: Invalid("HOME", f"{number}".zfill(100_000), "Home", (PROBLEM,)),
+        lambda number: Invalid("HOME", "id", "Home", (PROBLEM,) * 200),
+        lambda number: Trimmed("HOME", "id", f"{number}".zfill(100_000), (PROBLEM,)),
+        lambda number: Trimmed("HOME", "id", "Home", (PROBLEM,) * 200),
+        lambda number: SentTwice(f"{number}".zfill(100_000), "id", "two destinations"),
+    ],
+)
+def test_whatever_waits_for_hooks_is_bounded_in_bytes(make: Callable[[int], Fact]) -> None:
+    """However long an event's name or id is, what waits to be told holds about 16 MiB of it."""
+    told: list[Fact] = []
+    ledger = Ledger([told.append])
+    for number in range(400):
+        ledger.post(make(number), is_new=True)
+    ledger.tell_posted()
+    *others, untold = told
+    assert untold == Untold(400 - len(others))
+    assert 100 < len(others) < 200
 
 
 def test_a_hook_may_post_and_tell() -> None:

@@ -148,6 +148,16 @@ def test_what_was_refused_is_not_exceeded_by_an_app_that_sends_less() -> None:
     assert requests_made(limiter, clock, 1)[0] <= 110
 
 
+def test_a_limit_that_is_not_reached_is_not_what_was_refused() -> None:
+    """A 429 to an app that sends far less than its maximum halves what it sends."""
+    limiter, clock = limiter_at(1000)
+    send(limiter, clock, seconds=5, rate=20)
+    limiter.throttled()
+    assert limiter.rate == pytest.approx(10, rel=0.1)
+    clock.advance(1_000)
+    assert limiter.rate == pytest.approx(20, rel=0.1)
+
+
 def test_the_rate_never_falls_below_one_in_two_seconds() -> None:
     """However often MCM throttles, something is still sent."""
     limiter, clock = limiter_at(4)
