@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
+import ctypes
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from amplitude_moloco.host.weak import WeakCalls, weakly
@@ -20,15 +21,25 @@ def call_early_at_exit(method: Callable[[], object]) -> Cancel:
     Such hooks run in reverse order. Registered after the SDK's own, this one runs before it, and
     so before the SDK waits for its uploads. Does nothing where the interpreter is ending already.
     Keeps no object alive. Returns what takes the hook away again.
+
+    Under uwsgi it may be called twice, in two threads; see ``_call_when_c_ends``.
     """
+    _early_at_exit.add(method)
+    _call_when_c_ends()
     call = weakly(method)
     register = getattr(threading, "_register_atexit", None)
     if register is None:
         atexit.register(call)
-        return lambda: atexit.unregister(call)
-    with contextlib.suppress(RuntimeError):  # too late; the SDK's own hook calls shutdown()
-        register(call)
-    return lambda: _unregister(call)
+    else:
+        with suppress(RuntimeError):  # too late; the SDK's own hook calls shutdown()
+            register(call)
+
+    def cancel() -> None:
+        _early_at_exit.discard(method)
+        atexit.unregister(call)
+        _unregister(call)
+
+    return cancel
 
 
 def call_at_end_of_celery_child(method: Callable[[], object]) -> Cancel:
@@ -38,7 +49,7 @@ def call_at_end_of_celery_child(method: Callable[[], object]) -> Cancel:
     the hook away again.
     """
     _at_end_of_celery_child.add(method)
-    with contextlib.suppress(Exception):  # no Celery, or one that has changed
+    with suppress(Exception):  # no Celery, or one that has changed
         signal = sys.modules["celery.signals"].worker_process_shutdown
         if signal not in _connected:
             signal.connect(_end_celery_child, weak=False)
@@ -48,6 +59,29 @@ def call_at_end_of_celery_child(method: Callable[[], object]) -> Cancel:
 
 _at_end_of_celery_child = WeakCalls()
 _connected: list[Any] = []
+
+
+_early_at_exit = WeakCalls()
+_kept: list[Any] = []
+
+
+def _call_when_c_ends() -> None:
+    """Call all early hooks, once more, in any thread in which uwsgi ends the process.
+
+    uwsgi calls C's ``exit()`` in its handler of a signal, which the system hands to any thread, and
+    once more in the main thread, which does not wait for the hooks that the other one runs. What
+    is registered here runs in the second one, and a second ``close()`` waits for the first.
+    """
+    if "uwsgi" not in sys.modules or _kept:
+        return
+    with suppress(AttributeError, OSError):  # not every C library has these functions
+        c = ctypes.CDLL(None)
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: _early_at_exit())
+        mark = ctypes.create_string_buffer(1)
+        c.__cxa_atexit(call, None, mark)  # noqa: SLF001  # the name that it has
+        _kept.extend((call, mark))
+        # Without Python it can't be called: this calls it now, and takes it away.
+        atexit.register(c.__cxa_finalize, mark)  # noqa: SLF001
 
 
 def _end_celery_child(**_: object) -> None:
@@ -60,7 +94,7 @@ def _unregister(call: Callable[[], None]) -> None:
     if isinstance(hooks, list):  # pragma: no branch  # as in all Pythons until now
         for hook in list(hooks):
             if _is_hook_of(hook, call):
-                with contextlib.suppress(ValueError):
+                with suppress(ValueError):
                     hooks.remove(hook)
 
 

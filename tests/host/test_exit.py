@@ -79,6 +79,54 @@ call_early_at_exit(ours.say)
     assert run(script) == ["ours", "sdk", "last"]
 
 
+ENDED_BY_UWSGI = """
+import ctypes, os, sys
+sys.modules["uwsgi"] = threading  # anything
+c = ctypes.CDLL(None)
+has_begun, is_done = threading.Event(), threading.Event()
+
+class Closing(Speaker):
+    def say(self):
+        if has_begun.is_set():
+            is_done.wait(30)  # as a second close()
+            return
+        has_begun.set()
+        threading.Event().wait(0.3)
+        os.write(1, self.word.encode())
+        is_done.set()
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def end_python(_):
+    threading._shutdown()
+
+slow = Closing("slow")
+call_early_at_exit(slow.say)
+c.__cxa_atexit(end_python, None, None)  # as uwsgi does, once it has loaded the app
+threading.Thread(target=c.exit, args=[0], daemon=True).start()
+assert has_begun.wait(30)
+c.exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the C library's own functions")
+def test_a_thread_that_ends_the_process_is_waited_for() -> None:
+    """Where uwsgi ends the process in two threads, it ends after the hooks of the first one."""
+    assert run(ENDED_BY_UWSGI) == ["slow"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the C library's own functions")
+def test_under_uwsgi_python_may_end_first() -> None:
+    """Where Python ends as usual under uwsgi, what C calls at its end is taken away before."""
+    script = """
+import sys
+sys.modules["uwsgi"] = threading  # anything
+speakers = [Speaker("a"), Speaker("b")]
+cancels = [call_early_at_exit(speaker.say) for speaker in speakers]
+cancels[0]()
+"""
+    assert run(script) == ["b", "b"]
+
+
 def test_an_exit_hook_keeps_no_object_alive() -> None:
     """An object that is gone is not called at exit."""
     script = """
