@@ -120,7 +120,11 @@ def _open_sqlite(path: str, options: dict[str, Any], **settings: Any) -> Storage
 
 def _options(scheme: str, query: str) -> dict[str, Any]:
     """Returns the options of a URL as the buffer's arguments. Raises ConfigurationError."""
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        twice = next(name for name in options if sum(name == each for each, _ in pairs) > 1)
+        raise ConfigurationError(f"buffer: the option {twice} is there twice; use it once")
     if scheme == "memory":
         return _whole_numbers(options, ("max_events", "max_bytes"))
     synchronous = options.pop("synchronous", "NORMAL").upper()
@@ -135,7 +139,8 @@ def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str
             raise ConfigurationError(
                 f"buffer: the option {name} can't be that large; use at most {_MOST}"
             )
-        if name not in known or not value.isdecimal() or int(value) < 1:
+        is_number = value.isascii() and value.isdecimal()
+        if name not in known or not is_number or int(value) < 1:
             raise ConfigurationError(
                 f"buffer: the option {name}={value} can't be used; the options are "
                 f"{', '.join((*known, *others))}; numbers are whole and at least 1"

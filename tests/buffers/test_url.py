@@ -121,12 +121,21 @@ def test_options_are_checked_before_anything_is_opened(url: str) -> None:
         "max_bytes=0",
         "max_events=3&color=red",
         "=3",
+        "max_events=\u0663",
+        "max_events=\uff13",
     ],
 )
 def test_another_option_is_refused(query: str) -> None:
     """An option that is unknown, or not a whole number of at least 1, is refused."""
     with pytest.raises(ConfigurationError, match="the options are max_events, max_bytes; numbers"):
         open_buffer(f"memory://?{query}", target="t")
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///x.db"])
+def test_an_option_is_there_once(url: str) -> None:
+    """An option that is given twice is refused: which one counts is anybody's guess."""
+    with pytest.raises(ConfigurationError, match="the option max_events is there twice; use it"):
+        open_buffer(f"{url}?max_bytes=9&max_events=1&max_events=2", target="t")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{path}", "sqlite:{path}", "SQLITE:///{path}"])
