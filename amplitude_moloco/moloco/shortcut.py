@@ -48,7 +48,11 @@ Shortcut = Callable[[Mapping[str, Any], Mapping[str, Any], int, str], Conversion
 Returns None, or raises, if it declines. Changes none of its arguments."""
 
 _MONEY = tuple(sorted(wire.MONEY_FIELDS))
-_NO_PLAIN_MONEY = "common is None or not is_plain_number({0}) or {1} not in (None, common)"
+_AMOUNTS = frozenset({*_MONEY, "currency"})
+_NO_PLAIN_MONEY = (
+    f"not ({values.UNCHANGED[values.number]} or is_plain_number({{0}})) "
+    "or common is None or ({1} is not None and {1} != common)"
+)
 
 
 class WireSettings(NamedTuple):
@@ -86,25 +90,30 @@ class _Fields:
         self._mapped = chart.mapped
         self._attributes = chart.attributes
         self._properties = chart.properties
-        code.bind(property_names=frozenset(chart.properties))
+        # Many events have properties about money, and few have another of these names.
+        for name, properties in (("money", _AMOUNTS), ("other", {*MOLOCO_FIELDS} - _AMOUNTS)):
+            code.bind(**{f"{name}_names": properties.intersection(chart.properties)})
 
     def write(self) -> None:
         code = self._code
-        of_properties = [each for each in self._properties if each not in self._attributes]
         found = {*self._mapped, *self._attributes}
         code.add(*(f"{each} = None" for each in MOLOCO_FIELDS if each not in found))
-        code.add("has_properties = not property_names.isdisjoint(properties)")
+        code.add("has_money = not money_names.isdisjoint(properties)")
+        code.add("has_other = not other_names.isdisjoint(properties)")
         for field in self._mapped:
             code.add(f"{field} = mapped[{field!r}]")
             self._write_reader(field)
         for field, names in self._attributes.items():
             self._write_attributes(field, names)
             self._write_reader(field)
-        with code.block("if has_properties:"):
-            for field in of_properties:
-                code.add(f"{field} = properties.get({field!r})")
-                self._write_presence(field)
-                self._write_reader(field)
+        of_properties = [each for each in self._properties if each not in self._attributes]
+        for has, is_money in (("has_money", True), ("has_other", False)):
+            with code.block(f"if {has}:"):
+                for field in of_properties:
+                    if (field in _AMOUNTS) == is_money:
+                        code.add(f"{field} = properties.get({field!r})")
+                        self._write_presence(field)
+                        self._write_reader(field)
 
     def _write_attributes(self, field: str, names: list[str]) -> None:
         """A property wins over the attributes, and the last attribute over those before it."""
@@ -115,15 +124,16 @@ class _Fields:
             code.add(f"if {field} is None or not is_present({field}):")
             code.add(f"    {field} = attributes[{other!r}]")
         if field in self._properties:
-            with code.block("if has_properties:"):
+            with code.block("if has_money:" if field in _AMOUNTS else "if has_other:"):
                 code.add(f"own = properties.get({field!r})")
                 code.add("if own is not None and is_present(own):", f"    {field} = own")
         self._write_presence(field)
 
     def _write_presence(self, field: str) -> None:
         """The readers take blank text for nothing; what decides about money looks at it first."""
-        if field in _MONEY or field == "currency":
-            self._code.add(f"if {field} is not None and not is_present({field}):")
+        if field in _AMOUNTS:
+            is_text = values.UNCHANGED[values.text].format(field)
+            self._code.add(f"if not ({field} is None or ({is_text}) or is_present({field})):")
             self._code.add(f"    {field} = None")
 
     def _write_reader(self, field: str) -> None:
@@ -141,12 +151,21 @@ class _Fields:
         elif field in wire.READERS:
             in_device, key, read = wire.READERS[field]
             holder = "device" if in_device else "payload"
-            code.bind(**{f"read_{field}": read})
             with code.block(f"if {field} is not None:"):
                 if field == "event_id":
                     code.add("if suffix:", "    event_id = read_text(event_id) + suffix")
-                code.add(f"{field} = read_{field}({field})")
+                _write_reading(code, field, read)
                 code.add(f"if {field} is not None:", f"    {holder}[{key!r}] = {field}")
+
+
+def _write_reading(code: Code, name: str, read: Callable[..., object]) -> None:
+    """The reader is called where it may do more than return its argument."""
+    code.bind(**{f"read_{name}": read})
+    reading = f"{name} = read_{name}({name})"
+    if read in values.UNCHANGED:
+        code.add(f"if not ({values.UNCHANGED[read].format(name)}):", f"    {reading}")
+    else:
+        code.add(reading)
 
 
 def _write_channel_and_user_properties(code: Code, chart: Chart) -> None:
@@ -202,7 +221,7 @@ def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
             code.add("    currency, attributes, properties", ")")
     with code.block(f"if {' or '.join(f'{field} is not None' for field in _MONEY)}:"):
         code.add("fields = {")
-        code.add(*(f"    {field!r}: {field}," for field in (*_MONEY, "currency")))
+        code.add(*(f"    {field!r}: {field}," for field in sorted(_AMOUNTS)))
         code.add("}", "common = known_currency(common_currency(fields, default_currency))")
         with code.block("if items is not None:"):
             code.add("if type(items) is not list or not 0 < len(items) <= MAX_VALUES:")
@@ -223,10 +242,9 @@ def _item_code() -> Code:
     code.bind(Declined=_Declined, is_plain_number=values.is_plain_number)
     code.add("if type(item) is not dict:", "    raise Declined", "get = item.get", "result = {}")
     for name, read in ITEM_READERS:
-        code.bind(**{f"read_{name}": read})
         code.add(f"{name} = get({name!r})")
         with code.block(f"if {name} is not None:"):
-            code.add(f"{name} = read_{name}({name})")
+            _write_reading(code, name, read)
             code.add(f"if {name} is not None:", f"    result[{name!r}] = {name}")
     code.add("if id is None and item_group_id is None:", "    raise Declined")
     for name in PRICES:
@@ -239,14 +257,17 @@ def _item_code() -> Code:
     return code
 
 
+_ALWAYS_THERE = {"channel_type", "timestamp"}  # it declines before, where they are missing
+
+
 class _Declined(Exception):
     """The shortcut declines."""
 
 
 def _write_end(code: Code, keys: Collection[str]) -> None:
-    missing = " or ".join(f"{key!r} not in payload" for key in keys)
+    missing = [f"{key!r} not in payload" for key in keys if key not in _ALWAYS_THERE]
     code.add(
-        f"if {missing}:",
+        f"if {' or '.join(missing)}:",
         "    return None",
         "body = encode(payload)",
         "if len(body) > MAX_SIZE:",
