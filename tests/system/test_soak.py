@@ -199,9 +199,7 @@ def test_a_long_day_loses_nothing_and_leaves_nothing(
     early, late = samples[third : 2 * third], samples[2 * third :]
     grown = median(s.resident_bytes for s in late) - median(s.resident_bytes for s in early)
     assert grown < 8 * 1024**2
-    if transport == "requests":  # each thread has a connection, and keeps it
-        assert median(s.files for s in late) <= median(s.files for s in early) + 4
-    # Over libcurl there are as many connections as the load wants; nothing else comes or goes.
+    # There are as many connections as the load wants; nothing else comes or goes.
     others = [s.files - s.sockets for s in samples[third:]]
     assert max(others) <= min(others) + 4
     assert max(s.sockets for s in samples) <= 16 + 4  # to MCM, and the SDK's
