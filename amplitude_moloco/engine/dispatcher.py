@@ -282,7 +282,7 @@ class Dispatcher:
         limit = self._claim_limit()
         if limit <= 0:
             return [], AHEAD_SECONDS / 10
-        entries, next_seconds = self._buffer.claim(limit, newest=limit // 4)
+        entries, next_seconds = self._buffer.claim(limit, newest=self._in_flight.newest(limit))
         if is_durable:
             self._ledger.take_over(len(entries))
         again_seconds = inf if next_seconds is None else next_seconds

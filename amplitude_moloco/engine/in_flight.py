@@ -8,8 +8,9 @@ from collections.abc import Hashable, Iterable
 from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.engine.window import Window
 
-AHEAD_SECONDS = 10.0
-"""At a slow rate no more is claimed than goes in this time, so that no claim outlasts its lease."""
+AHEAD_SECONDS = 1.0
+"""At a limited rate no more is claimed than goes in this time: new events would wait behind it, and
+it must not outlast its lease."""
 
 
 class InFlight:
@@ -25,6 +26,7 @@ class InFlight:
         self._window = window
         self._sent: set[Hashable] = set()
         self._settling: set[Hashable] = set()
+        self._newest_share = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.staged or self._sent)
@@ -41,6 +43,16 @@ class InFlight:
             return most
         claimed = len(self.staged) + len(self._sent)
         return min(most, max(1, int(rate * AHEAD_SECONDS)) - claimed)
+
+    def newest(self, limit: int) -> int:
+        """Returns how many of a claim are to be the newest: a quarter, however small claims are.
+
+        So new events pass a backlog, and the backlog shrinks. For the one thread that claims.
+        """
+        self._newest_share += limit / 4
+        newest = int(self._newest_share)
+        self._newest_share -= newest
+        return newest
 
     def stage(self, entries: Iterable[Entry]) -> None:
         """Add what was claimed just now."""

@@ -642,7 +642,7 @@ def test_a_herd_comes_back_in_good_order(tmp_path: Path) -> None:
     figures = max(seconds.values()), overtaken[len(overtaken) // 2], overtaken[-1], len(dropped)
     print(*figures)  # noqa: T201  # for pytest -s
     assert max(seconds.values()) <= herd * rate * 1.1
-    assert overtaken[-1] < backlog // 2  # in the order of their age, it would be nearly all
+    assert overtaken[-1] < backlog // 10
     assert_sound_and_empty(tmp_path / "moloco.db")
 
 
