@@ -39,7 +39,7 @@ def unlawful_while(bench: Bench, work: Callable[[], None]) -> list[Stats]:
     is_done = threading.Event()
 
     def look() -> None:
-        while not is_done.is_set():
+        while not is_done.wait(0.0001):  # without a pause, it would hold up all other threads
             stats = bench.engine.stats()
             if not is_lawful(stats):
                 unlawful.append(stats)
