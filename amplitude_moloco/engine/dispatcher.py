@@ -279,10 +279,10 @@ class Dispatcher:
         delay_seconds = self._breaker.delay_seconds()
         if delay_seconds != 0:
             return [], inf if delay_seconds is None else delay_seconds
-        limit = self._claim_limit()
-        if limit <= 0:
+        if (limit := self._claim_limit()) <= 0:
             return [], AHEAD_SECONDS / 10
-        entries, next_seconds = self._buffer.claim(limit, newest=self._in_flight.newest(limit))
+        newest = 0 if self._breaker.is_open else self._in_flight.newest(limit)
+        entries, next_seconds = self._buffer.claim(limit, newest=newest)
         if is_durable:
             self._ledger.take_over(len(entries))
         again_seconds = inf if next_seconds is None else next_seconds
