@@ -59,8 +59,6 @@ def call_at_end_of_celery_child(method: Callable[[], object]) -> Cancel:
 
 _at_end_of_celery_child = WeakCalls()
 _connected: list[Any] = []
-
-
 _early_at_exit = WeakCalls()
 _kept: list[Any] = []
 
@@ -81,7 +79,7 @@ def _call_when_c_ends() -> None:
         c.__cxa_atexit(call, None, mark)  # noqa: SLF001  # the name that it has
         _kept.extend((call, mark))
         # Without Python it can't be called: this calls it now, and takes it away.
-        atexit.register(c.__cxa_finalize, mark)  # noqa: SLF001
+        atexit.register(c.__cxa_finalize, mark)  # noqa: SLF001  # as above
 
 
 def _end_celery_child(**_: object) -> None:
