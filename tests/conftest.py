@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,10 +15,14 @@ import trustme
 from support.buffers import MakeBuffer, open_memory, open_sqlite
 from support.clock import Clock, RealClock
 from support.faulty_server import FaultyServer, StartServer
+from support.startup import sitecustomize as startup
 from support.tls import Tls
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.sandbox import Sandbox
+
+# Of every Python that the tests start.
+os.environ["PYTHONPATH"] = str(Path(startup.__file__).parent)
 
 _SETTINGS_OF_REQUESTS = (
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC"

@@ -74,7 +74,7 @@ def track():
 threads = [threading.Thread(target=track, daemon=True) for _ in range(4)]
 for thread in threads:
     thread.start()
-destination.flush(20).result()  # coverage has a lock of its own, for what runs for the first time
+destination.flush(20).result()
 for number in range(FORKS):
     child = os.fork()
     if child == 0:
