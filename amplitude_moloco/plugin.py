@@ -219,7 +219,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             return build_engine(self._settings)
         except Exception as error:
             engine = build_engine(replace(self._settings, open_buffer=MemoryBuffer))
-            engine.post(Degraded(str(error)))
+            engine.post(Degraded(f"it can't be opened; events wait in memory: {error}"))
             return engine
 
     def _renew_locks(self) -> None:

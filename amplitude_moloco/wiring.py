@@ -14,7 +14,7 @@ from amplitude_moloco.transports.named import open_transport
 
 
 def buffer_factory(
-    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule, timeout_seconds: float
+    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule
 ) -> BufferFactory:
     """Returns what opens the buffer that a setting names. Raises ConfigurationError."""
     if isinstance(buffer, str):
@@ -22,7 +22,6 @@ def buffer_factory(
             open_buffer,
             absolute_url(buffer),  # a forked child may open it from another folder
             target=endpoint.url,
-            lease_seconds=_lease_seconds(timeout_seconds),
             longest_delay_seconds=retry.longest_delay_seconds,
         )
     if callable(buffer):
@@ -55,11 +54,3 @@ def transport_factory(
         f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable; "
         f"'none' sends nothing, for tests"
     )
-
-
-def _lease_seconds(timeout_seconds: float) -> float:
-    """How long a claim may take: waiting for a thread, connecting, and the request.
-
-    Plus the rate limiter's wait and a safety margin.
-    """
-    return 4 * timeout_seconds + 20

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
-from amplitude_moloco.buffers.base import Entry, Storage
+from amplitude_moloco.buffers.base import Entry, News, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import Dropped
@@ -30,7 +30,8 @@ _FLUSH_POLL_SECONDS = 0.05
 _PAUSED_SECONDS = 1.0
 """While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
-_TAKE_OVER_SECONDS = 30.0
+_LOOK_SECONDS = 0.5
+"""Other processes store, send and leave entries in a durable buffer."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class _GiveBack:
 @dataclass(frozen=True)
 class _ClaimMore:
     """Claim what is due."""
+
+
+@dataclass(frozen=True)
+class _TendBuffer:
+    """Tend the buffer, which was not tended for a while."""
 
 
 class Dispatcher:
@@ -114,6 +120,9 @@ class Dispatcher:
         self._fresh = 0  # events stored since the last claim
         self._in_flight = InFlight(connections)
         self._is_claiming = False
+        self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
+        self._tend_at = -inf
+        self._drains = not buffer.is_durable or bool(getattr(buffer, "drain_at_exit", False))
         self._flushes = Flushes(
             buffer.checkpoint,
             settling=lambda: self._in_flight.settling,
@@ -187,6 +196,11 @@ class Dispatcher:
     # -- the senders -------------------------------------------------------------------------
 
     @property
+    def is_tended(self) -> bool:
+        """Whether the buffer needs care all the time, even while all senders wait for answers."""
+        return self._tend is not None
+
+    @property
     def has_staged(self) -> bool:
         """Whether an entry is ready for the next sender."""
         return bool(self._in_flight.staged)
@@ -201,6 +215,8 @@ class Dispatcher:
             decision = self._decide()
             if isinstance(decision, _ClaimMore):
                 self._claim()
+            elif isinstance(decision, _TendBuffer):
+                self._tend_buffer()
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
@@ -219,21 +235,27 @@ class Dispatcher:
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 
-    def _decide(self) -> Work | _ClaimMore | _GiveBack:
+    def _decide(self) -> Work | _ClaimMore | _GiveBack | _TendBuffer:
         with self._lock:
             if self._is_stopped:
                 return Stop()
-            if self._in_flight.is_full:
-                return _WAIT_TO_BE_WOKEN
             delay_seconds = inf
+            if self._tend is not None:
+                delay_seconds = self._tend_at - self._monotonic()
+                if delay_seconds <= 0:
+                    self._tend_at = self._monotonic() + _LOOK_SECONDS
+                    return _TendBuffer()
+            if self._in_flight.is_full:
+                return _WAIT_TO_BE_WOKEN if delay_seconds == inf else Wait(delay_seconds)
             if self._in_flight.staged:
                 if self._breaker.is_open:
                     is_probe = self._breaker.begin_probe()
                     entry = self._in_flight.take()
                     return Send(entry, is_probe=True) if is_probe else _GiveBack(entry)
-                delay_seconds = self._rate.take()
-                if delay_seconds == 0:
+                rate_seconds = self._rate.take()
+                if rate_seconds == 0:
                     return Send(self._in_flight.take())
+                delay_seconds = min(delay_seconds, rate_seconds)
             if not self._is_claiming:
                 due_seconds = self._due_at - self._monotonic()
                 if due_seconds <= 0:
@@ -248,6 +270,7 @@ class Dispatcher:
         again_seconds = _TROUBLE_SECONDS  # should the buffer raise
         try:
             self._ledger.tell_posted()
+            self._tend_buffer()
             entries, again_seconds = self._claim_due()
         finally:
             again_seconds = min(again_seconds, self._flushes.seconds_left())
@@ -264,7 +287,7 @@ class Dispatcher:
     def _claim_due(self) -> tuple[list[Entry], float]:
         """Claim a batch. Returns it, and the seconds until the next claim."""
         is_durable = self._buffer.is_durable
-        if self._is_closing and is_durable:  # what waits is safe there
+        if self._is_closing and not self._drains:  # what waits is safe there
             return [], inf
         delay_seconds = self._breaker.delay_seconds()
         if delay_seconds != 0:
@@ -279,10 +302,16 @@ class Dispatcher:
         if next_seconds == 0 and len(entries) < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
-        if is_durable:  # other processes store, send and leave entries there
-            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _TAKE_OVER_SECONDS
+        if is_durable and not self._is_closing:
+            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
             again_seconds = min(again_seconds, look_seconds)
         return entries, again_seconds
+
+    def _tend_buffer(self) -> None:
+        """Do what a buffer needs from time to time, and tell what has happened to it."""
+        if self._tend is not None:
+            for news in self._tend():
+                self._ledger.record(news)
 
     def _claim_limit(self) -> int:
         if self._breaker.is_open:
@@ -350,8 +379,12 @@ class Dispatcher:
     def release(self) -> None:
         """Return what is staged. Called once the senders have stopped."""
         while self._in_flight.staged:
-            with suppress(Exception):  # then its lease ends
+            with suppress(Exception):  # then its claim ends with this process
                 self._delivery.give_back(self._in_flight.staged.popleft())
+
+    def has_sent(self, entry: Entry) -> bool:
+        """Whether a sender has this claimed entry, and has not settled it."""
+        return self._in_flight.has_sent(entry)
 
     def end_flushes(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""

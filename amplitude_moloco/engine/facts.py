@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from amplitude_moloco.buffers.base import Degraded, Lost
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
@@ -121,13 +122,6 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class Degraded:
-    """A forked process can't open the durable buffer, and keeps its events in memory instead."""
-
-    message: str
-
-
-@dataclass(frozen=True)
 class ThrottledIdentifier:
     """The server throttles one identifier while others pass: many shoppers may share it."""
 
@@ -154,6 +148,7 @@ Fact = (
     | Paused
     | Resumed
     | Degraded
+    | Lost
     | ThrottledIdentifier
     | Untold
 )

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from amplitude_moloco.buffers.base import Entry
 
 AHEAD_SECONDS = 10.0
-"""At a slow rate no more is claimed than goes in this time, so that no claim outlasts its lease."""
+"""At a slow rate no more is claimed than goes in this time, so that the rest is left to others."""
 
 
 class InFlight:
@@ -49,6 +49,10 @@ class InFlight:
         entry = self.staged.popleft()
         self._sent.add(entry.key)
         return entry
+
+    def has_sent(self, entry: Entry) -> bool:
+        """Whether it was taken, and is not settled."""
+        return entry.key in self._sent
 
     def begin_settling(self, entry: Entry) -> None:
         """Its outcome is known, and about to reach the buffer and the counters."""

@@ -14,6 +14,7 @@ from amplitude_moloco.engine.facts import (
     Dropped,
     Fact,
     Invalid,
+    Lost,
     Paused,
     RepeatedId,
     Resumed,
@@ -96,7 +97,7 @@ class LogHook:
         )
 
     def _log_change(
-        self, fact: Paused | Resumed | Degraded | RepeatedId | ThrottledIdentifier | Untold
+        self, fact: Paused | Resumed | Degraded | Lost | RepeatedId | ThrottledIdentifier | Untold
     ) -> None:
         """Log what concerns more than one event."""
         server = self._server
@@ -116,7 +117,13 @@ class LogHook:
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
-            logger.error("The buffer can't be opened; events wait in memory: %s", fact.message)
+            logger.error("The durable buffer: %s", fact.message)
+        elif isinstance(fact, Lost):
+            logger.error(
+                "Stored events are lost (%d%s): %s",
+                *(fact.events, "" if fact.number is None else f", number {fact.number}"),
+                fact.message,
+            )
         elif isinstance(fact, RepeatedId):
             logger.warning(
                 "Sync %s: events of different users have the same id, %s; %s may keep only one of "

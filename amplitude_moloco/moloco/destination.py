@@ -119,7 +119,7 @@ class MolocoDestination(PartnerDestination):
         way = (settings.transport_of(transport), address, connections, timeout_seconds, ca_bundle)
         engine_settings = EngineSettings(
             partner=MCM,
-            open_buffer=buffer_factory(buffer, address, engine["retry"], timeout_seconds),
+            open_buffer=buffer_factory(buffer, address, engine["retry"]),
             open_transport=transport_factory(*way),
             max_requests_per_second=max_requests_per_second,
             flush_timeout_seconds=flush_timeout_seconds,

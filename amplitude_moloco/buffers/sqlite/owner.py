@@ -1,0 +1,163 @@
+"""Says which processes live: each holds a lock on a file of its own, which the kernel frees.
+
+It is a record lock (``fcntl``). A child that is forked never inherits it, not even one that C code
+forks: so a process is dead once it has died, however long its children live. Such a lock also goes
+when its process closes any descriptor of the file. So nothing here opens the lock file of a buffer
+of this process, the process takes the lock again each second, and where the lock is free the
+process id in the file has the last word.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from amplitude_moloco.host.fork import Origin
+
+_SUFFIX = ".lock"
+_held: dict[tuple[int, Path], tuple[int, int]] = {}
+"""For the process and the file of each lock that is held here, what was published."""
+_holding = threading.RLock()
+_LINE_BYTES = 100
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Owner:
+    """The lock of one buffer, of this process or of one that has died.
+
+    Raises BlockingIOError if a living process holds it, and OSError.
+    """
+
+    def __init__(self, file: Path, token: str) -> None:
+        self.token = token
+        self.path = lock_path(file, token)
+        self._origin = Origin()
+        self._descriptor: int | None = None
+        with _holding:
+            mine = os.getpid(), self.path
+            if mine in _held:
+                raise BlockingIOError(errno.EAGAIN, "held by this process")
+            descriptor = os.open(self.path, _FLAGS, 0o600)
+            try:
+                _lock(descriptor)
+                line = os.pread(descriptor, _LINE_BYTES, 0)
+                if not _is_at(self.path, descriptor) or _is_alive(line):
+                    raise BlockingIOError(errno.EAGAIN, "its process lives")
+            except BaseException:
+                os.close(descriptor)
+                raise
+            _held[mine] = 0, 0
+            self._descriptor = descriptor
+
+    def __del__(self) -> None:
+        self.release()
+
+    def sign(self) -> None:
+        """Write which process holds the lock from now on."""
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, _signature(os.getpid()), 0)
+
+    def publish(self, events: int, size: int) -> None:
+        """Write how many events, and bytes of bodies, wait in its journal. Raises OSError."""
+        if self._descriptor is not None and _held.get((os.getpid(), self.path)) != (events, size):
+            _held[os.getpid(), self.path] = events, size
+            line = b"%s %d %d\n" % (_signature(os.getpid()), events, size)
+            os.pwrite(self._descriptor, line.ljust(_LINE_BYTES), 0)
+
+    def is_held(self) -> bool:
+        """Take the lock again. Returns False if it is lost, or its file was removed."""
+        if self._descriptor is None:
+            return False
+        try:
+            _lock(self._descriptor)
+        except OSError:
+            return False
+        return _is_at(self.path, self._descriptor)
+
+    def release(self, *, is_done: bool = False) -> None:
+        """Free the lock. ``is_done``: nothing of its process is left, so its file goes as well."""
+        descriptor, self._descriptor = getattr(self, "_descriptor", None), None
+        if descriptor is None:
+            return
+        with _holding:
+            if is_done:
+                with suppress(OSError):
+                    self.path.unlink()
+            with suppress(OSError):
+                os.close(descriptor)
+            if not self._origin.is_elsewhere:
+                _held.pop((os.getpid(), self.path), None)
+
+
+def lock_path(file: Path, token: str) -> Path:
+    """Returns the lock file of an owner."""
+    return Path(f"{file}-{token}{_SUFFIX}")
+
+
+def published(file: Path, token: str) -> tuple[int, int]:
+    """Returns how many events, and bytes, wait in an owner's journal, as it has published."""
+    path = lock_path(file, token)
+    with _holding:
+        own = _held.get((os.getpid(), path))
+        if own is not None:  # opening the file would drop the lock
+            return own
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return 0, 0
+        try:
+            words = os.read(descriptor, _LINE_BYTES).split()
+        finally:
+            os.close(descriptor)
+    numbers = [int(word) for word in words[-2:] if word.isdigit()]
+    return (numbers[0], numbers[1]) if len(words) == 4 and len(numbers) == 2 else (0, 0)
+
+
+def new_token() -> str:
+    """Returns a name for a new owner."""
+    return os.urandom(8).hex()
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError as error:  # some systems say this for a lock that is held
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the file that is open still has this name."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _signature(pid: int) -> bytes:
+    """Returns a process id with the time of its start, where the system tells it."""
+    return b"%d %s" % (pid, _started(pid))
+
+
+def _started(pid: int) -> bytes:
+    """Returns when a process started; nothing if it is dead, or where the system tells nothing."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return b""
+    fields = stat.rpartition(b")")[2].split()
+    return b"" if fields[0] in (b"Z", b"X") else fields[19]
+
+
+def _is_alive(signature: bytes) -> bool:
+    """Whether another process, which has signed, lives although its lock is free.
+
+    Its app has read the lock file, and so dropped the lock. A lock of this process is known.
+    """
+    words = signature.split()
+    if len(words) < 2 or not words[0].isdigit() or int(words[0]) == os.getpid():
+        return False
+    return _started(int(words[0])) == words[1]
