@@ -29,9 +29,9 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
             takes at most, the default; ``FULL``: nothing; ``OFF``: what the system has not written)
             and ``drain_at_exit=1``: the end of the process waits for what this process has stored.
             Options follow a ``?``, separated by ``&``. In a path, ``%``, ``?`` and ``#`` are
-            percent-encoded. Its folder has to exist. ``sqlite:relative.db`` is understood, too; and
-            ``synchronous=NORMAL``, which is ``1s``, and ``wait_millis``, which has no effect: no put
-            waits for another process.
+            percent-encoded. Its folder has to exist. ``sqlite:relative.db`` is understood, too; so
+            are ``synchronous=NORMAL``, which is ``1s``, and ``wait_millis``, which has no effect:
+            no put waits for another process.
         target: Where the events go. A durable buffer accepts only events for the target that it
             was created for.
         longest_delay_seconds: The longest delay of a retry.

@@ -145,7 +145,13 @@ class Engine:
 
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
-        if self._buffer.is_durable:
+        try:
+            has_work = self._dispatcher.is_tended or (
+                self._buffer.is_durable and self._buffer.state().waiting > 0
+            )
+        except Exception:  # the first event finds out
+            return
+        if has_work:
             self._dispatcher.claim_within(0.0)
             self._start_first_sender()
 

@@ -117,7 +117,7 @@ class LogHook:
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
-            logger.error("The durable buffer: %s", fact.message)
+            logger.error("The durable buffer is degraded: %s", fact.message)
         elif isinstance(fact, Lost):
             logger.error(
                 "Stored events are lost (%d%s): %s",

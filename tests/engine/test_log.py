@@ -115,7 +115,7 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
         (
             DEGRADED,
             "ERROR",
-            "The buffer can't be opened; events wait in memory: the file is not there",
+            "The durable buffer is degraded: the file is not there",
         ),
         (
             THROTTLED,
