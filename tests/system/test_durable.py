@@ -25,6 +25,8 @@ from amplitude import Amplitude, BaseEvent, Config
 from support.engines import is_lawful
 
 from amplitude_moloco import Dropped, Fact, MolocoDestination, Paused, RetrySchedule, Sync
+from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.sandbox import Sandbox
 from amplitude_moloco.transports.base import SendResult, TransportFactory
 
@@ -80,7 +82,7 @@ telling = {"requests": TellingRequests, "curl": TellingCurl}[transport]
 target = "https://mcm.example|SHOP"
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
-    buffer=lambda: SqliteBuffer(file, target=target, lease_seconds=3, wait_seconds=1),
+    buffer=lambda: SqliteBuffer(file, target=target),
     transport=telling, hooks=[write_down],
 )
 client = Amplitude("amplitude-key", Config(server_url=url + "/2/httpapi"))
@@ -143,13 +145,18 @@ def received(sandbox: Sandbox) -> list[tuple[str, bytes]]:
 
 
 def assert_sound_and_empty(file: Path) -> None:
-    """Nothing is left in a buffer's file, and it is not damaged."""
+    """Nothing is left in a buffer's files, and none is damaged."""
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert db.execute("SELECT events FROM counted").fetchone() == (0,)
-        assert db.execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
-        assert db.execute("SELECT events, bytes, dead FROM counted").fetchone() == (0, 0, 0)
-    assert not list(file.parent.glob("*.corrupt-*"))
+        (target,) = db.execute("SELECT target FROM totals").fetchone()
+    with closing(SqliteBuffer(file, target=target, max_bytes=1)) as buffer:
+        assert buffer.state() == BufferState(0, 0, 0)
+        assert list(buffer.dead_letters()) == []
+        assert buffer.put("one byte", "HOME", b"1") is None  # there is room for all that may be
+        (entry,) = buffer.claim(9).entries
+        assert buffer.ack(entry)
+    names = {each.name for each in file.parent.glob(f"{file.name}*")}
+    assert names == {file.name, f"{file.name}-lock"}
 
 
 def judge(tmp_path: Path, sandbox: Sandbox, kills: int) -> None:
@@ -268,7 +275,7 @@ for point in points:
     destination = MolocoDestination(
         "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
         buffer=lambda: Ending(
-            SqliteBuffer(f"{point}/moloco.db", target=target, lease_seconds=0.5), point
+            SqliteBuffer(f"{point}/moloco.db", target=target), point
         ),
         transport=lambda endpoint: Ending(RequestsTransport(endpoint), point),
         # Nothing is on its way where the end comes with a put.
@@ -559,7 +566,7 @@ def write_down(fact):
 
 destination = MolocoDestination(
     "key", "SHOP", [Sync("HOME", events=["Home"])], base_url=url, channel_type="SITE",
-    buffer=f"sqlite:///{os.getcwd()}/moloco.db?wait_millis=1000", connections=4, hooks=[write_down],
+    buffer=f"sqlite:///{os.getcwd()}/moloco.db", connections=4, hooks=[write_down],
     max_requests_per_second=float(rate),
     retry=RetrySchedule(delays_seconds=(1,), then_seconds=1),
     breaker=BreakerPolicy(probe_delays_seconds=(1,), then_seconds=1),
@@ -628,8 +635,8 @@ def test_a_herd_comes_back_in_good_order(tmp_path: Path) -> None:
     assert_sound_and_empty(tmp_path / "moloco.db")
 
 
-def test_a_flush_is_done_whoever_delivers(tmp_path: Path) -> None:
-    """A flush is done when another process has delivered what was put before it."""
+def test_a_flush_waits_for_no_neighbour(tmp_path: Path) -> None:
+    """A flush is done although another process has an event of its own on its way for long."""
     arrived, go_on = threading.Event(), threading.Event()
 
     class Held:
@@ -646,10 +653,10 @@ def test_a_flush_is_done_whoever_delivers(tmp_path: Path) -> None:
     )
     theirs.execute(home("a"))
     assert arrived.wait(20)
-    future = ours.flush()
+    ours.flush().result(timeout=10)
+    future = theirs.flush()
     assert not future.done()
     go_on.set()
-    theirs.flush(10).result()
-    future.result(timeout=10)
+    assert future.result(timeout=10).delivered == 1
     ours.shutdown()
     theirs.shutdown()

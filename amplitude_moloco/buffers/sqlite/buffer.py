@@ -212,11 +212,12 @@ class SqliteBuffer:
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``: for this process's entries, and those that none has claimed.
 
-        The function reads the file. Both raise sqlite3.Error if it can't be read. Once the buffer
+        What dead processes have left is taken over first. The function reads the file. Both raise sqlite3.Error if it can't be read. Once the buffer
         is closed, the function returns True.
         """
         if self._is_inherited or self._tail.is_closed:
             return lambda: True
+        self._caretaker.take_over()
         return self._mover.checkpoint()
 
     def state(self) -> BufferState:

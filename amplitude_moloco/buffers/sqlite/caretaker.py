@@ -87,6 +87,14 @@ class Caretaker:
         news, self._news = self._news, []
         return news
 
+    def take_over(self) -> None:
+        """Take over now what dead processes have left, unless another thread tends. Never raises."""
+        if self._tending.acquire(blocking=False):
+            try:
+                self._try(self._take_over)
+            finally:
+                self._tending.release()
+
     def note_trouble(self, error: Exception) -> None:
         """The store can't be used now."""
         if is_locked(error):
