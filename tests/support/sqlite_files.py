@@ -78,7 +78,7 @@ def overwrite_text(path: Path, old: bytes, new: bytes) -> None:
 
 
 def misspell_schema(path: Path) -> None:
-    overwrite_text(path, b"CREATE TABLE fresh", b"CREATE T\xe0BLE fresh")
+    overwrite_text(path, b"CREATE TABLE events", b"CREATE T\xe0BLE events")
 
 
 def cut(path: Path) -> None:
@@ -94,71 +94,14 @@ def drop_table(path: Path, name: str) -> None:
         db.execute(f"DROP TABLE {name}")
 
 
-def contradict_index(path: Path) -> None:
-    """Make the index of the due times wrong, which SQLite's quick check does not find."""
-    with shell(path) as db:
-        db.execute("PRAGMA writable_schema = ON")
-        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'claimed_due'").fetchone()
-        db.execute("DELETE FROM sqlite_master WHERE name = 'claimed_due'")
-    with shell(path) as db:
-        db.execute("UPDATE claimed SET due = 5 WHERE key = (SELECT min(key) FROM claimed)")
-        db.execute("PRAGMA writable_schema = ON")
-        db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+def overwrite_page(path: Path, number: int) -> None:
+    """Overwrite one page of 4096 bytes."""
+    with path.open("r+b") as file:
+        file.seek(number * 4096)
+        file.write(b"\xa5" * 4096)
 
 
-# -- connections ---------------------------------------------------------------------------------
-
-
-class Connections:
-    """All connections that are opened from now on, and what goes wrong with them.
-
-    Takes the place of ``sqlite3.connect``.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._opened: set[sqlite3.Connection] = set()
-        self._faults: dict[str, Exception] = {}
-        monkeypatch.setattr(sqlite3, "connect", self._wrap(sqlite3.connect))
-
-    def fail(self, start: str, error: Exception) -> None:
-        """Have all statements that start like this raise."""
-        self._faults[start] = error
-
-    def recover(self) -> None:
-        self._faults.clear()
-
-    @contextmanager
-    def counting_steps(self) -> Iterator[list[int]]:
-        """Counts the steps of SQLite's virtual machine: what statements cost on any machine."""
-        steps = [0]
-
-        def count() -> int:
-            steps[0] += 1
-            return 0
-
-        for db in self._opened:
-            db.set_progress_handler(count, 1)
-        yield steps
-        for db in self._opened:
-            db.set_progress_handler(None, 0)
-
-    def _wrap(self, connect: Callable[..., sqlite3.Connection]) -> Callable[..., Any]:
-        faults, opened = self._faults, self._opened
-
-        class Faulty(sqlite3.Connection):
-            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-                for start, error in faults.items():
-                    if sql.startswith(start):
-                        raise error
-                return super().execute(sql, *values)
-
-            def close(self) -> None:
-                opened.discard(self)
-                super().close()
-
-        def connect_faulty(*args: Any, **settings: Any) -> sqlite3.Connection:
-            db = connect(*args, factory=Faulty, **settings)
-            opened.add(db)
-            return db
-
-        return connect_faulty
+def flip_byte(path: Path, text: bytes, offset: int) -> None:
+    """Change one byte of a text that the file contains once."""
+    changed = text[:offset] + bytes([text[offset] ^ 1]) + text[offset + 1 :]
+    overwrite_text(path, text, changed)

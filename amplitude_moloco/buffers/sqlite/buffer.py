@@ -180,7 +180,8 @@ class SqliteBuffer:
             return Claim([], None)
         tail, mover = self._tail, self._mover
         try:
-            if not tail.has_enough(limit) or (self._caretaker.has_due and not tail.fetched):
+            is_older_there = self._caretaker.has_due and len(tail.fetched) < limit
+            if is_older_there or not tail.has_enough(limit):
                 mover.fetch(limit, newest)
         except (OSError, sqlite3.Error) as error:
             self._caretaker.note_trouble(error)

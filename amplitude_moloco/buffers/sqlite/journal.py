@@ -39,6 +39,9 @@ class Segment:
         self.descriptor = os.open(path, _FLAGS, 0o600)
         self._seen_bytes = 0
 
+    def __del__(self) -> None:
+        self.close(is_done=False)
+
     def append(self, frames: bytes) -> None:
         """Append with one system call. Raises OSError."""
         written = os.write(self.descriptor, frames)
@@ -66,10 +69,13 @@ class Segment:
         return b"".join(chunks)
 
     def close(self, *, is_done: bool) -> None:
-        if is_done and self.is_whole():
-            with suppress(OSError):
-                self.path.unlink()
-        os.close(self.descriptor)
+        descriptor = getattr(self, "descriptor", -1)
+        if descriptor >= 0:
+            if is_done and self.is_whole():
+                with suppress(OSError):
+                    self.path.unlink()
+            self.descriptor = -1
+            os.close(descriptor)
 
 
 class Journal:

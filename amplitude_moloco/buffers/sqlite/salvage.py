@@ -17,6 +17,10 @@ from amplitude_moloco.buffers.sqlite.schema import (
 )
 
 _CHUNK = 512
+_MOST_EMPTY = 8
+"""After this many chunks without a row a table ends, where its highest key can't be read."""
+_ERRORS = (sqlite3.Error, ValueError, TypeError)
+"""A damaged text or number may also be of no use to Python."""
 _EVENTS = f"key, {EVENT_COLUMNS}"
 _LETTERS = f"number, {LETTER_COLUMNS}"
 Read = Callable[[sqlite3.Connection, str], "list[tuple[Any, ...]]"]
@@ -30,12 +34,16 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     saved = 0
     for key, table, columns, read in _TABLES:
         into = "letters" if table in ("letters", "dead_letters") else "events"
-        for low, high in _ranges(old, table, key):
-            rows = _rows(old, read, key, low, high)
+        low, highest = _ranges(old, table, key)
+        empty = 0
+        while low <= highest if highest is not None else empty < _MOST_EMPTY:
+            rows = _rows(old, read, key, low, low + _CHUNK - 1)
+            low += _CHUNK
+            empty = 0 if rows else empty + 1
             sound = [row for row in rows if _is_sound(row)]
             insert(new, into, columns, sound, otherwise="IGNORE")  # a damaged key may come twice
             saved += len(sound)
-    with suppress(sqlite3.Error):
+    with suppress(*_ERRORS):
         journals = _all(old, "token, moved, open", "journals")
         insert(new, "journals", "token, moved, open", journals, otherwise="IGNORE")
     return max(1, _counted(old) - saved)
@@ -60,20 +68,16 @@ _TABLES: tuple[tuple[str, str, str, Read], ...] = (
 )
 
 
-def _ranges(db: sqlite3.Connection, table: str, key: str) -> list[tuple[int, int]]:
-    """Returns ranges that together hold all keys of a table; none if there is no such table."""
-    ends: list[int] = []
-    for query in (
-        f"SELECT min({key}), max({key}) FROM {table}",  # noqa: S608  # our own words
-        f"SELECT 1, seq FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608  # our own words
-    ):
-        with suppress(sqlite3.Error):
-            ends += [end for row in db.execute(query) for end in row if isinstance(end, int)]
-            if ends:
-                break
-    if not ends:
-        return []
-    return [(low, low + _CHUNK - 1) for low in range(min(ends), max(ends) + 1, _CHUNK)]
+def _ranges(db: sqlite3.Connection, table: str, key: str) -> tuple[int, int | None]:
+    """Returns the lowest and the highest key of a table; None if the highest is not known."""
+    low, highest = 1, None
+    with suppress(*_ERRORS):
+        low = _all(db, f"min({key})", table)[0][0] or 1
+    with suppress(*_ERRORS):
+        highest = _all(db, f"max({key})", table)[0][0] or 0
+    with suppress(*_ERRORS, IndexError):
+        highest = _all(db, "seq", "sqlite_sequence", f"name = '{table}'")[0][0]
+    return low, highest
 
 
 def _rows(
@@ -82,7 +86,7 @@ def _rows(
     """Returns the rows of a range that can be read: what can't is halved until one row is left."""
     try:
         return read(db, f"{key} BETWEEN {low} AND {high}")
-    except (sqlite3.Error, ValueError, TypeError):
+    except _ERRORS:
         if low == high:
             return []
         middle = (low + high) // 2
@@ -99,7 +103,7 @@ def _counted(db: sqlite3.Connection) -> int:
         "SELECT events + dead FROM totals",
         "SELECT events + dead FROM counted",
     ):
-        with suppress(sqlite3.Error):
+        with suppress(*_ERRORS):
             for (count,) in db.execute(query):
                 if isinstance(count, int):  # pragma: no branch
                     return count

@@ -9,8 +9,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -59,6 +60,8 @@ class Store:
     def __del__(self) -> None:
         if self._origin.is_elsewhere:  # forked by C code, without calling Python's hooks
             never_free(self._db)  # freeing it would close it
+        else:
+            self._leave()
 
     @contextmanager
     def transaction(self, wait_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
@@ -92,14 +95,15 @@ class Store:
                 if self._db is not None and self._identity()[0] != self._opened[0]:
                     self._news.append((0, "the file was removed or replaced"))
                 self._leave()
-                self._open()
+                self._open_again(self._open)
             assert self._db is not None  # noqa: S101  # for mypy
             try:
                 yield self._db
             except Exception as error:
                 if is_corrupt(error):
                     self._leave()
-                    self._salvage(error)
+                    self._open_again(partial(self._salvage, error))
+                    raise sqlite3.OperationalError(str(error)) from error
                 raise
 
     def tidy(self) -> None:
@@ -155,6 +159,13 @@ class Store:
                     raise
                 self._replace(error)
 
+    def _open_again(self, step: Callable[[], None]) -> None:
+        """Raises sqlite3.Error and OSError, and no ConfigurationError: it is not the app's mistake."""
+        try:
+            step()
+        except ConfigurationError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+
     def _salvage(self, error: Exception) -> None:
         before = self._opened[0]
         with Gate(self._path, self._patience_seconds):
@@ -189,6 +200,11 @@ class Store:
                 f"target a file of its own"
             )
         self._check(db)
+        try:
+            db.execute("UPDATE totals SET target = target")  # raises if the file is read-only
+        except sqlite3.OperationalError as error:
+            if not is_locked(error):
+                raise
         self._opened = self._identity()
 
     def _connect(self, path: Path) -> sqlite3.Connection:
@@ -249,7 +265,7 @@ class Store:
             new.execute("PRAGMA auto_vacuum = INCREMENTAL")
             new.execute("BEGIN")
             create(new, self._target)
-            with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error, UnicodeDecodeError):
                 old = self._connect(self._path)
                 try:
                     lost = salvage(old, new)

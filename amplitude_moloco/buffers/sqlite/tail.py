@@ -304,7 +304,8 @@ class Tail:
                 for _ in range(min(most, count)):
                     batch.new.append(self._pop_new(self.new.popleft()))
             due_at = self._monotonic() + (after_seconds or 0.0)
-            batch.later = [each for each in self.later if is_all or each.due_at > due_at]
+            later = (each for each in self.later if is_all or each.due_at > due_at)
+            batch.later = sorted(later, key=lambda each: each.order)
             if batch.later:
                 self.later = [each for each in self.later if not (is_all or each.due_at > due_at)]
                 heapq.heapify(self.later)
