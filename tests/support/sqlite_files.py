@@ -105,3 +105,61 @@ def flip_byte(path: Path, text: bytes, offset: int) -> None:
     """Change one byte of a text that the file contains once."""
     changed = text[:offset] + bytes([text[offset] ^ 1]) + text[offset + 1 :]
     overwrite_text(path, text, changed)
+
+
+# -- connections ---------------------------------------------------------------------------------
+
+
+class Connections:
+    """All connections that are opened from now on, and what goes wrong with them.
+
+    Takes the place of ``sqlite3.connect``.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._opened: set[sqlite3.Connection] = set()
+        self._faults: dict[str, Exception] = {}
+        monkeypatch.setattr(sqlite3, "connect", self._wrap(sqlite3.connect))
+
+    def fail(self, start: str, error: Exception) -> None:
+        """Have all statements that start like this raise."""
+        self._faults[start] = error
+
+    def recover(self) -> None:
+        self._faults.clear()
+
+    @contextmanager
+    def counting_steps(self) -> Iterator[list[int]]:
+        """Counts the steps of SQLite's virtual machine: what statements cost on any machine."""
+        steps = [0]
+
+        def count() -> int:
+            steps[0] += 1
+            return 0
+
+        for db in self._opened:
+            db.set_progress_handler(count, 1)
+        yield steps
+        for db in self._opened:
+            db.set_progress_handler(None, 0)
+
+    def _wrap(self, connect: Callable[..., sqlite3.Connection]) -> Callable[..., Any]:
+        faults, opened = self._faults, self._opened
+
+        class Faulty(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                for start, error in faults.items():
+                    if sql.startswith(start):
+                        raise error
+                return super().execute(sql, *values)
+
+            def close(self) -> None:
+                opened.discard(self)
+                super().close()
+
+        def connect_faulty(*args: Any, **settings: Any) -> sqlite3.Connection:
+            db = connect(*args, factory=Faulty, **settings)
+            opened.add(db)
+            return db
+
+        return connect_faulty

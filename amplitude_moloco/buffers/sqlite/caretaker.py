@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from math import inf
 from pathlib import Path
 
 from amplitude_moloco.buffers.base import BufferState, Degraded, Entry, Lost, News
@@ -25,6 +27,10 @@ _SYNC_SECONDS = 1.0
 _LOCKED_SECONDS = 1.0
 """A lock that another process holds for longer is told."""
 _FORK_SECONDS = 3.0
+_WELL_SECONDS = 5.0
+"""A trouble is over when it was not there for this long: what comes and goes is told once."""
+_RESERVED_BYTES = 8 * 1024**2
+"""What is left of a disk, or a tenth of a small one, is for settling what is stored."""
 
 
 class Caretaker:
@@ -56,7 +62,7 @@ class Caretaker:
         self._tend_at = self._sync_at = 0.0
         self._news: list[News] = []
         self._locked_since: float | None = None
-        self._troubles: set[str] = set()  # what was told, until it is over
+        self._troubles: dict[str, float] = {}  # what was told, and when it was there last
         self._fault = ""
         self._held: ExitStack | None = None
         self.has_due = False
@@ -164,7 +170,9 @@ class Caretaker:
             elif not tail.journal.is_whole():
                 self._news.append(Degraded("the journal was removed or cut; it is written anew"))
                 self._rewrite(tail.journal)
-            elif tail.journal.current is None:
+            elif self._is_cramped():
+                tail.spare_disk()
+            elif tail.unwritten_from or tail.journal.current is None:
                 self._write_unwritten()
             elif tail.journal.is_due(is_idle=tail.oldest() > tail.last):
                 segment = tail.journal.new_segment()
@@ -181,6 +189,12 @@ class Caretaker:
             )
         else:
             self._end_trouble("journal", "The journal beside %s can be written again")
+
+    def _is_cramped(self) -> bool:
+        """Whether new events should leave the rest of the disk to those that are stored."""
+        disk = os.statvfs(self._file.parent)
+        most = _RESERVED_BYTES * (2 if self._tail.unwritten_from else 1)
+        return disk.f_bavail * disk.f_frsize < min(most, disk.f_blocks * disk.f_frsize // 10)
 
     def _write_unwritten(self) -> None:
         tail = self._tail
@@ -229,12 +243,12 @@ class Caretaker:
 
     def _tell_once(self, kind: str, message: str) -> None:
         if kind not in self._troubles:
-            self._troubles.add(kind)
             self._news.append(Degraded(message))
+        self._troubles[kind] = self._monotonic()
 
     def _end_trouble(self, kind: str, message: str) -> None:
-        if kind in self._troubles:
-            self._troubles.discard(kind)
+        if self._monotonic() - self._troubles.get(kind, inf) >= _WELL_SECONDS:
+            del self._troubles[kind]
             logger.warning(message, self._file)
 
     # -- the end -----------------------------------------------------------------------------

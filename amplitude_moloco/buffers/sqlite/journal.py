@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from amplitude_moloco.buffers.sqlite.record import EVENT, START, Record, note_frame, number_of, scan
+from amplitude_moloco.buffers.sqlite.record import DONE, EVENT, START, Record, note_frame, number_of, scan
 from amplitude_moloco.host.locks import release_fully
 
 SEGMENT_BYTES = 4 * 1024**2
@@ -126,6 +126,8 @@ class Journal:
             self._segments.append(segment)
             self.current = segment
             self.written += 1
+            if self._unnoted:
+                self.note(DONE, [])
 
     def note(self, kind: int, numbers: Iterable[int]) -> None:
         """Note that these need not be sent again. What can't be written now is noted later."""

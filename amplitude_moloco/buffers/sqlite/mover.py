@@ -25,8 +25,10 @@ _SOON_SECONDS = 1.0
 """What is due within this time stays in memory."""
 _WAIT_SECONDS = 0.05
 """The longest wait of a sender for another process."""
-_BATCHES = 8
+_BATCHES = 4
 _MOVES = 1000
+_PRUNED = 1000
+"""How many dead letters are forgotten at a time."""
 
 _RETRIES = """SELECT key, due, attempts, strikes, frame FROM events
     WHERE owner IS NULL AND {} ORDER BY due, key LIMIT ?"""
@@ -190,8 +192,8 @@ class Mover:
         bounds = (oldest, most, most_bytes)
         if self._store.read(query, (most, most_bytes, oldest)) == [(1,)]:
             with self._store.transaction(_WAIT_SECONDS) as db:
-                while db.execute(_PRUNE, (1, *bounds)).rowcount:
-                    pass
+                for _ in range(_PRUNED):
+                    db.execute(_PRUNE, (1, *bounds))
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""

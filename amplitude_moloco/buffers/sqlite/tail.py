@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -29,6 +31,8 @@ TAIL_BYTES = 4 * 1024**2
 """What is beyond these bounds is moved into the store."""
 _OVERHEAD_BYTES = 256
 """What an event takes in memory besides its frame."""
+_MOVED_BYTES = 1024**2
+"""About what goes into the store in one transaction."""
 _MOST = 3
 """Beyond this many times the bounds, new events are in the journal alone until there is room."""
 
@@ -174,7 +178,7 @@ class Tail:
         self.last += 1
         frame = event_frame(self.last, self._wall(), sync, id, body)
         journal = self.journal
-        segment = journal.current
+        segment = None if self.unwritten_from else journal.current
         if segment is not None:
             try:
                 segment.append(frame)
@@ -199,8 +203,14 @@ class Tail:
     def lose_journal(self, error: OSError) -> None:
         """Keep new events in memory alone."""
         self.journal.current = None
-        self.unwritten_from = self.unwritten_from or self.last
+        self.unwritten_from = self.unwritten_from or max(1, self.last)
         self.fault = error.strerror or str(error)
+
+    def spare_disk(self) -> None:
+        """Keep new events in memory alone, since what is left of the disk is for the others."""
+        with self.lock:
+            self.unwritten_from = self.unwritten_from or self.last + 1
+            self.fault = os.strerror(errno.ENOSPC)
 
     def _recover(self) -> None:
         """Called without the lock, or with one that was not released. Counts anew."""
@@ -290,6 +300,9 @@ class Tail:
         """Whether there is more than fits into the tail, or something outside it."""
         return self._new_bytes > TAIL_BYTES or len(self.new) > TAIL_EVENTS
 
+    def _is_above_half(self) -> bool:
+        return self._new_bytes > TAIL_BYTES // 2 or len(self.new) > TAIL_EVENTS // 2
+
     def begin_move(self, most: int, *, after_seconds: float | None) -> Batch:
         """Take out what should go into the store; all with ``after_seconds=None``.
 
@@ -299,10 +312,13 @@ class Tail:
             is_all = after_seconds is None
             batch = Batch(letters=self.letters[:most], rows_done=self.rows_done[:most])
             del self.letters[: len(batch.letters)], self.rows_done[: len(batch.rows_done)]
-            if is_all or self.spilled_from or self.is_beyond():
-                count = len(self.new) if is_all else max(1, len(self.new) - TAIL_EVENTS // 2)
-                for _ in range(min(most, count)):
+            if is_all or ((self.spilled_from or self.is_beyond()) and not self.unwritten_from):
+                size = 0
+                while self.new and len(batch.new) < most and size < _MOVED_BYTES:
+                    if not is_all and not self._is_above_half():
+                        break
                     batch.new.append(self._pop_new(self.new.popleft()))
+                    size += len(batch.new[-1])
             due_at = self._monotonic() + (after_seconds or 0.0)
             later = (each for each in self.later if is_all or each.due_at > due_at)
             batch.later = sorted(later, key=lambda each: each.order)

@@ -28,7 +28,7 @@ def take_over_dead(file: Path, store: Store, own_token: str) -> Iterator[Lost]:
 
     Raises sqlite3.Error and OSError; what was not moved is left for the next time.
     """
-    owners = {owner for (owner,) in store.read("SELECT DISTINCT owner FROM events")}
+    owners = {owner for (owner,) in store.read("SELECT DISTINCT owner FROM events WHERE owner IS NOT NULL")}
     tokens = tokens_beside(file) - {own_token}
     for token in sorted(tokens):
         with suppress(BlockingIOError, FileNotFoundError):
@@ -40,7 +40,7 @@ def take_over_dead(file: Path, store: Store, own_token: str) -> Iterator[Lost]:
                 raise
             dead.release(is_done=True)
             _forget(store, token)
-    for token in sorted(owners - tokens - {own_token, None}):  # their lock is gone, too
+    for token in sorted(owners - tokens - {own_token}):  # their lock is gone, too
         _release_claims(store, token)
 
 

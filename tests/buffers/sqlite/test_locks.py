@@ -52,7 +52,7 @@ def test_a_lock_that_stays_is_told_once(
     (told,) = news
     assert isinstance(told, Degraded)
     assert "locked" in told.message
-    clock.advance(1)
+    clock.advance(10)
     assert buffer.tend() == []
     assert "can be used again" in caplog.text
     with locked(path):
