@@ -244,7 +244,9 @@ def test_the_end_may_wait_for_what_is_stored(tmp_path: Path) -> None:
     """The option drain_at_exit is 1, 0 or left out; anything else is refused."""
     drains = []
     for number, option in enumerate(["", "?drain_at_exit=0", "?drain_at_exit=1"]):
-        with closing(open_buffer(f"sqlite:///{tmp_path}/{number}.db{option}", target="t")) as buffer:
+        with closing(
+            open_buffer(f"sqlite:///{tmp_path}/{number}.db{option}", target="t")
+        ) as buffer:
             assert isinstance(buffer, SqliteBuffer)
             drains.append(buffer.drain_at_exit)
     assert drains == [False, False, True]

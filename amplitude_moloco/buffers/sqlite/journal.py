@@ -15,7 +15,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from amplitude_moloco.buffers.sqlite.record import DONE, EVENT, START, Record, note_frame, number_of, scan
+from amplitude_moloco.buffers.sqlite.record import (
+    DONE,
+    EVENT,
+    START,
+    Record,
+    note_frame,
+    number_of,
+    scan,
+)
 from amplitude_moloco.host.locks import release_fully
 
 SEGMENT_BYTES = 4 * 1024**2

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from amplitude_moloco.buffers.base import DeadLetter, Lost
 from amplitude_moloco.buffers.sqlite.record import body_size, event_frame, number_of, read_event
@@ -222,7 +222,7 @@ class Mover:
             if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
                 return False
             if self._tail.journal.current is not None:
-                self._tail.put_again(letter.id, letter.sync, letter.body)
+                self._tail.put_again(cast(int, letter.key), letter.id, letter.sync, letter.body)
             else:
                 again = event_frame(0, self._wall(), letter.sync, letter.id, letter.body)
                 insert(db, "events", EVENT_COLUMNS, [(0.0, None, 0, 0, len(letter.body), again)])

@@ -18,11 +18,13 @@ ROWS_DONE = 3
 """The rows of the store with these keys need not be sent again."""
 START = 4
 """The segment holds the events from this number on; older ones may follow, written once more."""
+LETTERS_DONE = 5
+"""The dead letters with these numbers are resent, as the record that follows."""
 
 _MARK = b"\xf1MLJ"
 _HEAD = struct.Struct("<4sIIB")  # mark, length of the payload, CRC of kind and payload, kind
 _META = struct.Struct("<QdII")  # number, time, bytes of the sync, bytes of the id
-_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, ROWS_DONE, START)}
+_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, ROWS_DONE, START, LETTERS_DONE)}
 OVERHEAD = _HEAD.size + _META.size
 """The bytes of an event's frame besides its sync, its id and its body."""
 

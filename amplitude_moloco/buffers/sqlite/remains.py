@@ -9,6 +9,7 @@ from amplitude_moloco.buffers.sqlite.journal import read_segment, segments_of
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
     EVENT,
+    LETTERS_DONE,
     ROWS_DONE,
     Damage,
     number_of,
@@ -29,6 +30,8 @@ class Remains:
         self._done: set[int] = set()
         self.rows_done: set[int] = set()
         """The keys of rows of the store that were delivered."""
+        self.letters_done: set[int] = set()
+        """The numbers of dead letters that were resent."""
         self._starts: list[int] = []
         self.damaged: list[Path] = []
         """The segments that hold a damaged record."""
@@ -43,6 +46,8 @@ class Remains:
                     self._done.update(numbers_of(record))
                 elif record.kind == ROWS_DONE:
                     self.rows_done.update(numbers_of(record))
+                elif record.kind == LETTERS_DONE:
+                    self.letters_done.update(numbers_of(record))
                 else:
                     self._starts += numbers_of(record)
 

@@ -15,11 +15,13 @@ from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
+    LETTERS_DONE,
     ROWS_DONE,
     Event,
     body_size,
     event_frame,
     event_of_frame,
+    note_frame,
     number_of,
 )
 from amplitude_moloco.host.interruption import is_interruption
@@ -167,13 +169,13 @@ class Tail:
             self._recover()
             raise
 
-    def put_again(self, id: str, sync: str, body: bytes) -> None:
+    def put_again(self, number: int, id: str, sync: str, body: bytes) -> None:
         """Put a dead letter that is resent. It may exceed the bounds."""
         with self.lock:
-            self._keep(id, sync, body)
+            self._keep(id, sync, body, note_frame(LETTERS_DONE, [number]))
 
-    def _keep(self, id: str, sync: str, body: bytes) -> DropReason | None:
-        """Append an event to the journal, and keep it here while there is room."""
+    def _keep(self, id: str, sync: str, body: bytes, note: bytes = b"") -> DropReason | None:
+        """Append an event to the journal, with a note, and keep it here while there is room."""
         size = len(body)
         self.last += 1
         frame = event_frame(self.last, self._wall(), sync, id, body)
@@ -181,7 +183,7 @@ class Tail:
         segment = None if self.unwritten_from else journal.current
         if segment is not None:
             try:
-                segment.append(frame)
+                segment.append(note + frame)
                 journal.written += 1
             except OSError as error:
                 if is_interruption(error):

@@ -28,7 +28,10 @@ def take_over_dead(file: Path, store: Store, own_token: str) -> Iterator[Lost]:
 
     Raises sqlite3.Error and OSError; what was not moved is left for the next time.
     """
-    owners = {owner for (owner,) in store.read("SELECT DISTINCT owner FROM events WHERE owner IS NOT NULL")}
+    owners = {
+        owner
+        for (owner,) in store.read("SELECT DISTINCT owner FROM events WHERE owner IS NOT NULL")
+    }
     tokens = tokens_beside(file) - {own_token}
     for token in sorted(tokens):
         with suppress(BlockingIOError, FileNotFoundError):
@@ -81,6 +84,8 @@ def _take_over(file: Path, store: Store, token: str) -> Iterator[Lost]:
     with store.transaction(_WAIT_SECONDS) as db:
         for row in remains.rows_done:
             db.execute("DELETE FROM events WHERE key = ? AND owner = ?", (row, token))
+        for number in remains.letters_done:
+            db.execute("DELETE FROM letters WHERE number = ?", (number,))
     _release_claims(store, token)
     remains.delete()
     for number in sorted(missing):
