@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amplitude_moloco.buffers.base import Degraded as Degraded
-from amplitude_moloco.buffers.base import Lost as Lost
+from amplitude_moloco.buffers.base import Degraded, Lost
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 

@@ -18,6 +18,7 @@ from amplitude_moloco.engine.runtime import Runtime
 
 INVALID = Invalid("HOME", "i", "Home", (Problem("page_id", ProblemReason.MISSING, "-", "-"),))
 
+
 def wait_for_all(bench: Bench, ids: list[str]) -> None:
     """Wait until all these events are delivered, and nothing is left."""
     assert bench.engine.flush().result(LONG).buffered == 0

@@ -213,8 +213,8 @@ class SqliteBuffer:
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``: for this process's entries, and those that none has claimed.
 
-        What dead processes have left is taken over first. The function reads the file. Both raise sqlite3.Error if it can't be read. Once the buffer
-        is closed, the function returns True.
+        What dead processes have left is taken over first. The function reads the file. Both raise
+        sqlite3.Error if it can't be read. Once the buffer is closed, the function returns True.
         """
         if self._is_inherited or self._tail.is_closed:
             return lambda: True

@@ -94,7 +94,7 @@ class Caretaker:
         return news
 
     def take_over(self) -> None:
-        """Take over now what dead processes have left, unless another thread tends. Never raises."""
+        """Take over what dead processes have left, unless another thread tends. Never raises."""
         if self._tending.acquire(blocking=False):
             try:
                 self._try(self._take_over)

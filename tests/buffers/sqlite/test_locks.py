@@ -63,7 +63,7 @@ def test_a_lock_that_stays_is_told_once(
 def test_what_the_app_asks_for_raises_what_a_lock_causes(
     path: Path, open_buffer: OpenBuffer
 ) -> None:
-    """Reading dead letters that must be stored first, and resending, say that the file is locked."""
+    """Reading dead letters that must be stored first, and resending, raise that it is locked."""
     buffer = open_buffer(patience_seconds=0.02)
     bury(buffer, "a")
     (letter,) = buffer.dead_letters()
@@ -82,7 +82,7 @@ def test_a_lock_at_the_end_leaves_the_journal_to_the_next_start(
     """If nothing can be moved when the buffer is closed, the next start finds all of it."""
     buffer = open_buffer(patience_seconds=0.02)
     put(buffer, "a", "b", "c")
-    a, b = buffer.claim(2).entries
+    a, _b = buffer.claim(2).entries
     assert buffer.ack(a)
     with locked(path):
         assert buffer.close() == []

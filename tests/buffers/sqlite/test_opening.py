@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import NOW, Clock
-from support.sqlite_buffers import TARGET, OpenBuffer, claim, put
+from support.sqlite_buffers import OpenBuffer, claim, put
 from support.sqlite_files import load_dump, locked, set_schema_version, shell
 
 from amplitude_moloco.buffers.base import BufferState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amplitude_moloco.buffers.sqlite.record import (
@@ -25,6 +25,7 @@ NUMBERS = st.integers(0, 2**63 - 1)
 EVENTS = st.tuples(NUMBERS, st.floats(allow_nan=False), TEXTS, TEXTS, st.binary(max_size=200))
 
 
+@settings(deadline=None)
 @given(event=EVENTS)
 def test_an_event_comes_back_as_it_was(event: tuple[int, float, str, str, bytes]) -> None:
     """Any event is read from its frame unchanged."""
@@ -33,6 +34,7 @@ def test_an_event_comes_back_as_it_was(event: tuple[int, float, str, str, bytes]
     assert (number_of(frame), body_size(frame)) == (event[0], len(event[4]))
 
 
+@settings(deadline=None)
 @given(event=EVENTS, place=st.integers(0), flip=st.integers(1, 255), extra=st.binary(max_size=9))
 def test_a_changed_frame_is_no_event(
     event: tuple[int, float, str, str, bytes], place: int, flip: int, extra: bytes
@@ -46,6 +48,7 @@ def test_a_changed_frame_is_no_event(
     assert not extra or read_event(frame + extra) is None
 
 
+@settings(deadline=None)
 @given(numbers=st.lists(NUMBERS))
 def test_a_note_is_no_event(numbers: list[int]) -> None:
     """A note gives back its numbers."""
@@ -56,6 +59,7 @@ def test_a_note_is_no_event(numbers: list[int]) -> None:
     assert read_event(frame) is None
 
 
+@settings(deadline=None)
 @given(
     events=st.lists(EVENTS, max_size=5),
     garbage=st.lists(st.binary(max_size=40), min_size=6, max_size=6),
@@ -72,6 +76,7 @@ def test_records_are_found_among_garbage(
     assert whole == data
 
 
+@settings(deadline=None)
 @given(event=EVENTS, cut=st.integers(1))
 def test_a_torn_record_is_told_from_a_damaged_one(
     event: tuple[int, float, str, str, bytes], cut: int

@@ -213,7 +213,7 @@ def copied(path: Path) -> Path:
 def test_a_full_disk_refuses_what_memory_cannot_hold(
     small_disk: Path, open_buffer: OpenBuffer, clock: Clock
 ) -> None:
-    """If nothing is sent either, events are refused as full, and nothing that was stored is lost."""
+    """If nothing is sent either, events are refused as full, and nothing stored is lost."""
     buffer = open_buffer(path=small_disk / "buffer.db")
     stored = 0
     for _ in range(10_000):
