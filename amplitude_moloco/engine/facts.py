@@ -15,6 +15,24 @@ from amplitude_moloco.buffers.base import Degraded, Lost
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
+__all__ = [
+    "DeadLettered",
+    "Degraded",
+    "Delivered",
+    "Dropped",
+    "Fact",
+    "Hook",
+    "Invalid",
+    "Lost",
+    "Paused",
+    "RepeatedId",
+    "Resumed",
+    "Retrying",
+    "ThrottledIdentifier",
+    "Trimmed",
+    "Untold",
+]
+
 
 @dataclass(frozen=True)
 class Delivered:

@@ -19,7 +19,7 @@ from amplitude_moloco.buffers.sqlite.record import (
     DONE,
     EVENT,
     START,
-    Record,
+    Damage,
     note_frame,
     number_of,
     scan,
@@ -67,14 +67,18 @@ class Segment:
         except OSError:
             return False
 
-    def read(self) -> bytes:
-        """Returns the content, also where the file's name is gone. Raises OSError."""
-        chunks: list[bytes] = []
-        position = 0
-        while chunk := os.pread(self.descriptor, _CHUNK_BYTES, position):
-            chunks.append(chunk)
-            position += len(chunk)
-        return b"".join(chunks)
+    def read(self, position: int, most: int) -> bytes:
+        """Returns what lies there, also where the file's name is gone; a whole record at least.
+
+        Raises OSError.
+        """
+        while True:
+            data = os.pread(self.descriptor, most, position)
+            first = next(scan(data), None)
+            is_whole = not (isinstance(first, Damage) and first.is_torn)
+            if is_whole or len(data) < most:
+                return data
+            most *= 2
 
     def close(self, *, is_done: bool) -> None:
         descriptor = getattr(self, "descriptor", -1)
@@ -99,6 +103,8 @@ class Journal:
         self._segments: deque[Segment] = deque()
         self._count = 0
         self._unnoted: list[bytes] = []
+        self._cursor: tuple[int, Segment | None, int] = (0, None, 0)
+        """The number, and the place, of the event after the last one that was read."""
         self._noting = threading.RLock()  # also keeps what is written to from being closed
         self._syncing = threading.RLock()
         self._synced = 0
@@ -173,20 +179,43 @@ class Journal:
                 self._segments.popleft().close(is_done=True)
 
     def frames(self, first: int, most: int) -> list[bytes]:
-        """Returns the frames of events from this number on, at most this many. Raises OSError."""
+        """Returns the frames of events from this number on, at most this many. Raises OSError.
+
+        Continues where the last call ended, if it can, so that no file is read twice.
+        """
         found: list[bytes] = []
         segments = list(self._segments)
-        for segment, following in zip(segments, [*segments[1:], None], strict=True):
-            if following is None or following.first > first:
-                records = (each for each in scan(segment.read()) if isinstance(each, Record))
-                found += (
-                    record.frame
-                    for record in records
-                    if record.kind == EVENT and number_of(record.frame) >= first
-                )
-                if len(found) >= most:
-                    break
-        return found[:most]
+        index = sum(1 for segment in segments[1:] if segment.first <= first)
+        position = 0
+        number, segment, start = self._cursor
+        if number == first and segment in segments:
+            index, position = segments.index(segment), start
+        while index < len(segments) and len(found) < most:
+            data = segments[index].read(position, _CHUNK_BYTES)
+            used = 0
+            for record in scan(data):
+                if isinstance(record, Damage):
+                    if record.is_torn:
+                        break
+                    used += len(record.content)
+                    continue
+                used += len(record.frame)
+                if record.kind == EVENT and number_of(record.frame) >= first:
+                    found.append(record.frame)
+                    if len(found) == most:
+                        break
+            position += used
+            if not used and index + 1 < len(segments):
+                index, position = index + 1, 0
+            elif not used:
+                break
+        if found:
+            self._cursor = (
+                number_of(found[-1]) + 1,
+                segments[min(index, len(segments) - 1)],
+                position,
+            )
+        return found
 
     def sync(self) -> None:
         """Have the disk write what was appended until now, once for all that wait. Raises OSError.

@@ -160,7 +160,7 @@ class Store:
                 self._replace(error)
 
     def _open_again(self, step: Callable[[], None]) -> None:
-        """Raises sqlite3.Error and OSError. What happens while it runs is no mistake of the app's."""
+        """Raises sqlite3.Error and OSError: no mistake of the app's can turn up while it runs."""
         try:
             step()
         except ConfigurationError as error:
