@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
-from amplitude_moloco.buffers.base import Entry, News, Storage
+from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import Dropped
@@ -22,6 +22,7 @@ from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.tending import LOOK_SECONDS, Tending
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
@@ -30,8 +31,6 @@ _FLUSH_POLL_SECONDS = 0.05
 _PAUSED_SECONDS = 1.0
 """While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
-_LOOK_SECONDS = 0.5
-"""Other processes store, send and leave entries in a durable buffer."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,9 @@ class Dispatcher:
         self._due_at = inf  # when to claim next, by the monotonic clock
         self._fresh = 0  # events stored since the last claim
         self._in_flight = InFlight(connections)
+        self.has_sent = self._in_flight.has_sent
         self._is_claiming = False
-        self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
-        self._tend_at = -inf
+        self.tending = Tending(buffer, ledger, runtime.monotonic)
         self._drains = not buffer.is_durable or bool(getattr(buffer, "drain_at_exit", False))
         self._flushes = Flushes(
             buffer.checkpoint,
@@ -196,11 +195,6 @@ class Dispatcher:
     # -- the senders -------------------------------------------------------------------------
 
     @property
-    def is_tended(self) -> bool:
-        """Whether the buffer needs care all the time, even while all senders wait for answers."""
-        return self._tend is not None
-
-    @property
     def has_staged(self) -> bool:
         """Whether an entry is ready for the next sender."""
         return bool(self._in_flight.staged)
@@ -216,7 +210,7 @@ class Dispatcher:
             if isinstance(decision, _ClaimMore):
                 self._claim()
             elif isinstance(decision, _TendBuffer):
-                self._tend_buffer()
+                self.tending.tend()
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
@@ -239,12 +233,9 @@ class Dispatcher:
         with self._lock:
             if self._is_stopped:
                 return Stop()
-            delay_seconds = inf
-            if self._tend is not None:
-                delay_seconds = self._tend_at - self._monotonic()
-                if delay_seconds <= 0:
-                    self._tend_at = self._monotonic() + _LOOK_SECONDS
-                    return _TendBuffer()
+            delay_seconds = self.tending.begin_in()
+            if delay_seconds == 0:
+                return _TendBuffer()
             if self._in_flight.is_full:
                 return _WAIT_TO_BE_WOKEN if delay_seconds == inf else Wait(delay_seconds)
             if self._in_flight.staged:
@@ -270,7 +261,7 @@ class Dispatcher:
         again_seconds = _TROUBLE_SECONDS  # should the buffer raise
         try:
             self._ledger.tell_posted()
-            self._tend_buffer()
+            self.tending.tend()
             entries, again_seconds = self._claim_due()
         finally:
             again_seconds = min(again_seconds, self._flushes.seconds_left())
@@ -303,15 +294,9 @@ class Dispatcher:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
         if is_durable and not self._is_closing:
-            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
+            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else LOOK_SECONDS
             again_seconds = min(again_seconds, look_seconds)
         return entries, again_seconds
-
-    def _tend_buffer(self) -> None:
-        """Do what a buffer needs from time to time, and tell what has happened to it."""
-        if self._tend is not None:
-            for news in self._tend():
-                self._ledger.record(news)
 
     def _claim_limit(self) -> int:
         if self._breaker.is_open:
@@ -381,10 +366,6 @@ class Dispatcher:
         while self._in_flight.staged:
             with suppress(Exception):  # then its claim ends with this process
                 self._delivery.give_back(self._in_flight.staged.popleft())
-
-    def has_sent(self, entry: Entry) -> bool:
-        """Whether a sender has this claimed entry, and has not settled it."""
-        return self._in_flight.has_sent(entry)
 
     def end_flushes(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""

@@ -146,7 +146,7 @@ class Engine:
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         try:
-            has_work = self._dispatcher.is_tended or (
+            has_work = bool(self._dispatcher.tending) or (
                 self._buffer.is_durable and self._buffer.state().waiting > 0
             )
         except Exception:  # the first event finds out

@@ -65,7 +65,7 @@ class ThreadedSenders:
         self._worked_at = self._monotonic()
         self.threads = Threads(
             self._run,
-            most=connections + dispatcher.is_tended,
+            most=connections + bool(dispatcher.tending),
             name=name,
             new_thread=runtime.new_thread,
             is_needed=dispatcher.needs_sender,

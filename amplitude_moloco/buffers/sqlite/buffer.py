@@ -12,11 +12,12 @@ from pathlib import Path
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry, News
 from amplitude_moloco.buffers.sqlite.caretaker import Caretaker
+from amplitude_moloco.buffers.sqlite.front import Letter
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.mover import Mover, letter_from
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_token
 from amplitude_moloco.buffers.sqlite.store import Store, is_locked
-from amplitude_moloco.buffers.sqlite.tail import Letter, Tail
+from amplitude_moloco.buffers.sqlite.tail import Tail
 from amplitude_moloco.buffers.sqlite.takeover import waiting_in_journals
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
@@ -108,46 +109,32 @@ class SqliteBuffer:
         self._origin = Origin()
         # SQLite, too, puts the WAL beside what a link leads to.
         self._path = Path(os.path.realpath(path))
-        try:
-            self._store = Store(
-                self._path,
-                target=target,
-                synchronous=_MODES[mode],
-                patience_seconds=patience_seconds,
-            )
-            token = new_token()
-            owner = Owner(self._path, token)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(_unusable_message(self._path, error)) from error
-        self._tail = Tail(
-            Journal(self._path, token, is_synced=mode != "OFF"),
-            token,
-            max_events=max_events,
-            max_bytes=max_bytes,
-            wall=wall,
-            monotonic=monotonic,
-        )
-        self._mover = Mover(
-            self._tail,
-            self._store,
-            horizon_seconds=longest_delay_seconds + _HORIZON_SECONDS,
-            wall=wall,
-            monotonic=monotonic,
-        )
-        self._caretaker = Caretaker(
-            self._path,
-            owner,
-            self._tail,
-            self._mover,
-            self._store,
-            is_synced=mode != "OFF",
-            letter_bounds=(max_dead_age_seconds, max_dead_letters, max_dead_bytes),
-            wall=wall,
-            monotonic=monotonic,
-        )
+        self._store, owner = self._open(target, _MODES[mode])
+        journal = Journal(self._path, owner.token, is_synced=mode != "OFF")
+        bounds = max_events, max_bytes
+        clocks = wall, monotonic
+        horizon_seconds = longest_delay_seconds + _HORIZON_SECONDS
+        self._tail = Tail(journal, owner.token, bounds, clocks)
+        self._mover = Mover(self._tail, self._store, horizon_seconds, clocks)
+        letter_bounds = max_dead_age_seconds, max_dead_letters, max_dead_bytes
+        parts = owner, self._tail, self._mover, self._store
+        self._caretaker = Caretaker(self._path, parts, mode != "OFF", letter_bounds, clocks)
         self._caretaker.begin()
         take_part(self)
         logger.info("Events wait in the file %s", one_line(self._path))
+
+    def _open(self, target: str, synchronous: str) -> tuple[Store, Owner]:
+        """Open the shared file, and take a lock of its own. Raises ConfigurationError."""
+        try:
+            store = Store(
+                self._path,
+                target=target,
+                synchronous=synchronous,
+                patience_seconds=self._patience_seconds,
+            )
+            return store, Owner(self._path, new_token())
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(_unusable_message(self._path, error)) from error
 
     def __repr__(self) -> str:
         path = getattr(self, "_path", None)  # it may not be constructed yet

@@ -39,25 +39,16 @@ class Caretaker:
     def __init__(
         self,
         file: Path,
-        owner: Owner,
-        tail: Tail,
-        mover: Mover,
-        store: Store,
-        *,
+        parts: tuple[Owner, Tail, Mover, Store],
         is_synced: bool,
         letter_bounds: tuple[float, int, int],
-        wall: Callable[[], float],
-        monotonic: Callable[[], float],
+        clocks: tuple[Callable[[], float], Callable[[], float]],
     ) -> None:
         self._file = file
-        self._owner = owner
-        self._tail = tail
-        self._mover = mover
-        self._store = store
+        self._owner, self._tail, self._mover, self._store = parts
         self._is_synced = is_synced
         self._letter_bounds = letter_bounds
-        self._wall = wall
-        self._monotonic = monotonic
+        self._wall, self._monotonic = clocks
         self._tending = threading.RLock()
         self._tend_at = self._sync_at = 0.0
         self._news: list[News] = []

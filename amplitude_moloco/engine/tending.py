@@ -1,0 +1,42 @@
+"""When a buffer is tended that needs it, and what is told then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from amplitude_moloco.buffers.base import News, Storage
+from amplitude_moloco.engine.ledger import Ledger
+
+LOOK_SECONDS = 0.5
+"""Other processes store, send and leave entries in a durable buffer."""
+
+
+class Tending:
+    """``begin_in`` is called under a lock; the rest is safe from any thread."""
+
+    def __init__(self, buffer: Storage, ledger: Ledger, monotonic: Callable[[], float]) -> None:
+        self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._due_at = -inf
+
+    def __bool__(self) -> bool:
+        """Whether the buffer needs care, even while all senders wait for answers."""
+        return self._tend is not None
+
+    def begin_in(self) -> float:
+        """Returns the seconds until it is due; infinity if never. If it is 0, the caller tends."""
+        if self._tend is None:
+            return inf
+        now = self._monotonic()
+        if now < self._due_at:
+            return self._due_at - now
+        self._due_at = now + LOOK_SECONDS
+        return 0.0
+
+    def tend(self) -> None:
+        """Do what the buffer needs, and tell what has happened to it."""
+        if self._tend is not None:
+            for news in self._tend():
+                self._ledger.record(news)
