@@ -140,6 +140,11 @@ class Buffer(Protocol):
 class Tended(Protocol):
     """A buffer that needs care at least once a second, from a thread that may wait for the disk."""
 
+    @property
+    def has_due(self) -> bool:
+        """Whether it held something due that this process did not put, when it was tended."""
+        ...
+
     def tend(self) -> list[News]:
         """Do what is due, and return what has happened to the buffer since. Never raises."""
         ...

@@ -22,7 +22,7 @@ from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
-from amplitude_moloco.engine.tending import LOOK_SECONDS, Tending
+from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
@@ -210,7 +210,8 @@ class Dispatcher:
             if isinstance(decision, _ClaimMore):
                 self._claim()
             elif isinstance(decision, _TendBuffer):
-                self.tending.tend()
+                if self.tending.tend():  # of other processes
+                    self.claim_within(0.0)
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
@@ -293,9 +294,8 @@ class Dispatcher:
         if next_seconds == 0 and len(entries) < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
-        if is_durable and not self._is_closing:
-            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else LOOK_SECONDS
-            again_seconds = min(again_seconds, look_seconds)
+        if is_durable and self._flushes:
+            again_seconds = min(again_seconds, _FLUSH_POLL_SECONDS)
         return entries, again_seconds
 
     def _claim_limit(self) -> int:
@@ -343,7 +343,7 @@ class Dispatcher:
     def is_idle(self) -> bool:
         """Whether there is nothing to send, to wait for or to finish."""
         with self._lock:
-            has_work = self._in_flight or self._is_claiming or self._flushes
+            has_work = self._in_flight or self._is_claiming or self._flushes or self.tending
             return not has_work and self._due_at == inf
 
     def needs_sender(self) -> bool:

@@ -8,7 +8,7 @@ from math import inf
 from amplitude_moloco.buffers.base import News, Storage
 from amplitude_moloco.engine.ledger import Ledger
 
-LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 """Other processes store, send and leave entries in a durable buffer."""
 
 
@@ -16,6 +16,7 @@ class Tending:
     """``begin_in`` is called under a lock; the rest is safe from any thread."""
 
     def __init__(self, buffer: Storage, ledger: Ledger, monotonic: Callable[[], float]) -> None:
+        self._buffer = buffer
         self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
         self._ledger = ledger
         self._monotonic = monotonic
@@ -32,11 +33,15 @@ class Tending:
         now = self._monotonic()
         if now < self._due_at:
             return self._due_at - now
-        self._due_at = now + LOOK_SECONDS
+        self._due_at = now + _LOOK_SECONDS
         return 0.0
 
-    def tend(self) -> None:
-        """Do what the buffer needs, and tell what has happened to it."""
+    def tend(self) -> bool:
+        """Do what the buffer needs, and tell what has happened to it.
+
+        Returns whether it holds something that is due and that this process did not put just now.
+        """
         if self._tend is not None:
             for news in self._tend():
                 self._ledger.record(news)
+        return bool(getattr(self._buffer, "has_due", False))

@@ -141,6 +141,11 @@ class SqliteBuffer:
         return f"SqliteBuffer({path and str(path)!r})"
 
     @property
+    def has_due(self) -> bool:
+        """As ``Tended.has_due``."""
+        return self._caretaker.has_due
+
+    @property
     def _is_inherited(self) -> bool:
         """Whether another process opened it, and forked: it can't be used here."""
         return self._origin.is_elsewhere
