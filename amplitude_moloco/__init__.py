@@ -28,6 +28,7 @@ from amplitude_moloco.engine.facts import (
     RepeatedId,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
     Trimmed,
     Untold,
@@ -38,6 +39,7 @@ from amplitude_moloco.errors import ConfigurationError, MolocoError
 from amplitude_moloco.moloco.destination import MolocoDestination
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.identifiers import hash_identifier
+from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
@@ -75,6 +77,7 @@ __all__ = [
     "Lost",
     "MolocoDestination",
     "MolocoError",
+    "MolocoSettings",
     "PauseReason",
     "Paused",
     "PersonalizationMode",
@@ -85,6 +88,7 @@ __all__ = [
     "RetrySchedule",
     "Retrying",
     "SendResult",
+    "SentTwice",
     "Stats",
     "Sync",
     "ThrottledIdentifier",

@@ -11,11 +11,12 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from amplitude import BaseEvent, Config, DestinationPlugin
 
@@ -23,18 +24,19 @@ from amplitude_moloco.buffers.base import BufferState, DeadLetter
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem, ProblemReason
-from amplitude_moloco.convert.repeats import RepeatedIds
+from amplitude_moloco.convert.repeats import RepeatedIds, Repetition
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
-from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, Trimmed
+from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, SentTwice, Trimmed
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
 from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.transports.late import LateTransport
 
 logger = logging.getLogger(__name__)
+Opened = TypeVar("Opened")
 
-logger = logging.getLogger(__name__)
 EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name.startswith("_"))
 """The attributes that every event of the SDK has."""
 
@@ -58,10 +60,15 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         settings: How to build the engine, in every process anew.
         shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise. Also
             how long a flush may take, unless the engine's settings say otherwise.
+        address: Where the requests go. Two destinations that send one event there are noticed.
     """
 
     def __init__(
-        self, converter: Converter, settings: EngineSettings, shutdown_timeout_seconds: float
+        self,
+        converter: Converter,
+        settings: EngineSettings,
+        shutdown_timeout_seconds: float,
+        address: str,
     ) -> None:
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
@@ -73,7 +80,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             settings = replace(settings, flush_timeout_seconds=self._shutdown_timeout_seconds)
         self._settings = settings
         self._engine = build_engine(settings)
-        self._repeats = RepeatedIds()
+        self._repeats = RepeatedIds(address)
+        self._twins: set[tuple[str, str]] = set()  # syncs that send one event, as has been told
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         self._is_said_to_be_added_twice = False
@@ -92,8 +100,13 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if sdk.times_added(self, timeline) > 1 and not self._is_said_to_be_added_twice:
             self._is_said_to_be_added_twice = True
             logger.warning("%r was added to a client twice: each event is sent twice", self)
+        for other in sdk.plugins_of(timeline):
+            may_both = self._common_with(other) if other is not self else ""
+            if may_both:
+                logger.warning("%r and %r of one client %s: use one of them", self, other, may_both)
         if not self._is_set_up:
             self._is_set_up = True
+            self._repeats.open()
             self._cancel_hooks.append(call_early_at_exit(self.close))
             _note_open(self)
             self._current_engine().start()
@@ -113,8 +126,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                     engine.put(str(conversion.id), conversion.sync, conversion.body)
                     if conversion.omissions:
                         engine.post(_trimmed(event, conversion))
-                    if conversion.id is not None and self._repeats.found(conversion.id, event):
-                        engine.post(RepeatedId(conversion.sync, conversion.id))
+                    self._notice_repetition(event, conversion, engine)
         except Exception as error:  # most likely a plugin that was added to this one
             if is_interruption(error):
                 raise
@@ -178,16 +190,20 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         Call it for a destination that was removed from its client. Otherwise ``shutdown()`` or the
         interpreter's exit calls it.
         """
-        if (
-            not self._engine.origin.is_elsewhere
-        ):  # a child that tracked nothing has nothing to close
+        # A child that tracked nothing has nothing to close.
+        if not self._engine.origin.is_elsewhere:
             default = self._shutdown_timeout_seconds
             self._engine.close(default if timeout_seconds is None else timeout_seconds)
+            self._repeats.forget()
             while self._cancel_hooks:
                 self._cancel_hooks.pop()()
             _open_destinations.discard(self)
 
     # -- inside ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _common_with(self, other: Any) -> str:
+        """Returns in words what another plugin of the client may send too; empty for nothing."""
 
     def _convert(self, event: BaseEvent) -> list[Conversion]:
         if any(self.timeline.plugins.values()):
@@ -195,6 +211,18 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if event is None:  # a plugin that was added to this one has dropped it
             return []
         return self._converter.convert(event, int(time.time() * 1000))
+
+    def _notice_repetition(self, event: BaseEvent, conversion: Conversion, engine: Engine) -> None:
+        """Tell, once, what is sent a second time."""
+        id, sync, twin = str(conversion.id), conversion.sync, conversion.twin
+        found = self._repeats.find(id, event)
+        if found is Repetition.OF_ANOTHER_USER:
+            engine.post(RepeatedId(sync, id))
+        elif found:
+            engine.post(SentTwice(str(event.event_type), id, "two destinations"))
+        if twin and (twin, sync) not in self._twins:
+            self._twins.add((twin, sync))
+            engine.post(SentTwice(str(event.event_type), id, f"the syncs {twin!r} and {sync!r}"))
 
     def _current_engine(self) -> Engine:
         """Returns this process's engine.
@@ -212,20 +240,39 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         return self._engine
 
     def _engine_of_child(self) -> Engine:
-        """Runs inside ``track()``: a buffer that can't be opened must not raise into it."""
+        """Returns a new engine, whatever can't be opened: it is built inside ``track()``."""
         # Celery may have been imported since.
         self._cancel_hooks = [call_at_end_of_celery_child(self.close)]
-        try:
-            return build_engine(self._settings)
-        except Exception as error:
-            engine = build_engine(replace(self._settings, open_buffer=MemoryBuffer))
-            engine.post(Degraded(f"it can't be opened; events wait in memory: {error}"))
-            return engine
+        failures: list[Exception] = []
+        settings = self._settings
+        buffer = _opened(settings.open_buffer, failures)
+        if buffer is None:
+            buffer = MemoryBuffer()
+        transport = _opened(settings.open_transport, failures)
+        if transport is None:  # what it lacks, such as a file, may come back
+            transport = LateTransport(settings.open_transport)
+        engine = build_engine(
+            replace(settings, open_buffer=lambda: buffer, open_transport=lambda: transport)
+        )
+        for failure in failures:
+            engine.post(Degraded(f"it can't be opened in this forked process: {failure}"))
+        return engine
 
     def _renew_locks(self) -> None:
         self._rebuilding = threading.RLock()
         for timeline in self._timelines:
             sdk.renew_locks(timeline)
+
+
+def _opened(open_it: Callable[[], Opened], failures: list[Exception]) -> Opened | None:
+    """Returns what a callable opens; None, and its exception among the failures, if it raises."""
+    try:
+        return open_it()
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        failures.append(error)
+        return None
 
 
 def _note_open(destination: PartnerDestination) -> None:

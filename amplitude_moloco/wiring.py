@@ -1,33 +1,71 @@
-"""Turns the settings ``buffer`` and ``transport``, which any partner has, into what opens them."""
+"""Turns the settings ``buffer`` and ``transport``, which any partner has, into what opens them.
+
+Each is checked first, together with all other settings, and opened later.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from os import PathLike
+from typing import Any
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import absolute_url, open_buffer
+from amplitude_moloco.engine.checks import callable_of_none, callable_of_one, whole_number
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import Endpoint, Transport, TransportFactory
-from amplitude_moloco.transports.named import open_transport
+from amplitude_moloco.transports.named import known_name, name_of_best, open_transport
+
+_BUFFER_METHODS = "put claim ack retry checkpoint state close bury dead_letters resend"
+_TRANSPORT_METHODS = "send close"
+_CONNECTIONS = 16
+_MANY_CONNECTIONS = 64
+"""Where one thread has all requests in flight, more of them cost next to nothing."""
+
+
+def buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
+    """Returns the setting ``buffer``, a URL with an absolute path. Raises ConfigurationError."""
+    if isinstance(buffer, str):
+        return absolute_url(buffer)  # a forked child may open it from another folder
+    if callable(buffer):
+        return callable_of_none("buffer", buffer)
+    raise ConfigurationError(
+        f"buffer: found {type(buffer).__name__}; use a URL such as 'memory://', or a callable"
+    )
+
+
+def transport_of(transport: str | TransportFactory) -> str | TransportFactory:
+    """Returns the setting ``transport``, with a name for ``auto``. Raises ConfigurationError."""
+    if isinstance(transport, str):
+        return name_of_best() if transport == "auto" else known_name(transport)
+    if callable(transport):
+        return callable_of_one("transport", transport, "the endpoint")
+    raise ConfigurationError(
+        f"transport: found {type(transport).__name__}; use 'auto', 'requests', 'curl', or a "
+        f"callable; 'none' sends nothing, for tests"
+    )
+
+
+def connections_of(connections: int | None, transport: str | TransportFactory) -> int:
+    """Returns how many requests may be in flight at a time. Raises ConfigurationError."""
+    if connections is None:
+        return _MANY_CONNECTIONS if transport == "curl" else _CONNECTIONS
+    return whole_number("connections", connections)
 
 
 def buffer_factory(
     buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule
 ) -> BufferFactory:
-    """Returns what opens the buffer that a setting names. Raises ConfigurationError."""
-    if isinstance(buffer, str):
-        return partial(
-            open_buffer,
-            absolute_url(buffer),  # a forked child may open it from another folder
-            target=endpoint.url,
-            longest_delay_seconds=retry.longest_delay_seconds,
-        )
-    if callable(buffer):
-        return buffer
-    raise ConfigurationError(
-        f"buffer: found {type(buffer).__name__}; use a URL such as 'memory://', or a callable"
+    """Returns a callable that opens the buffer of a checked setting."""
+    if not isinstance(buffer, str):
+        return partial(_open_own, "buffer", buffer, "Buffer", _BUFFER_METHODS)
+    return partial(
+        open_buffer,
+        buffer,
+        target=endpoint.url,
+        longest_delay_seconds=retry.longest_delay_seconds,
     )
 
 
@@ -36,21 +74,29 @@ def transport_factory(
     endpoint: Endpoint,
     connections: int,
     timeout_seconds: float,
-    ca_bundle: str | None,
+    ca_bundle: str | PathLike[str] | None,
 ) -> Callable[[], Transport]:
-    """Returns what opens the transport that a setting names. Raises ConfigurationError."""
-    if isinstance(transport, str):
-        return partial(
-            open_transport,
-            transport,
-            endpoint,
-            connections=connections,
-            timeout_seconds=timeout_seconds,
-            ca_bundle=ca_bundle,
-        )
-    if callable(transport):
-        return partial(transport, endpoint)
-    raise ConfigurationError(
-        f"transport: found {type(transport).__name__}; use 'requests', 'curl', or a callable; "
-        f"'none' sends nothing, for tests"
+    """Returns a callable that opens the transport of a checked setting."""
+    if not isinstance(transport, str):
+        open_own = partial(transport, endpoint)
+        return partial(_open_own, "transport", open_own, "Transport", _TRANSPORT_METHODS)
+    return partial(
+        open_transport,
+        transport,
+        endpoint,
+        connections=connections,
+        timeout_seconds=timeout_seconds,
+        ca_bundle=ca_bundle,
     )
+
+
+def _open_own(setting: str, open_it: Callable[[], Any], kind: str, methods: str) -> Any:
+    """Returns what the app's callable opens. Raises ConfigurationError if it lacks a method."""
+    opened = open_it()
+    for method in methods.split():
+        if not callable(getattr(opened, method, None)):
+            raise ConfigurationError(
+                f"{setting}: the callable returned {type(opened).__name__}, which has no method "
+                f"{method}(); return a {kind}"
+            )
+    return opened

@@ -46,6 +46,12 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A stand-in for MCM and Amplitude that accepts any key and platform."""
     with Sandbox() as sandbox:

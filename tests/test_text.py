@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
+import traceback
 import unicodedata
 from typing import Any
 
@@ -15,9 +16,10 @@ from support.facts import BODY, FACTS, kind_of
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.facts import DeadLettered, Degraded, Fact, Invalid, Paused
+from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
 from amplitude_moloco.reasons import DeadLetterReason, PauseReason
-from amplitude_moloco.text import one_line
+from amplitude_moloco.text import keep_record_on_one_line, one_line, shown, traceback_of
 
 ENDS_LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 FORGING = f"i-1{ENDS_LINES}\x1b[31m\x9b31m\x00\x08\u200b\u202e\u2066\ufeff\ud800"
@@ -51,6 +53,22 @@ def test_what_is_escaped_can_be_read() -> None:
         one_line("i-1\nCRITICAL\x1b\x85\u2028 \ub300") == "i-1\\nCRITICAL\\x1b\\x85\\u2028 \ub300"
     )
     assert one_line(ValueError("a\nb")) == "a\\nb"
+
+
+class Hostile:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("hostile")
+
+
+def test_any_value_can_be_shown() -> None:
+    """A message shows any value on one line, and never too much of it."""
+    assert shown("a\nb\u200b") == "'a\\nb\\u200b'"
+    assert shown(10**5000) == "a value of type int"
+    assert shown(Hostile()) == "a value of type Hostile"
+    assert shown("a" * 198) == repr("a" * 198)
+    assert shown("a" * 199) == f"'{'a' * 198}…"
 
 
 def forged(fact: Fact, text: str) -> Fact:
@@ -108,3 +126,97 @@ def test_a_forged_line_is_part_of_its_own() -> None:
         assert not line.startswith("CRITICAL")
         assert "x\\nCRITICAL root: forged" in line
     assert BODY.decode() not in line
+
+
+class Mute(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    """The exception as it is once it was raised."""
+    try:
+        raise error from cause
+    except BaseException as caught:
+        return caught
+
+
+def in_handler(first: BaseException, second: BaseException) -> BaseException:
+    """The second exception, raised while the first one was handled."""
+    try:
+        raise first
+    except BaseException:
+        return _reraised(second)
+
+
+def _reraised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+@settings(deadline=None)
+@given(TEXTS)
+@example(FORGING)
+def test_a_traceback_holds_no_line_of_its_message(text: str) -> None:
+    """A message with line ends is one line of the traceback, however exceptions are linked."""
+    forging = f"{text}\nCRITICAL root: forged"
+    for error, links in (
+        (raised(ValueError(forging)), 0),
+        (raised(ValueError(forging), raised(KeyError(forging))), 1),
+        (in_handler(KeyError(forging), ValueError(forging)), 1),
+    ):
+        lines = traceback_of(error).split("\n")
+        assert not any(line.startswith(("CRITICAL", "forged")) for line in lines)
+        assert all(line.isprintable() for line in lines)
+        assert lines.count("Traceback (most recent call last):") == 1 + links
+        assert lines[-1] == f"ValueError: {one_line(forging)}"
+
+
+def test_a_traceback_reads_as_pythons() -> None:
+    """For a message of one line the traceback is what Python prints."""
+    for error in (
+        raised(ValueError("text")),
+        raised(ValueError()),
+        raised(ValueError("text"), raised(KeyError("cause"))),
+        in_handler(KeyError("first"), ValueError("second")),
+        raised(ValueError("text"), None),
+    ):
+        assert traceback_of(error) == "".join(traceback.format_exception(error)).rstrip("\n")
+
+
+def test_a_traceback_survives_its_exception() -> None:
+    """An exception without text, or one that is its own cause, has a traceback too."""
+    assert traceback_of(raised(Mute())).endswith("\nMute: <exception str() failed>")
+    error = raised(ValueError("loop"))
+    error.__cause__ = raised(KeyError("x"), error)
+    assert traceback_of(error).count("Traceback") == 2
+
+
+def test_what_a_hook_raised_forges_no_line() -> None:
+    """The log of a hook that raised has no line from the exception's message."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("amplitude_moloco.engine.ledger")
+    logger.addHandler(handler)
+
+    def hook(fact: Fact) -> None:
+        raise ValueError("me@example.com\nCRITICAL root: forged")
+
+    try:
+        Ledger([hook]).record(FACTS[0])
+    finally:
+        logger.removeHandler(handler)
+    said = stream.getvalue().splitlines()
+    assert said[0] == "A hook raised on Delivered"
+    assert said[-1] == "ValueError: me@example.com\\nCRITICAL root: forged"
+
+
+def test_a_record_without_texts_passes() -> None:
+    """A record whose arguments are a mapping, or that has no exception, passes as it is."""
+    record = logging.makeLogRecord({"msg": "x", "args": {"a": 1}, "exc_info": (None, None, None)})
+    assert keep_record_on_one_line(record)
+    assert (record.getMessage(), record.exc_text) == ("x", None)

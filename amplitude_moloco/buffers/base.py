@@ -81,7 +81,11 @@ class Lost:
 
 @dataclass(frozen=True)
 class Degraded:
-    """The durable buffer can't be used as it should. Events wait in memory meanwhile. Told once."""
+    """The durable buffer can't be used as it should, or a forked process can't open it.
+
+    Events wait in memory meanwhile. Told once. Also told where a forked process can't open its
+    transport: it tries again with each request.
+    """
 
     message: str
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
-from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
@@ -20,7 +20,6 @@ _OVERHEAD_BYTES = 512
 """What an entry takes in memory besides its body: its id, its times and its place in a queue."""
 _FREE_OVERHEAD_BYTES = 1024 * 1024
 """This overhead is not counted, so that a small buffer holds as many bytes as it says."""
-_MOST = 2**63 - 1
 
 
 class _Stored(NamedTuple):
@@ -74,8 +73,8 @@ class MemoryBuffer:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max_events = _bound("max_events", max_events)
-        self._max_bytes = _bound("max_bytes", max_bytes)
+        self._max_events = bound("max_events", max_events)
+        self._max_bytes = bound("max_bytes", max_bytes)
         self._wall = wall
         self._monotonic = monotonic
         self._lock = threading.RLock()
@@ -256,11 +255,3 @@ class MemoryBuffer:
             if self._new:
                 untried.append(self._new[0].number)
             return min(untried, default=None)
-
-
-def _bound(name: str, value: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST:
-        return value
-    raise ConfigurationError(
-        f"buffer: {name}={value!r} can't be used; use a whole number from 1 to {_MOST}"
-    )

@@ -12,6 +12,7 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import can_follow_forks
+from amplitude_moloco.text import shown
 
 _MOST = 2**63 - 1  # what SQLite can store
 _MOST_DIGITS = 100  # leading zeros included
@@ -40,9 +41,9 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
         ConfigurationError: The scheme or an option is unknown, or the file can't be used.
     """
     scheme, path, query = _parts(url)
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = _options(scheme, query)
     if scheme == "memory":
-        return MemoryBuffer(**_whole_numbers(options, ("max_events", "max_bytes")))
+        return MemoryBuffer(**options)
     return _open_sqlite(
         path,
         options,
@@ -54,9 +55,10 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
 def absolute_url(url: str) -> str:
     """Returns the URL with an absolute path: the same file, whichever the current folder is.
 
-    Raises ConfigurationError if it names no buffer.
+    Raises ConfigurationError if it names no buffer, or has an option that can't be used.
     """
     scheme, path, query = _parts(url)
+    _options(scheme, query)
     if scheme == "memory":
         return url
     try:
@@ -96,12 +98,12 @@ def _can_be_file(path: str) -> bool:
 
 def _no_buffer(url: str) -> ConfigurationError:
     return ConfigurationError(
-        f"buffer: {_CREDENTIALS.sub('//', url)!r} does not name a buffer; use 'memory://', "
+        f"buffer: {shown(_CREDENTIALS.sub('//', url))} does not name a buffer; use 'memory://', "
         f"'sqlite:///relative.db' or 'sqlite:////absolute/path.db' (four slashes)"
     )
 
 
-def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage:
+def _open_sqlite(path: str, options: dict[str, Any], **settings: Any) -> Storage:
     try:  # imported only when used: not every system has fcntl, not every Python has sqlite3
         if not can_follow_forks():
             raise ImportError("forks can't be followed")
@@ -111,6 +113,14 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
             f"buffer: 'sqlite:' can't be used here ({error}); it needs a POSIX system and a Python "
             f"with sqlite3; use 'memory://'"
         ) from error
+    return SqliteBuffer(path, **options, **settings)
+
+
+def _options(scheme: str, query: str) -> dict[str, Any]:
+    """Returns the options of a URL as the buffer's arguments. Raises ConfigurationError."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if scheme == "memory":
+        return _whole_numbers(options, ("max_events", "max_bytes"))
     synchronous = options.pop("synchronous", "1s")
     drain_at_exit = options.pop("drain_at_exit", "0")
     if drain_at_exit not in ("0", "1"):
@@ -120,13 +130,7 @@ def _open_sqlite(path: str, options: dict[str, str], **settings: Any) -> Storage
     known = ("max_events", "max_bytes", "wait_millis")
     numbers = _whole_numbers(options, known, "synchronous", "drain_at_exit")
     numbers.pop("wait_millis", None)  # of a release in which a put could wait
-    return SqliteBuffer(
-        path,
-        synchronous=synchronous,
-        drain_at_exit=drain_at_exit == "1",
-        **numbers,
-        **settings,
-    )
+    return {"synchronous": synchronous, "drain_at_exit": drain_at_exit == "1", **numbers}
 
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:

@@ -25,11 +25,15 @@ class Conversion(NamedTuple):
     """Why it can't be sent; empty if it can."""
     omissions: tuple[Problem, ...] = ()
     """What was left out, since the partner doesn't require it and it can't be sent as it is."""
+    twin: str = ""
+    """The earlier sync that sends the same event as the same type; empty if there is none."""
 
     def __str__(self) -> str:
         if self.problems:
             return f"{self.sync} can't be sent:{_lines(self.problems)}"
         sent = f"{self.sync} is sent as {self.body.decode()}"
+        if self.twin:
+            sent += f"\nand counted twice: the sync {self.twin} sends it as the same type"
         return f"{sent}\nwithout:{_lines(self.omissions)}" if self.omissions else sent
 
 

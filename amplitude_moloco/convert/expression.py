@@ -1,8 +1,8 @@
 """JMESPath expressions over an event, compiled once.
 
 Expressions in the shapes that mappings and filters usually have (``event_properties.total > `0```,
-``event_properties.products[].{id: product_id, price: price}``) become closures, which take about a
-fifth of the time of jmespath's interpreter. All other expressions run in that interpreter. The
+``event_properties.products[].{id: product_id, price: price}``) are written as Python, which takes a
+tenth of the time of jmespath's interpreter. All other expressions run in that interpreter. The
 results are the same for every event.
 """
 
@@ -17,12 +17,16 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
+from amplitude_moloco.convert.code import Code
 from amplitude_moloco.convert.paths import Node, close_key, unknown_root
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import one_line
 
 Expression = Callable[[Any], Any]
 _ORDERED = frozenset({int, float, str})
 _Node = dict[str, Any]
+_MAX_WRITTEN_DEPTH = 15  # Python can't nest twenty loops
+_MAX_CHARACTERS = 10_000  # compiling takes longer than a second beyond
 _MAX_DEPTH = 100  # evaluating takes a few frames for each level, inside the app's own stack
 
 
@@ -56,6 +60,11 @@ def compile_expression(source: str, place: str) -> Expression:
         ConfigurationError: ``source`` is not a JMESPath expression, or is nested too deeply. The
             text names ``place``.
     """
+    if len(source) > _MAX_CHARACTERS:
+        raise ConfigurationError(
+            f"{place}: the expression has {len(source)} characters; use at most {_MAX_CHARACTERS}, "
+            f"or a callable"
+        )
     try:
         compiled = jmespath.compile(source)
         if _depth(compiled.parsed) > _MAX_DEPTH:
@@ -107,42 +116,140 @@ def _depth(node: Node) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0].rstrip(": ")
+    return one_line(str(error).split("\n", 1)[0]).rstrip(": ")
+
+
+class _NeedsInterpreter(Exception):
+    """The expression has a part that is not written as Python."""
 
 
 def _compile(node: _Node) -> Expression | None:
-    """Returns the node as a closure; None if it, or a part of it, needs the interpreter."""
-    compiler = _COMPILERS.get(node["type"])
-    return compiler(node) if compiler else None
-
-
-def _compile_all(nodes: list[_Node]) -> list[Expression] | None:
-    compiled = [_compile(node) for node in nodes]
-    return [each for each in compiled if each] if all(compiled) else None
-
-
-def _identity(node: _Node) -> Expression:
-    return lambda value: value
-
-
-def _field(node: _Node) -> Expression:
-    return _path([node["value"]])
-
-
-def _subexpression(node: _Node) -> Expression | None:
-    names = _field_names(node)
-    if names:
-        return _path(names)
-    steps = _compile_all(node["children"])
-    if not steps:
+    """Returns the node as a function of its own; None if a part of it needs the interpreter."""
+    if _depth(node) > _MAX_WRITTEN_DEPTH:
         return None
+    code = Code("search(value)")
+    try:
+        code.add(f"return {_Writer(code).write(node, 'value')}")
+    except _NeedsInterpreter:
+        return None
+    return code.compile("expression")
 
-    def search(value: Any) -> Any:
-        for step in steps:
-            value = step(value)
+
+class _Writer:
+    """Writes an expression as lines of Python. Each method returns where its result is."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._variables = 0
+        code.bind(has_order=_has_order, is_true=is_true, merge=_merge, nothing=_get_nothing)
+
+    def write(self, node: _Node, value: str) -> str:
+        """Writes a node that is applied to ``value``."""
+        write = _WRITERS.get(node["type"])
+        if write is None:
+            raise _NeedsInterpreter
+        return write(self, node, value)
+
+    def identity(self, node: _Node, value: str) -> str:
         return value
 
-    return search
+    def field(self, node: _Node, value: str) -> str:
+        return self._path([node["value"]], value)
+
+    def subexpression(self, node: _Node, value: str) -> str:
+        names = _field_names(node)
+        if names:
+            return self._path(names, value)
+        for child in node["children"]:
+            value = self.write(child, value)
+        return value
+
+    def _path(self, names: list[str], value: str) -> str:
+        found = self._variable()
+        steps = "".join(f".get({name!r})" for name in names)
+        self._code.add("try:", f"    {found} = {value}{steps}")
+        self._code.add("except AttributeError:", f"    {found} = None")  # only objects have fields
+        return found
+
+    def flatten(self, node: _Node, value: str) -> str:
+        base = self.write(node["children"][0], value)
+        return self._variable(f"merge({base})")
+
+    def projection(self, node: _Node, value: str) -> str:
+        base, each = node["children"]
+        several = self.write(base, value)
+        found, element = self._variable("None"), self._variable()
+        with self._code.block(f"if isinstance({several}, list):"):
+            self._code.add(f"{found} = []")
+            with self._code.block(f"for {element} in {several}:"):
+                result = self.write(each, element)
+                self._code.add(f"if {result} is not None:", f"    {found}.append({result})")
+        return found
+
+    def multi_select_dict(self, node: _Node, value: str) -> str:
+        pairs = [(pair["value"], pair["children"][0]) for pair in node["children"]]
+        found = self._variable("None")
+        with self._code.block(f"if {value} is not None:"):
+            if all(part["type"] == "field" for _, part in pairs):  # the usual mapping of items
+                get = self._variable(f"getattr({value}, 'get', nothing)")
+                parts = [f"{name!r}: {get}({part['value']!r})" for name, part in pairs]
+            else:
+                parts = [f"{name!r}: {self.write(part, value)}" for name, part in pairs]
+            self._code.add(f"{found} = {{{', '.join(parts)}}}")
+        return found
+
+    def literal(self, node: _Node, value: str) -> str:
+        return self._bind("constant", node["value"])
+
+    def comparator(self, node: _Node, value: str) -> str:
+        left, right = node["children"]
+        a, b = self.write(left, value), self.write(right, value)
+        compare = self._bind("compare", TreeInterpreter.COMPARATOR_FUNC[node["value"]])
+        ordered = "" if node["value"] in ("eq", "ne") else f"has_order({a}) and has_order({b})"
+        if right["type"] == "literal" and _has_order(right["value"]) and ordered:
+            ordered = f"has_order({a})"
+        return self._variable(f"{compare}({a}, {b})" + (ordered and f" if {ordered} else None"))
+
+    def and_expression(self, node: _Node, value: str) -> str:
+        return self._either(node, value, "if is_true({}):")
+
+    def or_expression(self, node: _Node, value: str) -> str:
+        return self._either(node, value, "if not is_true({}):")
+
+    def _either(self, node: _Node, value: str, goes_on: str) -> str:
+        left, right = node["children"]
+        found = self._variable(self.write(left, value))
+        with self._code.block(goes_on.format(found)):
+            self._code.add(f"{found} = {self.write(right, value)}")
+        return found
+
+    def _variable(self, value: str = "") -> str:
+        """Returns a new variable. Sets it if there is a value."""
+        self._variables += 1
+        name = f"v{self._variables}"
+        if value:
+            self._code.add(f"{name} = {value}")
+        return name
+
+    def _bind(self, kind: str, value: object) -> str:
+        name = f"{kind}_{self._variables}"
+        self._variables += 1
+        self._code.bind(**{name: value})
+        return name
+
+
+_WRITERS: dict[str, Callable[[_Writer, _Node, str], str]] = {
+    "identity": _Writer.identity,
+    "field": _Writer.field,
+    "subexpression": _Writer.subexpression,
+    "flatten": _Writer.flatten,
+    "projection": _Writer.projection,
+    "multi_select_dict": _Writer.multi_select_dict,
+    "literal": _Writer.literal,
+    "comparator": _Writer.comparator,
+    "and_expression": _Writer.and_expression,
+    "or_expression": _Writer.or_expression,
+}
 
 
 def _field_names(node: _Node) -> list[str] | None:
@@ -160,140 +267,24 @@ def _field_names(node: _Node) -> list[str] | None:
     return names
 
 
-def _path(names: list[str]) -> Expression:
-    def search(value: Any) -> Any:
-        try:
-            for name in names:
-                value = value.get(name)
-        except AttributeError:  # only objects have fields
-            return None
-        return value
-
-    return search
-
-
-def _flatten(node: _Node) -> Expression | None:
-    base = _compile(node["children"][0])
-    if not base:
+def _merge(found: object) -> list[Any] | None:
+    """Returns the elements of a list, and those of the lists in it; None for all else."""
+    if not isinstance(found, list):
         return None
-
-    def search(value: Any) -> Any:
-        found = base(value)
-        if not isinstance(found, list):
-            return None
-        merged: list[Any] = []
-        for element in found:
-            if isinstance(element, list):
-                merged.extend(element)
-            else:
-                merged.append(element)
-        return merged
-
-    return search
-
-
-def _projection(node: _Node) -> Expression | None:
-    steps = _compile_all(node["children"])
-    if not steps:
-        return None
-    base, each = steps
-
-    def search(value: Any) -> Any:
-        found = base(value)
-        if not isinstance(found, list):
-            return None
-        return [result for element in found if (result := each(element)) is not None]
-
-    return search
-
-
-def _multi_select_dict(node: _Node) -> Expression | None:
-    pairs = node["children"]
-    if all(pair["children"][0]["type"] == "field" for pair in pairs):
-        return _pick({pair["value"]: pair["children"][0]["value"] for pair in pairs})
-    steps = _compile_all([pair["children"][0] for pair in pairs])
-    if not steps:
-        return None
-    named = list(zip((pair["value"] for pair in pairs), steps, strict=True))
-
-    def search(value: Any) -> Any:
-        return None if value is None else {name: step(value) for name, step in named}
-
-    return search
-
-
-def _pick(fields: dict[str, str]) -> Expression:
-    """Returns a multi-select of plain fields, the usual mapping of items."""
-    named = list(fields.items())
-
-    def search(value: Any) -> Any:
-        if value is None:
-            return None
-        get = getattr(value, "get", _get_nothing)
-        return {name: get(field) for name, field in named}
-
-    return search
+    merged: list[Any] = []
+    for element in found:
+        if isinstance(element, list):
+            merged.extend(element)
+        else:
+            merged.append(element)
+    return merged
 
 
 def _get_nothing(field: str) -> None:
     """Stands in for ``dict.get`` on a value that is not an object: it has no fields."""
 
 
-def _literal(node: _Node) -> Expression:
-    constant = node["value"]
-    return lambda value: constant
-
-
-def _comparator(node: _Node) -> Expression | None:
-    sides = _compile_all(node["children"])
-    if not sides:
-        return None
-    left, right = sides
-    compare = TreeInterpreter.COMPARATOR_FUNC[node["value"]]
-    if node["value"] in ("eq", "ne"):
-        return lambda value: compare(left(value), right(value))
-    constant = node["children"][1].get("value")
-    if node["children"][1]["type"] == "literal" and _has_order(constant):
-        return lambda value: compare(a, constant) if _has_order(a := left(value)) else None
-
-    def search(value: Any) -> Any:
-        a, b = left(value), right(value)
-        return compare(a, b) if _has_order(a) and _has_order(b) else None
-
-    return search
-
-
-def _and(node: _Node) -> Expression | None:
-    sides = _compile_all(node["children"])
-    if not sides:
-        return None
-    left, right = sides
-    return lambda value: right(value) if is_true(found := left(value)) else found
-
-
-def _or(node: _Node) -> Expression | None:
-    sides = _compile_all(node["children"])
-    if not sides:
-        return None
-    left, right = sides
-    return lambda value: found if is_true(found := left(value)) else right(value)
-
-
 def _has_order(value: object) -> bool:
     kind = type(value)
     # The first check covers nearly all values, and takes a fraction of the time of the second.
     return kind in _ORDERED or (isinstance(value, (Number, str)) and kind is not bool)
-
-
-_COMPILERS: dict[str, Callable[[_Node], Expression | None]] = {
-    "identity": _identity,
-    "field": _field,
-    "subexpression": _subexpression,
-    "flatten": _flatten,
-    "projection": _projection,
-    "multi_select_dict": _multi_select_dict,
-    "literal": _literal,
-    "comparator": _comparator,
-    "and_expression": _and,
-    "or_expression": _or,
-}

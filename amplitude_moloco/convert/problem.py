@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import traceback
+from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
+from typing import NamedTuple
 
 from amplitude_moloco.reasons import Reason
 
 _NOT_APPS = frozenset({"amplitude_moloco", "jmespath"})
 _INDEX = re.compile(r"\[\d+\]")
+_MAX_LINES = 20
 
 
 class ProblemReason(Reason):
@@ -54,21 +59,47 @@ class ProblemReason(Reason):
     """Anything else raised an exception before the event was converted."""
 
 
-def place_of(error: BaseException) -> str:
+class Line(NamedTuple):
+    """A line of code that was running."""
+
+    file: str
+    number: int
+    function: str
+
+
+Trace = tuple[Line, ...]
+"""The lines that led to an exception, the outermost first. Holds no value."""
+
+
+def trace_of(error: BaseException) -> Trace:
+    """Returns the last lines of the app that led to an exception; empty if none of it ran."""
+    lines: deque[Line] = deque(maxlen=_MAX_LINES)
+    is_apps = False
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        module = str(frame.f_globals.get("__name__", ""))
+        is_apps = is_apps or module.partition(".")[0] not in _NOT_APPS
+        if is_apps:
+            lines.append(Line(code.co_filename, number or 0, code.co_name))
+    return _shared(tuple(lines))
+
+
+def place_of(trace: Trace) -> str:
     """Returns where in the app's callable an exception was raised: file, line and function.
 
     It is the last line in the callable's own file, and begins with a blank. Empty if only
     expressions were running.
     """
-    file, place = None, ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        code = frame.f_code
-        if frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_APPS:
-            continue
-        file = file or code.co_filename
-        if code.co_filename == file:
-            place = f" ({PurePath(file).name}, line {line}, in {code.co_name})"
-    return place
+    if not trace:
+        return ""
+    file, number, function = [line for line in trace if line.file == trace[0].file][-1]
+    return f" ({PurePath(file).name}, line {number}, in {function})"
+
+
+@lru_cache(maxsize=256)
+def _shared(trace: Trace) -> Trace:
+    """Returns an equal trace of earlier: thousands of events may fail at the same place."""
+    return trace
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,8 @@ class Problem:
     """The kind of value that was found, never the value."""
     fix: str
     """What to use instead."""
+    trace: Trace = dataclasses.field(default=(), repr=False, compare=False)
+    """The lines of the app that raised, if a mapping or a filter of its own did."""
 
     def __str__(self) -> str:
         return f"{self.field}: found {self.found}; {self.fix}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amplitude_moloco.engine.checks import is_positive
+from amplitude_moloco.engine.checks import is_count, is_positive
 from amplitude_moloco.errors import ConfigurationError
 
 
@@ -24,13 +24,17 @@ class BreakerPolicy:
     then_seconds: float = 900
 
     def __post_init__(self) -> None:
-        if not isinstance(self.probe_delays_seconds, (tuple, list)):
-            raise ConfigurationError("breaker: probe_delays_seconds must be a tuple of seconds")
-        delays = (*self.probe_delays_seconds, self.then_seconds)
-        if not (is_positive(self.failures) and all(map(is_positive, delays))):
-            raise ConfigurationError(
+        errors = []
+        is_list = isinstance(self.probe_delays_seconds, (tuple, list))
+        if not is_list:
+            errors.append("breaker: probe_delays_seconds must be a tuple of seconds")
+        delays = (*(self.probe_delays_seconds if is_list else ()), self.then_seconds)
+        if not (is_count(self.failures) and all(map(is_positive, delays))):
+            errors.append(
                 "breaker: failures must be at least 1, every delay a number of seconds above 0"
             )
+        if errors:
+            raise ConfigurationError(*errors)
 
 
 class CircuitBreaker:

@@ -8,6 +8,10 @@ from math import inf
 from typing import Any, TypeVar
 
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import shown
+
+MOST = 10**9
+"""No setting may be larger: clocks, timeouts and SQLite's integers have limits far above it."""
 
 _Result = TypeVar("_Result")
 
@@ -16,14 +20,14 @@ class Checks:
     """Runs checks of several settings, to raise all their errors at once."""
 
     def __init__(self) -> None:
-        self._errors: list[str] = []
+        self._errors: dict[str, None] = {}  # in their order, each once
 
     def run(self, check: Callable[..., _Result], *arguments: Any, **more: Any) -> _Result:
         """Returns the check's result. After an error it is None, until ``raise_errors()``."""
         try:
             return check(*arguments, **more)
         except ConfigurationError as error:
-            self._errors += error.errors
+            self._errors |= dict.fromkeys(error.errors)
             return None  # type: ignore[return-value]  # raise_errors() comes before any use
 
     def raise_errors(self) -> None:
@@ -37,6 +41,21 @@ def callable_of_one(place: str, call: object, argument: str) -> Callable[[Any], 
 
     Raises ConfigurationError for anything else, with ``argument`` as the name of what it gets.
     """
+    refusal = f"does not take one argument; use one that takes {argument}"
+    return _checked_callable(place, call, (None,), refusal)
+
+
+def callable_of_none(place: str, call: object) -> Callable[[], Any]:
+    """Returns a callable that takes no argument and does its work when called.
+
+    Raises ConfigurationError for anything else.
+    """
+    return _checked_callable(place, call, (), "needs arguments; use one that takes none")
+
+
+def _checked_callable(
+    place: str, call: object, arguments: tuple[None, ...], refusal: str
+) -> Callable[..., Any]:
     if not callable(call):
         raise ConfigurationError(f"{place}: found {type(call).__name__}; use a callable")
     for function in (call, getattr(call, "__call__", None)):  # noqa: B004  # an async __call__
@@ -50,12 +69,9 @@ def callable_of_one(place: str, call: object, argument: str) -> Callable[[Any], 
                 f"plain function"
             )
     try:
-        inspect.signature(call).bind(None)
+        inspect.signature(call).bind(*arguments)
     except TypeError:
-        raise ConfigurationError(
-            f"{place}: found a callable that does not take one argument; use one that takes "
-            f"{argument}"
-        ) from None
+        raise ConfigurationError(f"{place}: found a callable that {refusal}") from None
     except ValueError:  # a builtin without a signature
         pass
     return call
@@ -86,19 +102,35 @@ def instance_of(name: str, kind: type[_Result], value: object) -> _Result:
 
 
 def is_positive(value: object) -> bool:
-    """Whether this is a finite number above 0: a time to wait, a rate, a count."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < inf
+    """Whether this is a number above 0 and at most ``MOST``: a time to wait, a rate, a count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MOST
+
+
+def is_count(value: object) -> bool:
+    """Whether this is a whole number above 0 and at most ``MOST``."""
+    return isinstance(value, int) and is_positive(value)
 
 
 def whole_number(name: str, value: int) -> int:
     """Returns a setting that is a whole number above 0. Raises ConfigurationError if it is not."""
-    if isinstance(value, int) and is_positive(value):
+    if is_count(value):
         return value
-    raise ConfigurationError(f"{name}: found {value!r}; use a whole number above 0")
+    raise ConfigurationError(_refusal(name, value, "a whole number above 0"))
 
 
 def number(name: str, value: float) -> float:
     """Returns a setting that is a number above 0. Raises ConfigurationError if it is not."""
     if is_positive(value):
         return value
-    raise ConfigurationError(f"{name}: found {value!r}; use a number above 0")
+    raise ConfigurationError(_refusal(name, value, "a number above 0"))
+
+
+def number_or_none(name: str, value: float | None) -> float | None:
+    """Returns a setting that is None or a number above 0. Raises ConfigurationError."""
+    return None if value is None else number(name, value)
+
+
+def _refusal(name: str, value: object, wanted: str) -> str:
+    is_too_large = isinstance(value, (int, float)) and MOST < value < inf
+    limit = f", at most {MOST}" if is_too_large else ""
+    return f"{name}: found {shown(value)}; use {wanted}{limit}"

@@ -23,6 +23,7 @@ from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.tending import Tending
+from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
@@ -80,7 +81,7 @@ class Dispatcher:
     Decisions are made under one lock, which is never held during I/O or while a hook runs.
 
     Args:
-        connections: How many requests may be on their way at a time.
+        window: How many requests may be on their way at a time.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_seconds: Send at the latest this long after an event was stored.
         flush_timeout_seconds: How long a flush may take.
@@ -95,7 +96,7 @@ class Dispatcher:
         breaker: CircuitBreaker,
         rate: RateLimiter,
         ledger: Ledger,
-        connections: int,
+        window: Window,
         flush_queue_size: int,
         flush_interval_seconds: float,
         flush_timeout_seconds: float,
@@ -117,7 +118,8 @@ class Dispatcher:
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here
         self._due_at = inf  # when to claim next, by the monotonic clock
         self._fresh = 0  # events stored since the last claim
-        self._in_flight = InFlight(connections)
+        self._window = window
+        self._in_flight = InFlight(window)
         self.has_sent = self._in_flight.has_sent
         self._is_claiming = False
         self.tending = Tending(buffer, ledger, runtime.monotonic)
@@ -219,6 +221,13 @@ class Dispatcher:
                     self._ledger.tell_posted()  # what was refused since close()
                 return decision
 
+    def note_wait(self, seconds: float) -> None:
+        """The sender has waited this long for an answer, and did nothing else."""
+        with self._lock:
+            has_backlog = self._in_flight.staged or self._due_at <= self._monotonic()
+            if has_backlog and self._in_flight.is_full:
+                self._window.note_wait(seconds)
+
     def settle(self, work: Send, result: SendResult) -> None:
         """Record what became of a request. Raises what the buffer raises."""
         entry, again_seconds = work.entry, 0.0
@@ -265,6 +274,7 @@ class Dispatcher:
             self.tending.tend()
             entries, again_seconds = self._claim_due()
         finally:
+            self._flushes.end_late()  # also where the buffer raises: the bound holds
             again_seconds = min(again_seconds, self._flushes.seconds_left())
             due_at = self._monotonic() + again_seconds
             with self._lock:  # at no moment does it look as if nothing were left

@@ -23,9 +23,10 @@ from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
 from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
+from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.fork import Origin
 from amplitude_moloco.reasons import DropReason
-from amplitude_moloco.transports.base import Transport
+from amplitude_moloco.transports.base import ConcurrentTransport, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -120,13 +121,15 @@ class Engine:
             identify=settings.partner.identify,
             monotonic=runtime.monotonic,
         )
+        is_concurrent = isinstance(transport, ConcurrentTransport)
         self._dispatcher = Dispatcher(
             buffer,
             delivery,
             breaker=breaker,
             rate=rate,
             ledger=self._ledger,
-            connections=settings.connections,
+            # A thread for each request is started only when it is needed.
+            window=Window(settings.connections, runtime.monotonic, is_fixed=not is_concurrent),
             flush_queue_size=settings.flush_queue_size,
             flush_interval_seconds=settings.flush_interval_millis / 1000,
             flush_timeout_seconds=settings.flush_timeout_seconds or _FLUSH_SECONDS,

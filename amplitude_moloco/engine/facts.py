@@ -96,6 +96,18 @@ class RepeatedId:
 
 
 @dataclass(frozen=True)
+class SentTwice:
+    """One event is sent twice, and may count twice. Told once for each two that send it."""
+
+    event_name: str
+    """Amplitude's event type."""
+    id: str
+    """The id of the second one."""
+    by: str
+    """The two syncs of one type, or two destinations of one address, that send it."""
+
+
+@dataclass(frozen=True)
 class DeadLettered:
     """The event can't be delivered, and is kept as a dead letter. Final, unless it is resent."""
 
@@ -161,6 +173,7 @@ Fact = (
     | Invalid
     | Trimmed
     | RepeatedId
+    | SentTwice
     | DeadLettered
     | Dropped
     | Paused

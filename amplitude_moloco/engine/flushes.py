@@ -120,8 +120,7 @@ class Flushes:
 
     def finish(self) -> None:
         """Resolve the flushes that are done. Raises what the buffer raises."""
-        is_paused, now = self._is_paused(), self._monotonic()
-        self._end_if(lambda flush: is_paused or flush.ends_at <= now)
+        self.end_late()
         with self._lock:
             unseen = [flush for flush in self._pending if flush.uncounted is None]
         for flush in unseen:
@@ -130,6 +129,11 @@ class Flushes:
                 flush.uncounted = self._settling()
         settling = self._settling()
         self._end_if(lambda flush: flush.is_counted(settling))
+
+    def end_late(self) -> None:
+        """Resolve the flushes whose bound is reached; while sending pauses, all. Never raises."""
+        is_paused, now = self._is_paused(), self._monotonic()
+        self._end_if(lambda flush: is_paused or flush.ends_at <= now)
 
     def end_all(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""

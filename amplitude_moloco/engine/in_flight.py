@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable
 
 from amplitude_moloco.buffers.base import Entry
+from amplitude_moloco.engine.window import Window
 
 AHEAD_SECONDS = 10.0
 """At a slow rate no more is claimed than goes in this time, so that the rest is left to others."""
@@ -15,13 +16,13 @@ class InFlight:
     """Entries from their claim until they are settled. The caller holds a lock.
 
     Args:
-        most: How many may be on their way at a time.
+        window: How many may be on their way at a time.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, window: Window) -> None:
         self.staged: deque[Entry] = deque()
         """Claimed, and not yet taken by a sender."""
-        self._most = most
+        self._window = window
         self._sent: set[Hashable] = set()
         self._settling: set[Hashable] = set()
 
@@ -31,14 +32,15 @@ class InFlight:
     @property
     def is_full(self) -> bool:
         """Whether as many are on their way as may be."""
-        return len(self._sent) >= self._most
+        return len(self._sent) >= self._window.size
 
     def limit(self, rate: float | None) -> int:
         """Returns how many more may be claimed, at a rate in requests a second (None: no limit)."""
+        most = self._window.size
         if rate is None:
-            return self._most
+            return most
         claimed = len(self.staged) + len(self._sent)
-        return min(self._most, max(1, int(rate * AHEAD_SECONDS)) - claimed)
+        return min(most, max(1, int(rate * AHEAD_SECONDS)) - claimed)
 
     def stage(self, entries: Iterable[Entry]) -> None:
         """Add what was claimed just now."""

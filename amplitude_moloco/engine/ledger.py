@@ -23,8 +23,10 @@ from amplitude_moloco.engine.facts import (
     Untold,
 )
 from amplitude_moloco.host.locks import release_fully
+from amplitude_moloco.text import keep_record_on_one_line
 
 logger = logging.getLogger(__name__)
+logger.addFilter(keep_record_on_one_line)  # what a hook raised may hold an id
 
 _MAX_POSTED = 10_000
 _MAX_POSTED_BYTES = 16 * 1024 * 1024

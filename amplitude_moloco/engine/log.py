@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Degraded,
@@ -19,6 +20,7 @@ from amplitude_moloco.engine.facts import (
     RepeatedId,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
     Trimmed,
     Untold,
@@ -71,6 +73,7 @@ class LogHook:
             self._log_first_failure(fact)
         elif isinstance(fact, Invalid):
             problems = "; ".join(map(str, fact.problems))
+            self._log_traces(fact, fact.problems)
             self._log_end(fact, "Sync %s: %r is invalid: %s", fact.event_name, problems)
         elif isinstance(fact, Trimmed):
             self._log_trimmed(fact)
@@ -97,7 +100,15 @@ class LogHook:
         )
 
     def _log_change(
-        self, fact: Paused | Resumed | Degraded | Lost | RepeatedId | ThrottledIdentifier | Untold
+        self,
+        fact: Paused
+        | Resumed
+        | Degraded
+        | Lost
+        | RepeatedId
+        | SentTwice
+        | ThrottledIdentifier
+        | Untold,
     ) -> None:
         """Log what concerns more than one event."""
         server = self._server
@@ -117,7 +128,7 @@ class LogHook:
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
         elif isinstance(fact, Degraded):
-            logger.error("The durable buffer is degraded: %s", fact.message)
+            logger.error("Degraded: %s", fact.message)
         elif isinstance(fact, Lost):
             logger.error(
                 "Stored events are lost (%d%s): %s",
@@ -131,6 +142,12 @@ class LogHook:
                 "users.",
                 *(fact.sync, fact.id, server),
             )
+        elif isinstance(fact, SentTwice):
+            logger.warning(
+                "%r is sent twice, by %s: %s may count it twice, or keep only one. Let one of them "
+                "send it.",
+                *(fact.event_name, fact.by, server),
+            )
         elif isinstance(fact, ThrottledIdentifier):
             logger.warning(
                 "%s throttles one identifier while others pass (fingerprint %s). Do many shoppers "
@@ -140,7 +157,24 @@ class LogHook:
         else:
             logger.warning("Hooks are too slow: %d facts were counted, but not told", fact.facts)
 
+    def _log_traces(self, fact: Invalid | Trimmed, problems: Iterable[Problem]) -> None:
+        """Log the lines that raised at debug level, for the first of a kind in a sync."""
+        for problem in problems:
+            seen = ("raised", fact.sync, problem.code)
+            if problem.trace and seen not in self._warned:
+                self._warned.add(seen)
+                lines = (
+                    f'  File "{each.file}", line {each.number}, in {each.function}'
+                    for each in problem.trace
+                )
+                logger.debug(
+                    "Sync %s: %r, %s: found %s",
+                    *(fact.sync, fact.event_name, problem.field, problem.found),
+                    extra={"trace": ("Traceback (most recent call last):", *lines)},
+                )
+
     def _log_trimmed(self, fact: Trimmed) -> None:
+        self._log_traces(fact, fact.omissions)
         for problem in fact.omissions:
             seen = ("Trimmed", fact.sync, problem.code)
             level = logging.DEBUG if seen in self._warned else logging.WARNING

@@ -9,6 +9,7 @@ from math import inf
 
 from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import shown
 
 _MIN_RATE = 0.5
 _MIN_MAX_RATE = 0.1
@@ -25,6 +26,18 @@ _FREE_RATE = 10_000.0
 """More than one process can send: here the limit goes, and with it nothing that would be felt."""
 
 
+def max_rate_of(max_requests_per_second: float | None) -> float | None:
+    """Returns the highest rate that is allowed; None for no limit. Raises ConfigurationError."""
+    if max_requests_per_second is None or (
+        is_positive(max_requests_per_second) and max_requests_per_second >= _MIN_MAX_RATE
+    ):
+        return max_requests_per_second
+    raise ConfigurationError(
+        f"max_requests_per_second: found {shown(max_requests_per_second)}; use a number of at "
+        f"least {_MIN_MAX_RATE}, or None"
+    )
+
+
 class RateLimiter:
     """Gives every request its turn. Without a maximum and a throttle, that is at once.
 
@@ -39,14 +52,7 @@ class RateLimiter:
         max_requests_per_second: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_requests_per_second is not None and (
-            not is_positive(max_requests_per_second) or max_requests_per_second < _MIN_MAX_RATE
-        ):
-            raise ConfigurationError(
-                f"max_requests_per_second: found {max_requests_per_second!r}; use a number of at "
-                f"least {_MIN_MAX_RATE}, or None"
-            )
-        self._max_rate = max_requests_per_second
+        self._max_rate = max_rate_of(max_requests_per_second)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._rate = max_requests_per_second

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amplitude_moloco.engine.checks import is_positive
+from amplitude_moloco.engine.checks import is_count, is_positive
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DeadLetterReason
 
@@ -28,14 +28,19 @@ class RetrySchedule:
     """The longest addition to a delay, as a fraction of it."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.delays_seconds, (tuple, list)):
-            raise ConfigurationError("retry: delays_seconds must be a tuple of seconds")
-        if not all(map(is_positive, (*self.delays_seconds, self.then_seconds))):
-            raise ConfigurationError("retry: every delay must be a number of seconds above 0")
+        errors = []
+        is_list = isinstance(self.delays_seconds, (tuple, list))
+        if not is_list:
+            errors.append("retry: delays_seconds must be a tuple of seconds")
+        delays = (*(self.delays_seconds if is_list else ()), self.then_seconds)
+        if not all(map(is_positive, delays)):
+            errors.append("retry: every delay must be a number of seconds above 0")
         if self.max_age_seconds is not None and not is_positive(self.max_age_seconds):
-            raise ConfigurationError("retry: max_age_seconds must be above 0, or None for no limit")
-        if not is_positive(self.max_attempts) or not (self.jitter == 0 or is_positive(self.jitter)):
-            raise ConfigurationError("retry: max_attempts must be at least 1, jitter at least 0")
+            errors.append("retry: max_age_seconds must be above 0, or None for no limit")
+        if not is_count(self.max_attempts) or not (self.jitter == 0 or is_positive(self.jitter)):
+            errors.append("retry: max_attempts must be at least 1, jitter at least 0")
+        if errors:
+            raise ConfigurationError(*errors)
 
     @property
     def longest_delay_seconds(self) -> float:

@@ -14,6 +14,7 @@ from amplitude_moloco.engine.dispatcher import Dispatcher, Send, Stop, Wait
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.threads import Threads
 from amplitude_moloco.engine.wakeups import Wakeups
+from amplitude_moloco.text import keep_record_on_one_line
 from amplitude_moloco.transports.base import (
     ConcurrentTransport,
     RequestLoop,
@@ -22,6 +23,7 @@ from amplitude_moloco.transports.base import (
 )
 
 logger = logging.getLogger(__name__)
+logger.addFilter(keep_record_on_one_line)  # what a transport raised may hold an answer
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.02
@@ -198,6 +200,7 @@ class LoopSender:
 
     def _poll(self, seconds: float) -> None:
         try:
+            started_at = self._monotonic()
             results = cast(RequestLoop, self._loop).poll(seconds)
         except BaseException as error:  # no request in it can be trusted any more
             fault = _fault(error)
@@ -205,6 +208,8 @@ class LoopSender:
             self._results.extend((work, fault) for work in self._on_their_way.values())
         else:
             self._results.extend(cast("list[tuple[Send, SendResult]]", results))
+            if not results:
+                self._dispatcher.note_wait(self._monotonic() - started_at)
         self._polled_at = self._monotonic()
 
     def _settle_next(self) -> None:

@@ -18,7 +18,8 @@ class Threads:
         most: How many may run at a time.
         name: What a debugger calls each of them.
         new_thread: Makes a thread that is not started yet.
-        is_needed: Returns whether another thread must run when one has ended, for whatever reason.
+        is_needed: Returns whether some thread must run. Asked when the last one has returned, and
+            when any has ended by an exception: then another one is started.
     """
 
     def __init__(
@@ -76,13 +77,17 @@ class Threads:
 
     def _run(self) -> None:
         thread = threading.current_thread()
+        has_returned = False
         try:
             with self._lock:
                 self._running.add(thread)
                 self._starting.discard(thread)
             self._target()
+            has_returned = True
         finally:
             with self._lock:
                 self._running.discard(thread)
-            if self._is_needed():  # work that came just now, or that an exception left
+            # Work may have come just now, or an exception may have left some. While others run, one
+            # that returned has left nothing to them that they don't know of.
+            if not (has_returned and self) and self._is_needed():
                 self.start_one()

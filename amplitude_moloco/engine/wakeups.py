@@ -59,13 +59,16 @@ class Wakeups:
             try:
                 self._wait(self._sleep, None)
             finally:
-                self._sleepers -= 1
-            return self._dismissals != dismissals
+                is_dismissed = self._dismissals != dismissals
+                if not is_dismissed:
+                    self._sleepers -= 1
+            return is_dismissed
 
     def dismiss_sleepers(self) -> None:
         """Wake all senders but the one that watches the time, to let them end."""
         with self._lock:
             self._dismissals += 1
+            self._sleepers = 0  # from now on none of them can be handed anything
             self._sleep.notify_all()
 
     def recover(self) -> None:

@@ -22,6 +22,12 @@ def is_interruption(error: BaseException) -> bool:
     return False
 
 
+def pass_interruption(error: BaseException) -> None:
+    """Raise the exception again if it is an interruption. For code that goes on after others."""
+    if is_interruption(error):
+        raise error
+
+
 def _was_given(frame: FrameType, interrupted: FrameType, code: CodeType) -> bool:
     for value in tuple(frame.f_locals.values()):
         for each in value if type(value) is tuple else (value,):

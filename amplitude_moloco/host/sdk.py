@@ -22,10 +22,13 @@ def timeline_of(client: Any) -> Any:
 
 def times_added(plugin: Any, timeline: Any) -> int:
     """How often a plugin is in a client's timeline; 0 if the plugins are elsewhere."""
+    return sum(each is plugin for each in plugins_of(timeline))
+
+
+def plugins_of(timeline: Any) -> list[Any]:
+    """All plugins in a client's timeline; none if they are elsewhere."""
     plugins = getattr(timeline, "plugins", None)
-    if not isinstance(plugins, dict):
-        return 0
-    return sum(each is plugin for each in itertools.chain(*plugins.values()))
+    return [*itertools.chain(*plugins.values())] if isinstance(plugins, dict) else []
 
 
 def renew_locks(timeline: Any) -> None:
@@ -38,13 +41,11 @@ def renew_locks(timeline: Any) -> None:
     if isinstance(locks, dict):
         for kind in locks:
             locks[kind] = threading.Lock()
-    plugins = getattr(timeline, "plugins", None)
-    if isinstance(plugins, dict):
-        for plugin in itertools.chain(*plugins.values()):
-            _renew(getattr(plugin, "storage", None), "buffer_lock_cv", threading.Condition)
-            workers = getattr(plugin, "workers", None)
-            _renew(workers, "consumer_lock", threading.RLock)
-            _renew(workers, "threads_pool", _POOL)
+    for plugin in plugins_of(timeline):
+        _renew(getattr(plugin, "storage", None), "buffer_lock_cv", threading.Condition)
+        workers = getattr(plugin, "workers", None)
+        _renew(workers, "consumer_lock", threading.RLock)
+        _renew(workers, "threads_pool", _POOL)
 
 
 def _renew(owner: Any, name: str, new: Callable[[], Any]) -> None:

@@ -18,14 +18,16 @@ from typing import Any
 
 from amplitude_moloco.convert.expression import compile_event_expression
 from amplitude_moloco.convert.paths import explain_nothing
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
+from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.values import is_mapping
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
+from amplitude_moloco.text import one_line, shown
 
 FieldSource = str | Callable[[Any], Any]
 """Where a field comes from: a JMESPath expression over the event, or a callable that gets it."""
@@ -73,19 +75,16 @@ MOLOCO_FIELDS = tuple(
     dict.fromkeys((*(field for field, _ in _DEFAULT_ATTRIBUTES), *_DEFAULT_PROPERTIES))
 )
 """The fields that a mapping may name."""
-_OS_OF_PLATFORM = {
-    **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad"), "iOS"),
-    **dict.fromkeys(("android", "fire os", "fireos", "android tv", "wear os"), "Android"),
-}
 _CHANNEL_OF_PLATFORM = {
-    **dict.fromkeys(_OS_OF_PLATFORM, "APP"),
+    **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad", "ipod", "android"), "APP"),
+    **dict.fromkeys(("fire os", "fireos", "android tv", "wear os"), "APP"),
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
 _IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
 _FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price
 _DECIMALS = Context(prec=60)
-_NO_PROPERTIES: Mapping[str, Any] = {}
+NO_PROPERTIES: Mapping[str, Any] = {}
 
 
 class Chart:
@@ -119,20 +118,26 @@ class Chart:
             for field, source in mapping.items()
         ]
         checks.raise_errors()
+        self.mapped = tuple(mapping)
+        """The fields that the mapping fills."""
         self._attributes = [
             pair
             for pair in _DEFAULT_ATTRIBUTES
             if pair[0] not in mapping and (library_as_user_agent or pair[1] != "library")
         ]
-        self._properties = [field for field in _DEFAULT_PROPERTIES if field not in mapping]
-        self._property_names = frozenset(self._properties)
+        self.properties = tuple(field for field in _DEFAULT_PROPERTIES if field not in mapping)
+        """The fields that the event property of the same name fills."""
+        self._property_names = frozenset(self.properties)
         is_purchase = event_type is EventType.PURCHASE
-        self._derives_amount = is_purchase and "revenue_amount" not in mapping
+        self.derives_amount = is_purchase and "revenue_amount" not in mapping
+        """Whether an event without an amount of revenue has that of its price and quantity."""
+        self.derives_currency = "revenue_currency" not in mapping
+        """Whether an amount of revenue without a currency has the event's."""
         self._maps_amount = "revenue_amount" in mapping
         self._maps_currency = "currency" in mapping
-        self._derives_currency = "revenue_currency" not in mapping
         self._channel_type = channel_type.value if channel_type else None
         self._include_user_properties = include_user_properties
+        self.sends_all_user_properties = include_user_properties is True
         self.fields_from_properties = self._property_names.union(
             field
             for field, source in mapping.items()
@@ -140,10 +145,23 @@ class Chart:
         )
         """The fields that event properties fill, or may fill."""
 
+    @property
+    def attributes(self) -> dict[str, list[str]]:
+        """The attributes that fill each field: the last one that is present does."""
+        found: dict[str, list[str]] = {}
+        for field, name in self._attributes:
+            found.setdefault(field, []).append(name)
+        return found
+
     def apply(self, event: Any) -> tuple[_Fields, list[Problem]]:
         """Returns the event's fields as raw values, and a problem for each mapping that raised."""
+        fields, problems = self.map(event)
+        self.complete(fields, event)
+        return fields, problems
+
+    def map(self, event: Any) -> tuple[_Fields, list[Problem]]:
+        """Returns what the mapping finds, as raw values, and a problem for each that raised."""
         attributes = vars(event)
-        properties = attributes.get("event_properties")
         fields: _Fields = {}
         problems: list[Problem] = []
         for field, search, takes_event in self._sources:
@@ -153,27 +171,30 @@ class Chart:
                 if is_interruption(error):
                     raise
                 problems.append(_mapping_failed(field, error))
-        get = attributes.get
+        return fields, problems
+
+    def complete(self, fields: _Fields, event: Any) -> None:
+        """Adds the fields that the mapping does not fill, as raw values."""
+        attributes = vars(event)
+        properties = attributes.get("event_properties")
         for field, name in self._attributes:
-            value = get(name)
-            if value is not None and (type(value) is not str or value.strip()):
+            value = attributes.get(name)
+            if is_present(value):
                 fields[field] = value
         if properties and not self._property_names.isdisjoint(properties):
-            for field in self._properties:
+            for field in self.properties:
                 value = properties.get(field)
-                if value is not None and (type(value) is not str or value.strip()):
+                if is_present(value):
                     fields[field] = value
-        if self._derives_amount and "revenue_amount" not in fields:
-            fields["revenue_amount"] = _derive_amount(attributes, properties or _NO_PROPERTIES)
-        if properties and "$currency" in properties and not self._maps_currency:
+        properties = properties or NO_PROPERTIES
+        if self.derives_amount and "revenue_amount" not in fields:
+            fields["revenue_amount"] = derive_amount(attributes, properties)
+        if "$currency" in properties and not self._maps_currency:
             fields.setdefault("currency", properties["$currency"])
-        if self._derives_currency and fields.get("revenue_amount") is not None:
-            fields.setdefault(
-                "revenue_currency",
-                self._currency_of_revenue(fields, attributes, properties or _NO_PROPERTIES),
-            )
+        if self.derives_currency and fields.get("revenue_amount") is not None:
+            currency = self.currency_of_revenue(fields.get("currency"), attributes, properties)
+            fields.setdefault("revenue_currency", currency)
         self._finish(fields, attributes)
-        return fields, problems
 
     def platform_os(self, event: Any) -> str | None:
         """Returns the os that the event's platform implies, for an app's event without one."""
@@ -183,7 +204,7 @@ class Chart:
                 platform = search(event if takes_event else vars(event))
         if not _is_text(platform):
             return None
-        return _OS_OF_PLATFORM.get(str.__str__(platform).strip().lower())
+        return app_os(str.__str__(platform))
 
     def explain(self, problem: Problem, event: Any) -> Problem:
         """Returns the problem with the expression of its field, and what that misses."""
@@ -196,55 +217,81 @@ class Chart:
                 more += f"; mapping.{field} is {source!r}" + (nothing and f": {nothing}")
         return replace(problem, fix=problem.fix + more) if more else problem
 
-    def _currency_of_revenue(
-        self, fields: _Fields, attributes: Attributes, properties: Mapping[str, Any]
+    def currency_of_revenue(
+        self, currency: Any, attributes: Attributes, properties: Mapping[str, Any]
     ) -> Any:
-        """Returns the currency that belongs to the amount, else the event's."""
+        """Returns the currency that belongs to the amount, else ``currency``, the event's."""
         is_attribute = not self._maps_amount and is_blank(properties.get("revenue_amount"))
         if is_attribute and not self._maps_currency:
             own = attributes.get("currency") or properties.get("$currency")
-            return own or fields.get("currency")
-        return fields.get("currency")
+            return own or currency
+        return currency
+
+    def channel_of(self, platform: object) -> str | None:
+        """Returns MCM's channel for the event's platform, else the one that is set."""
+        if type(platform) is not str:
+            if not _is_text(platform):
+                return self._channel_type
+            platform = str.__str__(platform)
+        return _CHANNEL_OF_PLATFORM.get(platform.strip().lower(), self._channel_type)
+
+    def user_properties_of(self, attributes: Attributes) -> Any:
+        """Returns the user properties that are to be sent, as raw values."""
+        include = self._include_user_properties
+        user_properties = attributes.get("user_properties") if include else None
+        if isinstance(include, bool) or not is_mapping(user_properties):
+            return user_properties
+        return {k: v for k, v in user_properties.items() if k in include}
 
     def _finish(self, fields: _Fields, attributes: Attributes) -> None:
         """Sets the channel and the user properties, and removes Amplitude's placeholders."""
-        platform = fields.get("platform")
-        channel = self._channel_type
-        if _is_text(platform):
-            name = str.__str__(platform).strip().lower()
-            channel = _CHANNEL_OF_PLATFORM.get(name, channel)
+        channel = self.channel_of(fields.get("platform"))
         if channel:
             fields["platform"] = channel
-        custom_id = fields.get("custom_id")
-        if type(custom_id) in (int, str) and custom_id in (-1, "-1"):
-            del fields["custom_id"]  # Amplitude's placeholder for no session
-        ip_address = fields.get("ip_address")
-        if type(ip_address) is str and ip_address == "$remote":
-            del fields["ip_address"]  # Amplitude's placeholder for the caller's
-        include = self._include_user_properties
-        if include:
-            user_properties = attributes.get("user_properties")
-            if include is not True and is_mapping(user_properties):
-                user_properties = {k: v for k, v in user_properties.items() if k in include}
-            fields["user_properties"] = user_properties
+        for field, is_placeholder in PLACEHOLDERS.items():
+            if is_placeholder(fields.get(field)):
+                del fields[field]
+        if self._include_user_properties:
+            fields["user_properties"] = self.user_properties_of(attributes)
+
+
+def is_present(value: object) -> bool:
+    """Whether an attribute or a property has a value: anything but None and blank text."""
+    return value is not None and (type(value) is not str or bool(value.strip()))
+
+
+def _is_no_session(custom_id: object) -> bool:
+    return type(custom_id) in (int, str) and custom_id in (-1, "-1")
+
+
+def _is_callers(ip_address: object) -> bool:
+    return type(ip_address) is str and ip_address == "$remote"
+
+
+PLACEHOLDERS: Mapping[str, Callable[[object], bool]] = {
+    "custom_id": _is_no_session,
+    "ip_address": _is_callers,
+}
+"""Fields in which Amplitude writes something in place of a value, and how to tell."""
 
 
 def _is_text(value: object) -> bool:
     """Same as ``isinstance(value, str)``, and False for an object that raises when asked."""
     try:
         return type(value) is str or isinstance(value, str)
-    except Exception:
+    except Exception as error:
+        pass_interruption(error)
         return False
 
 
 def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
     """Returns a function for a field's value, and whether it takes the event or its attributes."""
-    place = f"mapping.{field}"
+    place = f"mapping.{one_line(field)}" if isinstance(field, str) else "mapping"
     if field not in MOLOCO_FIELDS:
-        close = get_close_matches(str(field), MOLOCO_FIELDS, n=1)
+        close = get_close_matches(field, MOLOCO_FIELDS, n=1) if isinstance(field, str) else ()
         hint = f"; did you mean {close[0]!r}? Use" if close else "; use"
         raise ConfigurationError(
-            f"{place}: {field!r} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
+            f"{place}: {shown(field)} is not a Moloco field{hint} one of {', '.join(MOLOCO_FIELDS)}"
         )
     if isinstance(source, str):
         return compile_event_expression(source, place, EVENT_ATTRIBUTES), False
@@ -258,16 +305,18 @@ def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:
 
 
 def _mapping_failed(field: str, error: Exception) -> Problem:
+    trace = trace_of(error)
     return Problem(
         field,
         ProblemReason.MAPPING_FAILED,
-        f"a mapping that raised {type(error).__name__}{place_of(error)}",
+        f"a mapping that raised {type(error).__name__}{place_of(trace)}",
         "use a mapping that works for every event that the sync selects, even when a property is "
         "missing",
+        trace,
     )
 
 
-def _derive_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
+def derive_amount(event: Attributes, properties: Mapping[str, Any]) -> Any:
     """Returns a purchase's revenue as Amplitude derives it from prices and quantities."""
     amount = _multiply(event.get("price"), event.get("quantity"))
     if amount is None:

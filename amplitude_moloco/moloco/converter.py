@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.convert.paths import explain_nothing
+from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
+from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
-    IdentifierReader,
     hashed_identifier,
     identifier,
 )
 from amplitude_moloco.moloco.wire.problems import InvalidValue
+from amplitude_moloco.moloco.wire.size import shrink
 from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
 from amplitude_moloco.reasons import Reason
 
-_ChartedSync = tuple[Sync, Chart]
 _MAX_CACHED_NAMES = 1_000  # bounds the memory if an app generates names
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
 _CAUSED_BY_MISSING_VALUE: frozenset[Reason] = frozenset(
@@ -42,8 +43,17 @@ _EMPTIED_HINT = (
 )
 
 
+class _CompiledSync(NamedTuple):
+    sync: Sync
+    chart: Chart
+    shortcut: Shortcut
+
+
 class Converter:
-    """Converts events by the syncs that select them. Safe to use from any thread."""
+    """Converts events by the syncs that select them. Safe to use from any thread.
+
+    Without ``has_shortcuts`` the result is the same, and takes several times as long.
+    """
 
     def __init__(
         self,
@@ -56,30 +66,30 @@ class Converter:
         absent_identifiers: Collection[str] = (),
         id_less_fields: Collection[str] = (),
         library_as_user_agent: bool = True,
+        has_shortcuts: bool = True,
     ) -> None:
         self.syncs = tuple(syncs)
-        self._default_currency = default_currency
-        self._id_less_fields = frozenset(id_less_fields)
         absent = ABSENT_IDENTIFIERS.union(word.strip().lower() for word in absent_identifiers)
-        self._read_identifier: IdentifierReader = (
+        self._settings = WireSettings(
+            default_currency,
             partial(hashed_identifier, hash_identifier, absent=absent)
             if hash_identifier
-            else partial(identifier, absent=absent)
+            else partial(identifier, absent=absent),
+            frozenset(id_less_fields),
         )
-        self._candidates_by_name: dict[str, tuple[_ChartedSync, ...]] = {}
-        self._charted_syncs: list[_ChartedSync] = [
-            (
-                sync,
-                Chart(
-                    sync.event_type,
-                    sync.mapping,
-                    channel_type=sync.channel_type or channel_type,
-                    include_user_properties=include_user_properties,
-                    library_as_user_agent=library_as_user_agent,
-                ),
+        self._candidates_by_name: dict[str, tuple[_CompiledSync, ...]] = {}
+        self._compiled_syncs: list[_CompiledSync] = []
+        for sync in syncs:
+            chart = Chart(
+                sync.event_type,
+                sync.mapping,
+                channel_type=sync.channel_type or channel_type,
+                include_user_properties=include_user_properties,
+                library_as_user_agent=library_as_user_agent,
             )
-            for sync in syncs
-        ]
+            code = shortcut_code(sync, chart, self._settings)
+            shortcut = code.compile(f"sync {sync.name}") if has_shortcuts else _decline
+            self._compiled_syncs.append(_CompiledSync(sync, chart, shortcut))
 
     def convert(self, event: Any, now_millis: int) -> list[Conversion]:
         """Returns a conversion for each sync that selects ``event``, in the order of the syncs.
@@ -88,25 +98,30 @@ class Converter:
         never raises.
         """
         conversions: list[Conversion] = []
-        for sync, chart in self._candidates(event.event_type):
+        for compiled in self._candidates(event.event_type):
+            sync = compiled.sync
             try:
                 if not sync.selects(event):
                     continue
             except Exception as error:  # from the user's callable, or from an expression
                 if is_interruption(error):
                     raise
-                conversions.append(_filter_failed(sync, error))
+                conversions.append(_filter_failed(sync, error, event))
                 continue
+            # MCM takes a second event with the same id for a duplicate, even of another type.
+            suffix = f"-{len(conversions) + 1}" if conversions else ""
             try:
-                conversion = self._convert(event, sync, chart, len(conversions), now_millis)
+                conversion = self._convert(event, compiled, now_millis, suffix)
             except Exception as error:  # from an object in the event that raises when it is read
                 if is_interruption(error):
                     raise
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
+        if len(conversions) > 1:
+            _name_twins(conversions)
         return conversions
 
-    def _candidates(self, name: object) -> tuple[_ChartedSync, ...]:
+    def _candidates(self, name: object) -> tuple[_CompiledSync, ...]:
         """Returns the syncs that may select events of this name, from a cache."""
         if type(name) is not str:
             if not isinstance(name, str):
@@ -114,26 +129,35 @@ class Converter:
             name = str.__str__(name)
         candidates = self._candidates_by_name.get(name)
         if candidates is None:
-            candidates = tuple(pair for pair in self._charted_syncs if pair[0].matches_name(name))
+            candidates = tuple(
+                each for each in self._compiled_syncs if each.sync.matches_name(name)
+            )
             if len(self._candidates_by_name) < _MAX_CACHED_NAMES:
                 self._candidates_by_name[name] = candidates
         return candidates
 
     def _convert(
-        self, event: Any, sync: Sync, chart: Chart, earlier: int, now_millis: int
+        self, event: Any, compiled: _CompiledSync, now_millis: int, suffix: str
     ) -> Conversion:
-        """Converts for one sync. ``earlier`` is the number of conversions before this one."""
-        fields, failed = chart.apply(event)
-        if earlier:
-            # MCM takes a second event with the same id for a duplicate, even of another type.
-            fields["event_id"] = _with_suffix(fields.get("event_id"), f"-{earlier + 1}")
+        """Converts for one sync. ``suffix`` is added to the event's id."""
+        sync, chart, shortcut = compiled
+        fields, failed = chart.map(event)
+        if not failed:
+            try:
+                conversion = shortcut(vars(event), fields, now_millis, suffix)
+            except Exception as error:
+                pass_interruption(error)
+                conversion = None
+            if conversion is not None:
+                return conversion
+        chart.complete(fields, event)
+        if suffix:
+            fields["event_id"] = _with_suffix(fields.get("event_id"), suffix)
         payload, problems, omissions = wire.build(
             sync.event_type,
             fields,
             now_millis=now_millis,
-            default_currency=self._default_currency,
-            read_identifier=self._read_identifier,
-            id_less_fields=self._id_less_fields,
+            **self._settings._asdict(),
             platform_os=partial(chart.platform_os, event),
         )
         if failed:
@@ -158,16 +182,27 @@ class Converter:
         )
 
 
+def _decline(*arguments: object) -> None:
+    """Stands in for a shortcut."""
+
+
+def _name_twins(conversions: list[Conversion]) -> None:
+    """Names, in each conversion that another of the same type precedes, the sync of that one."""
+    senders: dict[str, str] = {}
+    for index, conversion in enumerate(conversions):
+        if conversion.problems:
+            continue
+        event_type = conversion.payload["event_type"]
+        if event_type in senders:
+            conversions[index] = conversion._replace(twin=senders[event_type])
+        else:
+            senders[event_type] = conversion.sync
+
+
 def _encode(payload: dict[str, Any]) -> tuple[bytes, list[Problem]]:
-    """Returns the body. If it is too big, with a problem, and without the user properties."""
+    """Returns the body. If it is too big, with problems, and without optional parts."""
     body = wire.encode(payload)
-    if len(body) <= MAX_SIZE:
-        return body, []
-    if payload.pop("user_properties", None) is None:
-        return body, [_too_big("event", body)]
-    smaller = wire.encode(payload)
-    field = "user_properties" if len(smaller) <= MAX_SIZE else "event"
-    return smaller, [_too_big(field, body)]
+    return (body, []) if len(body) <= MAX_SIZE else shrink(payload, body)
 
 
 def _with_failed(
@@ -208,15 +243,30 @@ def _with_suffix(event_id: object, suffix: str) -> object:
     return None if text is None else text + suffix
 
 
-def _filter_failed(sync: Sync, error: Exception) -> Conversion:
+def _filter_failed(sync: Sync, error: Exception, event: Any) -> Conversion:
+    trace = trace_of(error)
     problem = Problem(
         "where",
         ProblemReason.FILTER_FAILED,
-        f"a filter that raised {type(error).__name__}{place_of(error)}",
+        f"a filter that raised {type(error).__name__}{place_of(trace)}",
         "use events and where that work for every event, even when a property is missing, as in "
-        "event_properties.tags && contains(event_properties.tags, 'sale')",
+        "event_properties.tags && contains(event_properties.tags, 'sale')"
+        + ("" if trace else _filter_in_words(sync, event)),
+        trace,
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
+
+
+def _filter_in_words(sync: Sync, event: Any) -> str:
+    """Returns which filter it is, and what its expression misses; empty if lines of code tell."""
+    text = ""
+    for name, given in (("events", sync.selector), ("where", sync.where)):
+        if isinstance(given, str):
+            nothing = explain_nothing(given, vars(event))
+            text += f"; {name} is {given!r}" + (nothing and f": {nothing}")
+        elif given is not None:
+            text += f"; {name} is {getattr(given, '__qualname__', type(given).__qualname__)}"
+    return text
 
 
 def _unreadable(sync: Sync, error: Exception) -> Conversion:
@@ -227,10 +277,3 @@ def _unreadable(sync: Sync, error: Exception) -> Conversion:
         "use plain dicts, lists, text and numbers",
     )
     return Conversion(sync.name, None, {}, b"", (problem,))
-
-
-def _too_big(field: str, body: bytes) -> Problem:
-    found, fix = f"{len(body)} bytes", f"use at most {MAX_SIZE} bytes"
-    if field != "event":
-        found = f"an event of {found}"
-    return Problem(field, ProblemReason.TOO_BIG, found, fix)

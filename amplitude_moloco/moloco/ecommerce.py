@@ -8,6 +8,7 @@ from typing import Any
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import FieldSource
 from amplitude_moloco.moloco.sync import Sync, read_event_type
+from amplitude_moloco.moloco.wire.money import is_blank
 from amplitude_moloco.moloco.wire.vocabulary import EventType
 
 _REFERRER = "event_properties.[referrer_page_id, referrer, referring_url][?@] | [0]"
@@ -52,11 +53,12 @@ def ecommerce_syncs(
     Raises:
         ConfigurationError: A type that MCM does not have, or something that is no Sync.
     """
-    for name, several in (("without", without), ("replace", replace)):
-        if not isinstance(several, (Iterable, Sync)):
+    replacing = (replace,) if isinstance(replace, Sync) else replace
+    for name, several in (("without", without), ("replace", replacing)):
+        if not isinstance(several, Iterable):
             raise ConfigurationError(f"{name}: found {type(several).__name__}; use a list")
     types = [without] if isinstance(without, str) else [*without]
-    replacing = [replace] if isinstance(replace, Sync) else [*replace]
+    replacing = [*replacing]
     if not all(isinstance(sync, Sync) for sync in replacing):
         raise ConfigurationError("replace: found something else than a Sync; use [Sync(…)]")
     left_out = {read_event_type(each, "without") for each in types}
@@ -130,7 +132,7 @@ def _item(product: Any, currency: Any) -> Any:
     return {
         "id": _product_id(product),
         "price": product.get("price"),
-        "currency": product.get("currency") or currency,
+        "currency": currency if is_blank(own := product.get("currency")) else own,
         "quantity": product.get("quantity"),
         "seller_id": product.get("seller_id"),
     }
@@ -147,13 +149,14 @@ def _revenue(event: Any) -> Any:
 
 
 def _currency(event: Any) -> Any:
-    return (event.event_properties or {}).get("currency") or event.currency
+    currency = (event.event_properties or {}).get("currency")
+    return event.currency if is_blank(currency) else currency
 
 
 def _shipping_currency(event: Any) -> Any:
-    has_shipping = (event.event_properties or {}).get("shipping") is not None
+    has_shipping = not is_blank((event.event_properties or {}).get("shipping"))
     return _currency(event) if has_shipping else None
 
 
 def _first(properties: Mapping[str, Any], *names: str) -> Any:
-    return next((properties[name] for name in names if properties.get(name) is not None), None)
+    return next((value for name in names if not is_blank(value := properties.get(name))), None)

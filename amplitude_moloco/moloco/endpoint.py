@@ -9,8 +9,11 @@ from urllib.parse import quote, urlsplit
 
 from urllib3.util import parse_url
 
+from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import accepts, error_message
+from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
+from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint
 from amplitude_moloco.transports.secret import Secret
 
@@ -18,8 +21,6 @@ from amplitude_moloco.transports.secret import Secret
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _PLATFORM_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-# As in shells, on Windows, in templates and in documentation: ${KEY}, $KEY, %KEY%, {{ key }}, <key>
-_PLACEHOLDER = re.compile(r"\$\{.*\}|\$\(.*\)|\$[A-Z_][A-Z0-9_]*|%\w+%|\{\{.*\}\}|<.*>")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 
 
@@ -37,43 +38,59 @@ API_KEY_VARIABLE = "MOLOCO_API_KEY"
 def endpoint(
     *, api_key: str | None, platform_id: str, platform_name: str | None, base_url: str | None
 ) -> Endpoint:
-    """Return MCM's endpoint for a platform. Raises ConfigurationError for a value that can't work.
+    """Return MCM's endpoint for a platform.
 
     Without an ``api_key``, the environment's ``MOLOCO_API_KEY`` is used. ``base_url`` overrides the
-    host that ``platform_name`` stands for.
+    host that ``platform_name`` stands for. Raises one ConfigurationError with all values that can't
+    work.
     """
+    checks = Checks()
+    key = checks.run(_api_key, api_key)
+    checks.run(_check_platform_id, platform_id)
+    if base_url is None:
+        base = checks.run(_host_of, platform_name)
+    else:
+        base = checks.run(_base_url, base_url)
+        checks.run(_refuse_name, platform_name)
+    checks.raise_errors()
+    path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
+    headers = {
+        "x-api-key": key,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+    return Endpoint(base + path, headers, key, read_error=error_message, accepts=accepts)
+
+
+def _api_key(api_key: str | None) -> Secret:
+    # These messages must not quote the key.
     if api_key is None:
         api_key = os.environ.get(API_KEY_VARIABLE, "")
-    # These messages must not quote the key.
+    refuse_placeholder("api_key", api_key)
     if not isinstance(api_key, str) or not _VISIBLE.fullmatch(api_key):
         raise ConfigurationError(
             "api_key: empty, or with blanks, line ends or other characters that no key has; use "
             f"the REST API key of your Moloco account, or set {API_KEY_VARIABLE}"
         )
+    return Secret(api_key)
+
+
+def _check_platform_id(platform_id: str) -> None:
+    refuse_placeholder("platform_id", platform_id)
     if not isinstance(platform_id, str) or not platform_id.strip():
         raise ConfigurationError("platform_id: empty; use the id that Moloco gave you")
     if not _PRINTABLE.fullmatch(platform_id) or platform_id in (".", ".."):
         raise ConfigurationError(
-            f"platform_id: {platform_id!r} can't be in an address; use the id that Moloco gave you"
+            f"platform_id: {shown(platform_id)} can't be in an address; use the id that Moloco "
+            f"gave you"
         )
-    if _PLACEHOLDER.fullmatch(api_key) or _PLACEHOLDER.fullmatch(platform_id):
-        place = "api_key" if _PLACEHOLDER.fullmatch(api_key) else "platform_id"
-        raise ConfigurationError(
-            f"{place}: looks like a placeholder that was not replaced by its value; use the value"
-        )
-    api_key = Secret(api_key)
-    base = _base_url(base_url) if base_url is not None else _host_of(platform_name)
-    if base_url is not None and platform_name is not None:
+
+
+def _refuse_name(platform_name: str | None) -> None:
+    if platform_name is not None:
         raise ConfigurationError(
             "platform_name: given beside base_url, which would replace it; use one of the two"
         )
-    path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
-    headers = {
-        "x-api-key": api_key,
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-    }
-    return Endpoint(base + path, headers, api_key, read_error=error_message, accepts=accepts)
 
 
 def _host_of(platform_name: str | None) -> str:
@@ -81,10 +98,12 @@ def _host_of(platform_name: str | None) -> str:
         raise ConfigurationError(
             "platform_name: missing; give it (the name that Moloco gave you), or a base_url"
         )
-    label = re.sub(r"[_\s]", "-", str(platform_name).strip().lower())
-    if not isinstance(platform_name, str) or not _PLATFORM_LABEL.fullmatch(label):
+    refuse_placeholder("platform_name", platform_name)
+    is_text = isinstance(platform_name, str)
+    label = re.sub(r"[_\s]", "-", platform_name.strip().lower()) if is_text else ""
+    if not _PLATFORM_LABEL.fullmatch(label):
         raise ConfigurationError(
-            f"platform_name: {platform_name!r} can't be part of a host's name; use letters, "
+            f"platform_name: {shown(platform_name)} can't be part of a host's name; use letters, "
             f"digits, hyphens, underscores and spaces, 59 at most"
         )
     return f"https://{label}-evt.mcm-api.moloco.com"
@@ -92,6 +111,7 @@ def _host_of(platform_name: str | None) -> str:
 
 def _base_url(base_url: str) -> str:
     """Return a base URL that every library reads the same way, with its scheme in lower case."""
+    refuse_placeholders("base_url", base_url)
     advice = "use one like https://your-platform-evt.mcm-api.moloco.com"
     try:
         if not isinstance(base_url, str):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 from amplitude_moloco.moloco.sync import Sync
 
 logger = logging.getLogger(__name__)
+_MAX_COMPARISONS = 1_000_000  # of characters; takes about a second
 
 
 def warn_of_overlaps(syncs: Sequence[Sync]) -> None:
@@ -29,6 +30,14 @@ def warn_of_overlaps(syncs: Sequence[Sync]) -> None:
             )
 
 
+def overlapping_type(some: Sequence[Sync], others: Sequence[Sync]) -> str:
+    """Returns a type as which one sync of each may send an event, as far as names tell."""
+    for first, second in product(some, others):
+        if first is second or may_overlap(first, second):
+            return first.event_type.value
+    return ""
+
+
 def may_overlap(first: Sync, second: Sync) -> bool:
     """Whether two syncs of one type may select the same event, as far as names tell."""
     if first.event_type is not second.event_type or (first.has_filter and second.has_filter):
@@ -39,7 +48,12 @@ def may_overlap(first: Sync, second: Sync) -> bool:
 
 
 def patterns_meet(one: str, other: str) -> bool:
-    """Whether some text matches both patterns, in which ``*`` stands for any text."""
+    """Whether some text matches both patterns, in which ``*`` stands for any text.
+
+    False for patterns of thousands of characters: no name of an event is as long.
+    """
+    if len(one) * len(other) > _MAX_COMPARISONS:
+        return False
     # The places in `other` that can be reached with the part of `one` read so far.
     reached = _skip_wildcards({0}, other)
     for character in one:

@@ -1,200 +1,245 @@
-"""Checks of a destination's settings.
-
-Each returns the value to use, or raises ConfigurationError saying what to use instead.
-"""
+"""All settings of a destination: their names, types and defaults, and what is built from them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
+from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
     Checks,
     callables_of_one,
     instance_of,
     number,
+    number_or_none,
     whole_number,
 )
+from amplitude_moloco.engine.engine import EngineSettings, Partner
+from amplitude_moloco.engine.facts import Hook
+from amplitude_moloco.engine.rate import max_rate_of
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.answers import classify
+from amplitude_moloco.moloco.checks import (
+    ca_bundle_of,
+    channel_type_of,
+    currency_of,
+    flag_of,
+    hash_of,
+    id_less_fields_of,
+    names_of,
+    switched,
+    syncs_of,
+    words_of,
+)
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.endpoint import endpoint
-from amplitude_moloco.moloco.identifiers import hash_identifier
-from amplitude_moloco.moloco.overlaps import warn_of_overlaps
-from amplitude_moloco.moloco.sync import Sync, read_channel_type
-from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
-from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
-from amplitude_moloco.transports.base import Endpoint
+from amplitude_moloco.moloco.identifiers import fingerprint_of_body
+from amplitude_moloco.moloco.placeholders import refuse_placeholders
+from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.wire.vocabulary import ChannelType
+from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.secret import Secret
+from amplitude_moloco.wiring import (
+    buffer_factory,
+    buffer_of,
+    connections_of,
+    transport_factory,
+    transport_of,
+)
 
-_ADDRESS = ("api_key", "platform_id", "platform_name", "base_url")
-_NUMBERS = ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds")
-
-T = TypeVar("T")
-
-TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
+MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
 
-def checked(
-    address: tuple[str | None, str, str | None, str | None],
-    conversion: tuple[Any, ...],
-    policies: Mapping[str, Any],
-    whole_numbers: Mapping[str, Any],
-    numbers: tuple[Any, Any, Any],
-) -> tuple[Endpoint, Converter, dict[str, Any]]:
-    """Returns the endpoint, the converter, and the engine's policies, hooks and sizes.
+@dataclass(frozen=True)
+class MolocoSettings:
+    """What a destination is made of: the arguments of :class:`MolocoDestination`.
 
-    Raises one ConfigurationError with everything that can't work.
+    Its functions build the parts without a client of Amplitude. Checked once constructed, but
+    nothing is opened. The repr shows neither the key nor the salt.
 
     Args:
-        address: The arguments of ``endpoint()``, in its order.
-        conversion: The arguments of ``converter_of()``.
-        policies: ``retry``, ``breaker`` and ``hooks``.
-        whole_numbers: Settings that are whole numbers above 0.
-        numbers: ``flush_interval_millis``, ``timeout_seconds``, ``shutdown_timeout_seconds``.
+        api_key: Moloco's REST API key. Default: the environment variable ``MOLOCO_API_KEY``.
+        platform_id: The id that Moloco gave the platform, such as ``MY_SHOP``.
+        syncs: One or several: which events are sent, and as what; see :class:`Sync` and
+            :func:`ecommerce_syncs`.
+        platform_name: The platform's name in MCM's host: ``https://{name}-evt.mcm-api.moloco.com``.
+        base_url: Stands in place of that host and the name: https, or http on a loopback address.
+        channel_type: For events whose platform implies none, and whose sync has none.
+        default_currency: For the amounts of events that state no currency at all.
+        include_user_properties: True sends all (as Amplitude's own destination does), False none,
+            a list those named.
+        hash_identifiers: True, or ``{"salt": "…"}``: user_id, device_persistent_id and custom_id
+            are sent as :func:`hash_identifier` returns them.
+        absent_identifiers: Texts that stand for no one shopper, such as a shared guest account, in
+            any case. They count as absent, like ``null``, ``None``, ``anonymous`` and many more.
+        id_less_fields: Those of ``ip_address``, ``advertising_id`` and ``user_properties`` that are
+            sent with the personalization_mode ID_LESS too. By default none is.
+        library_as_user_agent: Whether an event without a ``user_agent`` sends its ``library``, as
+            Amplitude's own destination does. A server's library is no device's user agent.
+        buffer: Where events wait: ``memory://``, or a file, which keeps them when the process ends
+            and may be shared by all processes of a machine: ``sqlite:///relative.db`` or
+            ``sqlite:////absolute/path.db``; see :func:`open_buffer` for the options. Or a callable
+            without arguments that opens a ``Buffer``.
+        flush_queue_size: Send as soon as this many events wait.
+        flush_interval_millis: Send at the latest this long after an event was tracked.
+        hooks: One or several callables. Each gets every fact, such as
+            :class:`Delivered` and :class:`Invalid`.
+        connections: How many events may be on their way at a time; None: 64 over libcurl, which
+            has one thread for all, and 16 otherwise. No more connections are opened than the
+            backlog asks for, and idle ones are closed.
+        timeout_seconds: For one request, from looking up the host's name to the whole answer.
+        ca_bundle: Path of the certificates to trust instead of the usual ones.
+        shutdown_timeout_seconds: How long ``shutdown()`` goes on sending.
+        flush_timeout_seconds: How long ``flush()`` may take; None: as ``shutdown_timeout_seconds``.
+        max_requests_per_second: The highest rate of requests; None: as fast as MCM allows.
+        retry: When an event is sent again after a failure; None: ``RetrySchedule()``.
+        breaker: When sending pauses because MCM fails, and when it is probed; None:
+            ``BreakerPolicy()``.
+        transport: How requests are made: ``requests``, or ``curl``, which needs the extra of that
+            name and takes far less processor time; ``auto``: curl where it is installed, otherwise
+            requests. Or ``none``, which sends nothing, for tests; the
+            environment variable ``MOLOCO_TRANSPORT=none`` has the same effect on any setting. Or a
+            callable that gets the ``Endpoint`` and opens a ``Transport``, which has a thread for
+            each request, or a ``ConcurrentTransport``, which has one for all.
+
+    Raises:
+        ConfigurationError: Settings can't work; the text says of each what to use instead.
     """
-    checks = Checks()
-    url = checks.run(endpoint, **dict(zip(_ADDRESS, address, strict=True)))
-    converter = checks.run(converter_of, *conversion)
-    engine: dict[str, Any] = {
-        "retry": checks.run(instance_of, "retry", RetrySchedule, policies["retry"]),
-        "breaker": checks.run(instance_of, "breaker", BreakerPolicy, policies["breaker"]),
-        "hooks": checks.run(callables_of_one, "hooks", policies["hooks"], "one fact"),
-    }
-    for name, value in whole_numbers.items():
-        checks.run(whole_number, name, value)
-    for name, value in zip(_NUMBERS, numbers, strict=True):
-        checks.run(number, name, value)
-    checks.raise_errors()
-    engine |= {**whole_numbers, "flush_interval_millis": numbers[0]}
-    return url, converter, engine
 
+    api_key: str | None = field(default=None, repr=False)
+    platform_id: str = ""
+    syncs: Sync | Iterable[Sync] = ()
+    _: KW_ONLY
+    platform_name: str | None = None
+    base_url: str | None = None
+    channel_type: ChannelType | str | None = None
+    default_currency: str | None = None
+    include_user_properties: bool | Collection[str] = True
+    hash_identifiers: bool | Mapping[str, str] | None = field(default=None, repr=False)
+    absent_identifiers: Iterable[str] = ()
+    id_less_fields: Iterable[str] = ()
+    library_as_user_agent: bool = True
+    buffer: str | BufferFactory = "memory://"
+    flush_queue_size: int = 16
+    flush_interval_millis: int = 200
+    hooks: Hook | Iterable[Hook] = ()
+    connections: int | None = None
+    timeout_seconds: float = 10.0
+    ca_bundle: str | PathLike[str] | None = None
+    shutdown_timeout_seconds: float = 5.0
+    flush_timeout_seconds: float | None = None
+    max_requests_per_second: float | None = None
+    retry: RetrySchedule | None = None
+    breaker: BreakerPolicy | None = None
+    transport: str | TransportFactory = "auto"
 
-def converter_of(  # noqa: PLR0917  # in the order of the constructor's
-    syncs: Sync | Iterable[Sync],
-    channel_type: ChannelType | str | None,
-    default_currency: str | None,
-    include_user_properties: bool | Collection[str],
-    hash_identifiers: bool | Mapping[str, str] | None,
-    absent_identifiers: Iterable[str] = (),
-    id_less_fields: Iterable[str] = (),
-    library_as_user_agent: bool = True,
-) -> Converter:
-    """Returns the converter that these settings describe."""
-    checks = Checks()
-    all_syncs = checks.run(syncs_of, syncs)
-    channel = checks.run(read_channel_type, channel_type, "channel_type")
-    currency = checks.run(currency_of, default_currency)
-    names = checks.run(names_of, include_user_properties)
-    hash_function = checks.run(hash_of, hash_identifiers)
-    words = checks.run(words_of, "absent_identifiers", absent_identifiers)
-    fields = checks.run(id_less_fields_of, id_less_fields)
-    flag = checks.run(flag_of, "library_as_user_agent", library_as_user_agent)
-    checks.raise_errors()
-    warn_of_overlaps(all_syncs)
-    return Converter(
-        all_syncs,
-        channel_type=channel,
-        default_currency=currency,
-        include_user_properties=names,
-        hash_identifier=hash_function,
-        absent_identifiers=words,
-        id_less_fields=fields,
-        library_as_user_agent=flag,
-    )
+    def __post_init__(self) -> None:
+        for name in ("syncs", "hooks", "absent_identifiers", "id_less_fields"):
+            value = getattr(self, name)
+            if isinstance(value, Iterator):  # which can be read only once
+                object.__setattr__(self, name, tuple(value))
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
+        # All mistakes are found by building everything.
+        checks = Checks()
+        checks.run(self.endpoint)
+        checks.run(self.converter)
+        checks.run(self.engine_settings)
+        checks.raise_errors()
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoSettings:
+        """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
+        from amplitude_moloco.moloco.file import arguments_of  # needs the extra "config"
 
-def syncs_of(syncs: Sync | Iterable[Sync]) -> tuple[Sync, ...]:
-    """Returns one or several syncs as a tuple. There must be at least one."""
-    if isinstance(syncs, Sync):
-        return (syncs,)
-    if not isinstance(syncs, Iterable):
-        raise ConfigurationError(
-            f"syncs: found {type(syncs).__name__}; use a list of Sync(…), or ecommerce_syncs()"
+        return cls(**arguments_of(cls, data, more))
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoSettings:
+        """Returns settings from a JSON or TOML file with the names of the fields.
+
+        ``more`` are settings that the file lacks, or can't hold, such as ``hooks``; they replace
+        the file's. Raises ConfigurationError naming the place in the file: an unknown key, a wrong
+        type, a missing field, a value that can't work.
+        """
+        from amplitude_moloco.moloco.file import named_in_errors, read_file  # as above
+
+        if not isinstance(path, (str, PathLike)):
+            raise ConfigurationError(
+                f"path: found {type(path).__name__}; use the path of a .json or .toml file"
+            )
+        data = read_file(Path(path))
+        with named_in_errors(path):
+            return cls.from_dict(data, **more)
+
+    def endpoint(self) -> Endpoint:
+        """Returns MCM's address and headers."""
+        return endpoint(
+            api_key=self.api_key,
+            platform_id=self.platform_id,
+            platform_name=self.platform_name,
+            base_url=self.base_url,
         )
-    several = tuple(syncs)
-    if not several or not all(isinstance(sync, Sync) for sync in several):
-        raise ConfigurationError(
-            "syncs: without a Sync nothing would be sent; use a list of Sync(…), or "
-            "ecommerce_syncs()"
+
+    def converter(self) -> Converter:
+        """Returns a converter of Amplitude events to MCM's. Safe from any thread."""
+        checks = Checks()
+        syncs = checks.run(syncs_of, self.syncs)
+        more: dict[str, Any] = {
+            "channel_type": checks.run(channel_type_of, self.channel_type),
+            "default_currency": checks.run(currency_of, self.default_currency),
+            "include_user_properties": checks.run(names_of, self.include_user_properties),
+            "hash_identifier": checks.run(hash_of, self.hash_identifiers),
+            "absent_identifiers": checks.run(
+                words_of, "absent_identifiers", self.absent_identifiers
+            ),
+            "id_less_fields": checks.run(id_less_fields_of, self.id_less_fields),
+            "library_as_user_agent": checks.run(
+                flag_of, "library_as_user_agent", self.library_as_user_agent
+            ),
+        }
+        checks.raise_errors()
+        return Converter(syncs, **more)
+
+    def chosen_transport(self) -> str | TransportFactory:
+        """Returns what ``transport`` and the environment choose here: a name, or a callable."""
+        return transport_of(switched(self.transport))
+
+    def engine_settings(self) -> EngineSettings:
+        """Returns what ``build_engine()`` needs. Opens nothing."""
+        checks = Checks()
+        retry = checks.run(instance_of, "retry", RetrySchedule, self.retry)
+        breaker = checks.run(instance_of, "breaker", BreakerPolicy, self.breaker)
+        hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
+        checks.run(refuse_placeholders, "buffer", self.buffer)
+        buffer = checks.run(buffer_of, self.buffer)
+        transport = checks.run(self.chosen_transport)
+        ca_bundle = checks.run(ca_bundle_of, self.ca_bundle)
+        connections = checks.run(connections_of, self.connections, transport)
+        checks.run(whole_number, "flush_queue_size", self.flush_queue_size)
+        for name in ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds"):
+            checks.run(number, name, getattr(self, name))
+        checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
+        checks.run(max_rate_of, self.max_requests_per_second)
+        checks.raise_errors()
+        address, seconds = self.endpoint(), self.timeout_seconds
+        return EngineSettings(
+            partner=MCM,
+            open_buffer=buffer_factory(buffer, address, retry),
+            open_transport=transport_factory(
+                *(transport, address, connections, seconds, ca_bundle)
+            ),
+            hooks=hooks,
+            retry=retry,
+            breaker=breaker,
+            max_requests_per_second=self.max_requests_per_second,
+            connections=connections,
+            flush_queue_size=self.flush_queue_size,
+            flush_interval_millis=self.flush_interval_millis,
+            flush_timeout_seconds=self.flush_timeout_seconds,
         )
-    return several
-
-
-def currency_of(currency: str | None) -> str | None:
-    """Returns one of MCM's currencies, or None."""
-    if currency is None or (isinstance(currency, str) and currency in CURRENCIES):
-        return currency
-    raise ConfigurationError(
-        f"default_currency: {currency!r} is not one of MCM's currencies; use one of "
-        f"{', '.join(sorted(CURRENCIES))}"
-    )
-
-
-def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
-    """Returns True for all user properties, False for none, or the names of those to send."""
-    if isinstance(names, bool):
-        return names
-    is_list = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
-    if not is_list or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(
-            "include_user_properties: use True, False, or a list of the names to send"
-        )
-    return frozenset(names)
-
-
-def words_of(name: str, words: Iterable[str]) -> frozenset[str]:
-    """Returns the words of a setting that is a list of texts."""
-    is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes, Mapping))
-    checked = list(words) if is_list else []
-    if not is_list or not all(isinstance(word, str) for word in checked):
-        raise ConfigurationError(f"{name}: found {type(words).__name__}; use a list of texts")
-    return frozenset(checked)
-
-
-def id_less_fields_of(fields: Iterable[str]) -> frozenset[str]:
-    """Returns the fields that are sent with ID_LESS too."""
-    names = words_of("id_less_fields", fields)
-    unknown = sorted(names.difference(ID_LESS_FIELDS))
-    if unknown:
-        raise ConfigurationError(
-            f"id_less_fields: found {unknown[0]!r}; use any of {', '.join(ID_LESS_FIELDS)}"
-        )
-    return names
-
-
-def flag_of(name: str, flag: bool) -> bool:
-    """Returns a setting that is True or False."""
-    if not isinstance(flag, bool):
-        raise ConfigurationError(f"{name}: found {type(flag).__name__}; use True or False")
-    return flag
-
-
-def transport_of(transport: T) -> T | str:
-    """Returns the setting, or "none" if the environment switches sending off."""
-    switch = os.environ.get(TRANSPORT_VARIABLE, "").strip()
-    if not switch:
-        return transport
-    if switch.lower() != "none":
-        raise ConfigurationError(
-            f"{TRANSPORT_VARIABLE}: found {switch!r}; use 'none', which switches sending off, or "
-            f"unset the variable"
-        )
-    return "none"
-
-
-def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:
-    """Returns the function that hashes an identifier; None to send identifiers unhashed."""
-    if setting is None or setting is False:
-        return None
-    if setting is True:
-        return hash_identifier
-    if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
-        salt = setting["salt"]
-        if isinstance(salt, str) and salt:
-            return partial(hash_identifier, salt=salt)
-    raise ConfigurationError(
-        'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
-    )

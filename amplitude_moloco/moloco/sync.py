@@ -14,6 +14,7 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
+from amplitude_moloco.text import shown
 
 Predicate = Callable[[Any], Any]
 """Gets the event, and returns something true for the events that are meant."""
@@ -60,7 +61,8 @@ class Sync:
     _matches_event: Predicate
     _passes_filter: Predicate
     _names: tuple[str, ...] | None
-    _has_filter: bool
+    _selector: Predicate | None
+    _where: str | Predicate | None
     _mapping: dict[str, FieldSource]
 
     def __init__(
@@ -96,7 +98,8 @@ class Sync:
             _matches_event=matches_event,
             _passes_filter=passes_filter,
             _names=names,
-            _has_filter=where is not None,
+            _selector=events if names is None else None,
+            _where=where,
             _mapping=dict(mapping or {}),
         )
 
@@ -124,7 +127,17 @@ class Sync:
     @property
     def has_filter(self) -> bool:
         """Whether there is a ``where``."""
-        return self._has_filter
+        return self._where is not None
+
+    @property
+    def where(self) -> str | Predicate | None:
+        """The filter, as it was given."""
+        return self._where
+
+    @property
+    def selector(self) -> Predicate | None:
+        """The callable that selects events; None if names do."""
+        return self._selector
 
     def matches_name(self, name: str) -> bool:
         """Whether events of this name may be selected. The same name gives the same answer."""
@@ -159,11 +172,11 @@ def _event_type(value: EventType | str) -> EventType:
 
 
 def _choice(choices: type[_Choice], value: object, place: str, kinds: str) -> _Choice:
-    name = value.strip().upper() if isinstance(value, str) else str(value)
+    name = value.strip().upper() if isinstance(value, str) else ""
     if name in choices.__members__:
         return choices[name]
     raise ConfigurationError(
-        f"{place}: {value!r} is not one of MCM's {kinds}; use one of "
+        f"{place}: {shown(value)} is not one of MCM's {kinds}; use one of "
         f"{', '.join(choices.__members__)}"
     )
 
@@ -175,7 +188,7 @@ def _check_name(name: object) -> None:
 
 def _check_toggle(enabled: object) -> None:
     if not isinstance(enabled, bool):
-        raise ConfigurationError(f"enabled: found {enabled!r}; use True or False")
+        raise ConfigurationError(f"enabled: found {shown(enabled)}; use True or False")
 
 
 def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None:
@@ -186,21 +199,25 @@ def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None
     names = [events] if isinstance(events, str) or not isinstance(events, Iterable) else [*events]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
-            f"events: found {names!r}; use names of Amplitude events, such as "
+            f"events: found {shown(names)}; use names of Amplitude events, such as "
             f"['Order Completed'] or ['Order *'], or one callable"
         )
-    if _NEVER_SENT.issuperset(names):
-        raise ConfigurationError(
-            f"events: {names[0]!r} describes users or groups and is never sent; use the names of "
-            f"what shoppers do"
-        )
     for name in names:
-        if _REGULAR_EXPRESSION.search(name):
-            raise ConfigurationError(
-                f"events: {name!r} looks like a regular expression; use a name in which * stands "
-                f"for any text, such as 'Order *', or a callable"
-            )
+        _check_event_name(name)
     return tuple(names)
+
+
+def _check_event_name(name: str) -> None:
+    if name in _NEVER_SENT:
+        raise ConfigurationError(
+            f"events: {name!r} describes users or groups and is never sent; use the names of what "
+            f"shoppers do"
+        )
+    if _REGULAR_EXPRESSION.search(name):
+        raise ConfigurationError(
+            f"events: {shown(name)} looks like a regular expression; use a name in which * stands "
+            f"for any text, such as 'Order *', or a callable"
+        )
 
 
 def _name_matcher(names: Iterable[str]) -> Callable[[str], bool]:

@@ -32,7 +32,7 @@ class Causes:
 
     host: str
     place: str
-    """Host and port."""
+    """Host and port, and the proxy on the way: what failed may be either."""
     proxy: str
     """Host and port of the proxy; empty for none. Never its password."""
     timeout_seconds: float
@@ -50,9 +50,10 @@ class Causes:
         return f"there is no route to {self.place}; check this machine's network"
 
     def not_connected_in_time(self) -> str:
+        proxies = "HTTPS_PROXY" if self.proxy else "whether a proxy is needed (HTTPS_PROXY)"
         return (
             f"no connection to {self.place} within {self.timeout_seconds:g} s; check the address, "
-            f"DNS and firewalls, and whether a proxy is needed (HTTPS_PROXY)"
+            f"DNS and firewalls, and {proxies}"
         )
 
     def not_answered_in_time(self) -> str:
@@ -114,12 +115,11 @@ def causes_for(endpoint: Endpoint, proxy: str | None, timeout_seconds: float) ->
     parts = urlsplit(endpoint.url)
     host = parts.hostname or ""
     port = parts.port or (80 if endpoint.is_plain else 443)
-    return Causes(
-        host,
-        _place(host, port),
-        (proxy or "").rpartition("/")[2].rpartition("@")[2],
-        timeout_seconds,
-    )
+    place = _place(host, port)
+    proxy = (proxy or "").rstrip("/").rpartition("/")[2].rpartition("@")[2]
+    if proxy:
+        place = f"{place} (through the proxy {proxy})"
+    return Causes(host, place, proxy, timeout_seconds)
 
 
 def _place(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from os import PathLike
 
@@ -15,6 +16,7 @@ from requests.utils import select_proxy
 
 from amplitude_moloco.transports.base import Endpoint, SendResult
 from amplitude_moloco.transports.causes import causes_for
+from amplitude_moloco.transports.clock import RealClock
 from amplitude_moloco.transports.curl_handle import CurlHandle
 from amplitude_moloco.transports.curl_loop import CurlLoop
 from amplitude_moloco.transports.curl_options import curl_options
@@ -34,13 +36,14 @@ class CurlTransport:
 
     Args:
         endpoint: Where to post, and the credential.
-        connections: How many connections each loop keeps alive, and how many idle loops are kept
-            for threads that call ``send()``.
+        connections: How many connections each loop keeps alive at the most, and how many idle
+            loops are kept for threads that call ``send()``.
         timeout_seconds: From the start of a request, connecting included, to the end of the
             answer. It may start again when libcurl itself replaces a kept-alive connection that
             ended under the request. A request that could hardly be answered in what is left
             after connecting is not sent.
         ca_bundle: Path of the certificates to trust instead of the default ones.
+        monotonic: The clock by which idle connections are closed.
 
     Raises:
         ConfigurationError: The certificates can't be read, the proxy can't be used, or libcurl was
@@ -54,6 +57,7 @@ class CurlTransport:
         connections: int = 16,
         timeout_seconds: float = 10.0,
         ca_bundle: str | PathLike[str] | None = None,
+        monotonic: Callable[[], float] = RealClock.monotonic,
     ) -> None:
         network = read_network_settings(endpoint, ca_bundle)
         proxy = select_proxy(endpoint.url, network.proxies)
@@ -61,6 +65,7 @@ class CurlTransport:
         options = curl_options(endpoint, network)
         self._new_handle = partial(CurlHandle, options, endpoint, causes, timeout_seconds)
         self._connections = self._max_idle = connections
+        self._monotonic = monotonic
         self._idle: deque[CurlLoop] = deque()
 
     def send(self, body: bytes) -> SendResult:
@@ -82,7 +87,7 @@ class CurlTransport:
         return results[0][1]
 
     def open_loop(self) -> CurlLoop:
-        return CurlLoop(self._new_handle, self._connections)
+        return CurlLoop(self._new_handle, self._connections, self._monotonic)
 
     def close(self) -> None:
         self._max_idle = 0  # loops in use are closed after their request

@@ -17,6 +17,8 @@ from amplitude_moloco.transports.curl_handle import CurlHandle
 _MAX_WAIT_SECONDS = 0.02
 """The longest wait for the network at a time. It bounds how late the caller starts more requests,
 how late libcurl's own timers run, and how late a file descriptor too high for select() is read."""
+_KEEP_SECONDS = 10.0
+"""Connections that were not in use for as long as this, up to twice, are closed."""
 
 
 class CurlLoop:
@@ -26,17 +28,27 @@ class CurlLoop:
 
     Args:
         new_handle: Makes a handle; each is used for one request after the other.
-        connections: How many connections are kept alive.
+        connections: How many connections are kept alive at the most. Those that were not in use for
+            a while are closed.
+        monotonic: The clock.
     """
 
-    def __init__(self, new_handle: Callable[[], CurlHandle], connections: int) -> None:
+    def __init__(
+        self,
+        new_handle: Callable[[], CurlHandle],
+        connections: int,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._new_handle = new_handle
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         # No multiplexing over HTTP/2: a connection that ends fails one request, and no others.
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._idle: list[CurlHandle] = []
         self._in_flight: dict[pycurl.Curl, _Request] = {}
+        self._monotonic = monotonic
+        self._connections = connections
+        self._most_in_flight = self._kept = 0
+        self._counted_from = monotonic()
         self._never = threading.Event()
         self._origin = Origin()
         # Freeing the handles says goodbye to the server (close_notify of TLS, GOAWAY of HTTP/2) on
@@ -49,8 +61,15 @@ class CurlLoop:
         handle.begin(body)
         self._multi.add_handle(handle.curl)
         self._in_flight[handle.curl] = _Request(tag, handle)
+        if len(self._in_flight) > self._most_in_flight:
+            self._most_in_flight = len(self._in_flight)
+            if self._kept < min(self._most_in_flight, self._connections):
+                self._keep(self._most_in_flight)
 
     def poll(self, timeout_seconds: float) -> list[tuple[object, SendResult]]:
+        if self._monotonic() - self._counted_from > _KEEP_SECONDS:
+            self._keep(self._most_in_flight)
+            self._most_in_flight, self._counted_from = len(self._in_flight), self._monotonic()
         results = self._advance()
         if not results and timeout_seconds > 0:
             self._wait(min(timeout_seconds, _MAX_WAIT_SECONDS))
@@ -65,6 +84,11 @@ class CurlLoop:
         self._in_flight.clear()
         self._idle.clear()
         self._multi.close()
+
+    def _keep(self, connections: int) -> None:
+        """Keep this many connections alive. Of others, one is closed with each request."""
+        self._kept = max(1, min(connections, self._connections))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._kept)
 
     def _advance(self) -> list[tuple[object, SendResult]]:
         """Let libcurl read and write, and return the results of the requests that ended."""

@@ -23,10 +23,15 @@ class CurlOptions:
     values: dict[int, Any] = field(repr=False)
 
 
+def has_tls() -> bool:
+    """Whether this libcurl can speak TLS."""
+    return bool(pycurl.version_info()[4] & pycurl.VERSION_SSL)
+
+
 def curl_options(endpoint: Endpoint, network: NetworkSettings) -> CurlOptions:
     """Return the options. Raises ConfigurationError if libcurl was built without TLS."""
     features = pycurl.version_info()[4]
-    if not features & pycurl.VERSION_SSL:
+    if not has_tls():
         raise ConfigurationError(
             'transport: this libcurl was built without TLS; install another one, or use "requests"'
         )

@@ -20,6 +20,7 @@ from amplitude_moloco.transports.base import Endpoint
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # in the order in which requests reads
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_HOST = re.compile(r"[\w.:%-]+")
 _HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -67,6 +68,8 @@ def _check_bundle(name: str, ca_bundle: str | PathLike[str]) -> None:
         path = Path(ca_bundle)
     except TypeError:
         raise ConfigurationError(f"{name}: found {type(ca_bundle).__name__}; {advice}") from None
+    if not fspath(ca_bundle):
+        raise ConfigurationError(f"{name}: found an empty path; {advice}")
     try:
         if path.is_dir():
             return
@@ -94,8 +97,11 @@ def _check_proxy(url: str, proxies: Mapping[str, str]) -> None:
     advice = "set HTTPS_PROXY or ALL_PROXY to an address like http://proxy.example:3128"
     try:
         parts = urlsplit(proxy if _HAS_SCHEME.match(proxy) else f"http://{proxy}")
-        labels = (parts.hostname or "").split(".")
-        is_right = all(0 < len(label) < 64 for label in labels) and parts.port != 0
+        host = parts.hostname or ""
+        labels = host.removesuffix(".").split(".")
+        # urlsplit() leaves out line ends.
+        is_right = bool(_HOST.fullmatch(host)) and proxy.isprintable() and proxy == proxy.strip()
+        is_right = is_right and all(0 < len(label) < 64 for label in labels) and parts.port != 0
     except ValueError:
         is_right = False
         parts = urlsplit("")

@@ -11,6 +11,7 @@ from http.client import BadStatusLine, HTTPException, IncompleteRead, RemoteDisc
 
 import requests
 from urllib3 import exceptions
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from amplitude_moloco.transports.causes import Causes
 
@@ -38,9 +39,12 @@ def cause_of(fault: BaseException, causes: Causes) -> str:
 def _cause_in(error: BaseException, causes: Causes) -> str | None:
     """Returns what an exception of the standard library means."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return causes.untrusted(error.verify_code)
+        # Only OpenSSL's own errors have a code and a reason.
+        return causes.untrusted(getattr(error, "verify_code", 0))
+    if isinstance(error, CertificateError):  # from urllib3, which may compare the host itself
+        return causes.untrusted(62)
     if isinstance(error, ssl.SSLError):
-        return causes.no_tls() if error.reason in _NO_TLS else causes.tls()
+        return causes.no_tls() if getattr(error, "reason", "") in _NO_TLS else causes.tls()
     if isinstance(error, socket.gaierror):
         return causes.unresolved()
     if isinstance(error, ConnectionRefusedError):
@@ -59,6 +63,8 @@ def _cause_of_kind(fault: BaseException, causes: Causes) -> str:
         return causes.not_connected_in_time()
     if isinstance(fault, requests.Timeout):
         return causes.not_answered_in_time()
+    if isinstance(fault, requests.exceptions.InvalidHeader):
+        return causes.no_http()
     if isinstance(fault, requests.exceptions.ContentDecodingError):
         return causes.unreadable()
     if isinstance(fault, requests.exceptions.ChunkedEncodingError):

@@ -11,11 +11,6 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def buffer(clock: Clock) -> MemoryBuffer:
     return MemoryBuffer(wall=clock.wall, monotonic=clock.monotonic)
 

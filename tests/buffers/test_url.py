@@ -86,11 +86,22 @@ def test_a_number_beyond_all_use_is_refused(
         open_buffer(f"{url.format(tmp_path)}?{option}={number}", target="t")
 
 
-@pytest.mark.parametrize("bound", [0, -1, 2**63, 1.5, True, None])
-def test_a_bound_in_memory_is_a_whole_number(bound: Any) -> None:
-    """What bounds a buffer in memory is checked when it is made."""
-    with pytest.raises(ConfigurationError, match=r"^buffer: max_events="):
-        MemoryBuffer(max_events=bound)
+@pytest.mark.parametrize("bound", [0, -1, 2**63, 10**20, 10**5000, 1.5, True, None], ids=type)
+@pytest.mark.parametrize("name", ["max_events", "max_bytes"])
+def test_a_bound_is_a_whole_number(tmp_path: Path, name: str, bound: Any) -> None:
+    """The bounds of a buffer are checked when it is made, and no file is made first."""
+    with pytest.raises(ConfigurationError, match=f"^buffer: {name}="):
+        MemoryBuffer(**{name: bound})
+    with pytest.raises(ConfigurationError, match=f"^buffer: {name}="):
+        SqliteBuffer(tmp_path / "b.db", target="t", **{name: bound})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///b.db"])
+def test_options_are_checked_before_anything_is_opened(url: str) -> None:
+    """A URL is made absolute only if its options can be used."""
+    with pytest.raises(ConfigurationError, match=r"^buffer: the option max_event=3 can't be used"):
+        absolute_url(f"{url}?max_event=3")
 
 
 @pytest.mark.parametrize(

@@ -291,3 +291,10 @@ def test_a_number_of_any_length_is_no_raw_error() -> None:
     """An index of thousands of digits is refused as any other text that is not an expression."""
     with pytest.raises(ConfigurationError, match=r"^where: "):
         compile_expression(f"a[{'9' * 5000}]", "where")
+
+
+@pytest.mark.parametrize("part", ["user_id||", "user_id&&", "!", "("])
+def test_an_expression_of_thousands_of_characters_is_refused(part: str) -> None:
+    """An expression that would take long to compile is refused at once."""
+    with pytest.raises(ConfigurationError, match=r"^where: the expression has \d+ characters; use"):
+        compile_expression(part * 10_001, "where")

@@ -10,12 +10,6 @@ from amplitude_moloco.engine.breaker import CircuitBreaker
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """The breaker's clock."""
-    return Clock()
-
-
-@pytest.fixture
 def breaker(clock: Clock) -> CircuitBreaker:
     """A breaker with Moloco's settings."""
     return CircuitBreaker(monotonic=clock.monotonic)
@@ -103,7 +97,14 @@ def test_it_knows_whether_others_pass(breaker: CircuitBreaker) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"failures": 0}, {"probe_delays_seconds": (5, 0)}, {"then_seconds": -1}],
+    [
+        {"failures": 0},
+        {"failures": 0.5},
+        {"probe_delays_seconds": (5, 0)},
+        {"probe_delays_seconds": 5},
+        {"probe_delays_seconds": None},
+        {"then_seconds": -1},
+    ],
     ids=str,
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:

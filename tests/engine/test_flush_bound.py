@@ -18,6 +18,8 @@ from support.engines import (
     wait_for_end_of_senders,
 )
 
+from amplitude_moloco.buffers.base import Claim
+from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Paused
 from amplitude_moloco.engine.runtime import Runtime
@@ -83,9 +85,33 @@ def test_a_flush_ends_within_its_bound_while_the_server_hangs(
 
 def test_the_bound_needs_no_caller_that_waits(make_bench: MakeBench) -> None:
     """A future that is only watched is done at the bound as well."""
-    with closing(make_bench(Gate(), max_requests_per_second=0.1, flush_timeout_seconds=0.2)) as it:
-        it.put("a", "b", "c")
-        assert not futures.wait([it.engine.flush()], LONG).not_done
+    bench = make_bench(Gate(), max_requests_per_second=0.1, flush_timeout_seconds=0.2)
+    bench.put("a", "b", "c")
+    assert not futures.wait([bench.engine.flush()], LONG).not_done
+    bench.engine.close(0)
+    wait_for_end_of_senders()
+
+
+class Unreadable(MemoryBuffer):
+    """A durable buffer that stores events, and can't be read, as while its file is locked."""
+
+    is_durable = True
+    claims = 0
+
+    def claim(self, limit: int, newest: int = 0) -> Claim:
+        self.claims += 1
+        raise OSError("locked")
+
+
+def test_the_bound_needs_no_buffer_that_can_be_read(make_bench: MakeBench) -> None:
+    """If the buffer raises, a future that is only watched is done at the bound, without a spin."""
+    buffer = Unreadable()
+    bench = make_bench(Gate(), buffer=buffer, flush_timeout_seconds=0.2)
+    bench.put("a")
+    assert not futures.wait([bench.engine.flush()], LONG).not_done
+    assert buffer.claims < 10
+    bench.engine.close(0)
+    wait_for_end_of_senders()
 
 
 def test_the_bound_needs_no_sender(make_bench: MakeBench) -> None:

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from support.engines import LONG, Bench, ConcurrentGate, Gate, GateLoop, closing, senders
 
+from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.threads import Threads
@@ -67,6 +69,46 @@ def test_a_sender_waits_for_a_retry_however_long(make_bench: MakeBench) -> None:
         bench.wait_for_delivered(1)
 
 
+class Durable(MemoryBuffer):
+    """Looks like a durable buffer, which other processes may store events in."""
+
+    is_durable = True
+
+
+class CountingThread(threading.Thread):
+    """Counts those that were started, and those that have ended."""
+
+    started = 0
+    ended = threading.Semaphore(0)
+
+    def start(self) -> None:
+        CountingThread.started += 1
+        super().start()
+
+    def run(self) -> None:
+        super().run()
+        self.ended.release()
+
+
+def test_one_thread_watches_an_idle_durable_buffer() -> None:
+    """After a rest one thread is left, which looks after what other processes store."""
+    CountingThread.started, CountingThread.ended = 0, threading.Semaphore(0)
+    runtime = Runtime(idle_seconds=0.02, new_thread=CountingThread)
+    gate = Gate()
+    gate.open.clear()
+    with closing(Bench(gate, buffer=Durable(), connections=8, runtime=runtime)) as bench:
+        bench.put(*map(str, range(8)))
+        gate.wait_for(8)
+        gate.open.set()
+        bench.wait_for_delivered(8)
+        for _ in range(CountingThread.started - 1):
+            assert CountingThread.ended.acquire(timeout=LONG)
+        assert not CountingThread.ended.acquire(timeout=0.1)
+        assert CountingThread.started == 8
+        bench.put("later")
+        bench.wait_for_delivered(9)
+
+
 def test_idle_connections_are_closed() -> None:
     """Before idle senders end, the connections that they have kept alive are closed."""
     closed = threading.Event()
@@ -95,7 +137,12 @@ def test_idle_connections_are_closed() -> None:
 def test_whatever_ends_a_thread_another_takes_over() -> None:
     """If a thread ends while another is needed, one is started in its place."""
     runs: list[int] = []
+    made: list[threading.Thread] = []
     is_done = threading.Event()
+
+    def new_thread(**arguments: Any) -> threading.Thread:
+        made.append(threading.Thread(**arguments))
+        return made[-1]
 
     def run() -> None:
         runs.append(len(runs))
@@ -107,9 +154,11 @@ def test_whatever_ends_a_thread_another_takes_over() -> None:
         run,
         most=1,
         name="test",
-        new_thread=threading.Thread,
+        new_thread=new_thread,
         is_needed=lambda: not is_done.is_set(),
     )
     assert threads.start_one()
     assert is_done.wait(LONG)
-    assert len(runs) == 3
+    for thread in made:
+        thread.join(LONG)
+    assert len(runs) == len(made) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
+import time
 from types import FrameType
 
 import pytest
@@ -95,6 +96,24 @@ def test_an_invalid_event_may_be_interrupted_as_well() -> None:
             at += 1
         bench.put("after")
         wait_for_all(bench, ["after"])
+
+
+def test_an_exception_at_the_clock_while_a_fact_is_posted_reaches_the_app() -> None:
+    """An exception that strikes where the time is read reaches the app, and the fact is told."""
+    is_struck = threading.Event()
+
+    def monotonic() -> float:
+        if is_struck.is_set():
+            is_struck.clear()
+            raise TimeLimit
+        return time.monotonic()
+
+    with closing(Bench(Gate(), runtime=Runtime(monotonic=monotonic))) as bench:
+        is_struck.set()
+        with pytest.raises(TimeLimit):
+            bench.engine.invalid(INVALID)
+        bench.wait_for_fact(Invalid)
+        assert bench.engine.stats().accepted == 1
 
 
 def test_a_refused_event_may_be_interrupted_as_well() -> None:

@@ -28,6 +28,7 @@ from support.facts import (
     kind_of,
 )
 
+from amplitude_moloco.convert.problem import Line
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Delivered,
@@ -116,7 +117,7 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
         (
             DEGRADED,
             "ERROR",
-            "The durable buffer is degraded: the file is not there",
+            "Degraded: the file is not there",
         ),
         (LOST, "ERROR", "Stored events are lost (1, number 7): a stored event was damaged"),
         (
@@ -276,3 +277,25 @@ def test_a_server_that_fails_every_other_time_does_not_flood_the_log(
     now[0] = 60.0
     log(failing())
     assert len(warnings(caplog)) == 1
+
+
+def test_lines_that_raised_are_logged_once_at_debug_level(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first problem of a kind that a callable raised shows its lines, at debug level."""
+    hook = LogHook("MCM", "the key")
+    lines = (Line("/app/shop.py", 7, "items"), Line("/app/price\n.py", 9, "price"))
+    problem = dataclasses.replace(PROBLEM, trace=lines)
+    fact = Invalid("SEARCH", "id-1", "Searched", (problem,))
+    trimmed = dataclasses.replace(TRIMMED, omissions=(problem,))
+    with caplog.at_level(logging.DEBUG, "amplitude_moloco"):
+        for each in (fact, fact, trimmed, trimmed):
+            hook(each)
+    traced = [record for record in caplog.records if record.exc_text]
+    assert [record.levelname for record in traced] == ["DEBUG", "DEBUG"]
+    assert traced[0].exc_text == (
+        "Traceback (most recent call last):\n"
+        '  File "/app/shop.py", line 7, in items\n'
+        '  File "/app/price\\n.py", line 9, in price'
+    )
+    assert "trace" not in vars(traced[0])

@@ -114,6 +114,9 @@ def test_an_age_without_limit_never_expires() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
+        {"delays_seconds": 5},
+        {"delays_seconds": "5"},
+        {"delays_seconds": None},
         {"delays_seconds": (5, 0)},
         {"delays_seconds": (-1,)},
         {"delays_seconds": (float("nan"),)},
@@ -124,6 +127,9 @@ def test_an_age_without_limit_never_expires() -> None:
         {"then_seconds": float("nan")},
         {"max_attempts": 0},
         {"max_attempts": -1},
+        {"max_attempts": 0.5},
+        {"delays_seconds": "55"},
+        {"then_seconds": 10**9 + 1},
         {"jitter": -0.001},
         {"jitter": float("nan")},
         {"max_age_seconds": 0},
@@ -136,6 +142,18 @@ def test_a_schedule_that_can_not_work_is_refused(settings: dict[str, Any]) -> No
     """A delay that is no time, and a limit that no event would meet, are refused."""
     with pytest.raises(ConfigurationError, match=r"^retry: "):
         RetrySchedule(**settings)
+
+
+def test_all_that_cannot_work_is_named() -> None:
+    """One error says everything that is wrong with a schedule."""
+    with pytest.raises(ConfigurationError) as caught:
+        RetrySchedule(
+            delays_seconds=5,  # type: ignore[arg-type]  # what is tested
+            then_seconds=0,
+            max_attempts=0,
+            max_age_seconds=0,
+        )
+    assert len(caught.value.errors) == 4
 
 
 def test_a_schedule_is_a_value() -> None:

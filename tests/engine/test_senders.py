@@ -242,6 +242,27 @@ def test_what_goes_wrong_where_no_thread_runs_ends_nothing(
     assert is_lawful(bench.engine.stats())
 
 
+@pytest.mark.parametrize("is_concurrent", [False, True], ids=["threads", "loop"])
+def test_ctrl_c_while_the_main_thread_sends_reaches_the_app(is_concurrent: bool) -> None:
+    """Where close() has to send itself, Ctrl-C ends it; what was not sent is counted."""
+
+    class Pressed(MemoryBuffer):
+        def claim(self, limit: int, newest: int = 0) -> Claim:
+            raise KeyboardInterrupt
+
+    bench = Bench(
+        Gate(),
+        is_concurrent=is_concurrent,
+        buffer=Pressed(),
+        runtime=Runtime(new_thread=UnstartableThread),
+    )
+    bench.put("a")
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.close(LONG)
+    assert bench.lost() == 1
+    assert is_lawful(bench.engine.stats())
+
+
 def test_at_a_probe_no_other_request_is_on_its_way() -> None:
     """With the circuit open, a loop sends one probe at a time and returns what it had staged."""
     gate = Gate(lambda body: SendResult(401))

@@ -38,8 +38,10 @@ def test_celerys_signal_calls_at_the_end_of_its_child(monkeypatch: pytest.Monkey
     signal = Signal()
     signals.worker_process_shutdown = signal  # type: ignore[attr-defined]
     call_at_end_of_celery_child(counting.call)
+    another = Counting()
+    call_at_end_of_celery_child(another.call)  # to the same signal
     signal.receiver(sender=None, pid=1, exitcode=0)
-    assert counting.calls == 1
+    assert (counting.calls, another.calls) == (1, 1)
 
 
 def run(script: str) -> list[str]:
@@ -99,3 +101,27 @@ def at_the_very_end():
     print("end")
 """
     assert run(script) == ["end"]
+
+
+def test_a_cancelled_hook_is_not_called() -> None:
+    """What was registered can be taken back, with and without the interpreter's early hooks."""
+    script = """
+early, kept = Speaker("early"), Speaker("kept")
+call_early_at_exit(early.say)()
+del threading._register_atexit
+cancelled = Speaker("cancelled")
+call_early_at_exit(kept.say)
+call_early_at_exit(cancelled.say)()
+"""
+    assert run(script) == ["kept"]
+
+
+def test_without_early_hooks_the_usual_ones_are_used() -> None:
+    """On a Python that has no early exit hooks, a hook runs before those registered earlier."""
+    script = """
+del threading._register_atexit
+sdk, ours = Speaker("sdk"), Speaker("ours")
+atexit.register(sdk.say)
+call_early_at_exit(ours.say)
+"""
+    assert run(script) == ["ours", "sdk"]

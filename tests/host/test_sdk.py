@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from amplitude import Amplitude, BaseEvent, DestinationPlugin
 
-from amplitude_moloco.host.sdk import renew_locks, timeline_of
+from amplitude_moloco.host.sdk import renew_locks, timeline_of, times_added
 
 
 class Timeline:
@@ -103,3 +103,11 @@ def plugins_of(client: Amplitude) -> list[object]:
 def test_a_client_of_another_kind_has_no_timeline() -> None:
     """If a client keeps its timeline elsewhere, none is found, and nothing raises."""
     assert timeline_of(object()) is None
+
+
+@pytest.mark.parametrize(
+    "timeline", [None, object(), Timeline({}, ["plugin"])], ids=["none", "no plugins", "a list"]
+)
+def test_a_timeline_that_is_not_as_expected_holds_no_plugins(timeline: object) -> None:
+    """Where an SDK keeps its plugins elsewhere, none is found."""
+    assert times_added("plugin", timeline) == 0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import inspect
 import json
+import operator
+import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -657,3 +661,85 @@ def test_an_apps_platform_implies_its_os(platform: str, source: Any) -> None:
     made = event(platform=None)
     (conversion,) = convert(made, Sync("HOME", "Viewed", channel_type="APP"))
     assert codes(conversion) == [("os_name", "app_os")]
+
+
+def test_an_expression_that_raised_as_a_filter_is_named() -> None:
+    """The problem of a filter that raised shows its expression, and what the event lacks."""
+    sync = Sync("HOME", "Viewed", where="contains(event_properties.Tags, 'sale')")
+    (problem,) = only(event({"tags": "sale"}), sync).problems
+    assert problem.fix.endswith(
+        "; where is \"contains(event_properties.Tags, 'sale')\": "
+        "event_properties has no 'Tags'; did you mean 'tags'?"
+    )
+    sync = Sync("HOME", "Viewed", where="contains(event_properties.n, 'sale')")
+    (problem,) = only(event({"n": 1}), sync).problems
+    assert problem.fix.endswith("; where is \"contains(event_properties.n, 'sale')\"")
+
+
+def test_a_filter_without_lines_of_its_own_is_named() -> None:
+    """The problem of a filter from a library shows which function it is."""
+    sync = Sync("HOME", operator.attrgetter("nothing.there"))
+    (problem,) = only(event({}), sync).problems
+    assert problem.fix.endswith("; events is attrgetter")
+    sync = Sync("HOME", "Viewed", where=len)
+    (problem,) = only(event({}), sync).problems
+    assert problem.fix.endswith("; where is len")
+    assert problem.trace == ()
+
+
+def test_a_callable_that_raised_has_its_lines() -> None:
+    """The lines of the app that led to an exception go with the problem, without any value."""
+
+    def inner(made: Any) -> Any:
+        return made.event_properties["plan"]
+
+    sync = Sync("HOME", "Viewed", where=lambda made: not inner(made))
+    (problem,) = only(event({"a": "secret"}), sync).problems
+    assert [line.function for line in problem.trace] == ["<lambda>", "inner"]
+    assert "secret" not in repr(problem.trace)
+    assert "trace" not in repr(problem)
+    sync = Sync("SEARCH", "Viewed", mapping={"search_query": inner})
+    (problem,) = only(event({"a": "secret"}), sync).problems
+    assert [line.function for line in problem.trace] == ["inner"]
+
+
+def test_a_second_event_of_one_type_names_the_first() -> None:
+    """A conversion says which other sync sends the same event as the same type."""
+    other = Sync("HOME", "Viewed", name="other")
+    first, land, second, third = convert(
+        event({"referrer_page_id": "/"}), HOME, Sync("LAND", "Viewed"), other, other
+    )
+    assert (first.twin, land.twin, second.twin, third.twin) == ("", "", "HOME", "HOME")
+    assert "counted twice: the sync HOME sends it as the same type" in str(second)
+
+
+class Interrupting(list[Any]):
+    """A list whose reading a signal handler interrupts."""
+
+    def __iter__(self) -> Any:
+        interrupt()
+
+
+def interrupt(*_: object) -> Any:
+    """Calls a signal handler as the interpreter does: with the frame that it interrupts."""
+    handle(signal.SIGALRM, inspect.currentframe())
+
+
+def handle(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError("of the app")
+
+
+@pytest.mark.parametrize(
+    "sync",
+    [
+        Sync("HOME", interrupt),
+        Sync("HOME", "Viewed", where=interrupt),
+        Sync("HOME", "Viewed", mapping={"domain": interrupt}),
+        Sync("HOME", "Viewed", mapping={"items": lambda made: Interrupting([1])}),
+    ],
+    ids=["events", "where", "mapping", "value"],
+)
+def test_what_a_signal_handler_raises_reaches_the_app(sync: Sync) -> None:
+    """The exception of a signal handler passes through, whatever it interrupts."""
+    with pytest.raises(TimeoutError, match="of the app"):
+        convert(event(), sync)

@@ -491,6 +491,33 @@ def test_no_two_conversions_share_an_id(event: Any, several: list[Sync]) -> None
     assert len(set(ids_sent)) == len(ids_sent)
 
 
+all_settings = st.fixed_dictionaries(
+    {
+        "id_less_fields": st.sampled_from([(), ["ip_address", "user_properties"]]),
+        "absent_identifiers": st.sampled_from([(), [f"{MARK}shopper"]]),
+        "library_as_user_agent": st.booleans(),
+    }
+)
+
+
+@given(
+    events() | events(spoiled=True),
+    st.lists(syncs | plain_syncs, min_size=1, max_size=3),
+    st.builds(lambda some, more: {**some, **more}, settings_of_destination, all_settings),
+)
+@settings(UNHURRIED, max_examples=400)
+def test_a_shortcut_changes_nothing_but_the_time(
+    event: Any, several: list[Sync], chosen: dict[str, Any]
+) -> None:
+    """With and without shortcuts, any event gives the same bytes, problems and omissions."""
+    short_way = Case(event, several, chosen).convert()
+    long_way = Case(event, several, {**chosen, "has_shortcuts": False}).convert()
+    assert [(*each[:2], *each[3:]) for each in short_way] == [
+        (*each[:2], *each[3:]) for each in long_way
+    ]
+    assert [repr(each.payload) for each in short_way] == [repr(each.payload) for each in long_way]
+
+
 def test_the_checker_finds_each_breach() -> None:
     """The checker of these tests finds a breach of each rule."""
     valid = {

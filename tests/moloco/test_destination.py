@@ -31,6 +31,7 @@ from amplitude_moloco import (
     Invalid,
     MolocoDestination,
     RetrySchedule,
+    SentTwice,
     Stats,
     Sync,
     ecommerce_syncs,
@@ -310,11 +311,10 @@ def test_a_plugin_inside_that_raises_is_told_as_rejected(transport: Accepting) -
     destination.shutdown()
 
 
-@pytest.mark.parametrize("name", ["$identify", "$groupidentify"])
-def test_what_describes_a_user_is_never_sent(sandbox: Sandbox, name: str) -> None:
+def test_what_describes_a_user_is_never_sent(sandbox: Sandbox) -> None:
     """Identify events of users and groups are not sent, even where a sync names everything."""
     client = Amplitude("amplitude-key", Config(server_url=sandbox.amplitude_url))
-    client.add(destination := make(None, Sync("HOME", events=["*", name]), base_url=sandbox.url))
+    client.add(destination := make(None, Sync("HOME", events=["*", "$*"]), base_url=sandbox.url))
     client.identify(Identify().set("a", 1), EventOptions(user_id="u-1"))
     client.group_identify("company", "moloco", Identify().set("a", 1))
     client.set_group("company", "moloco", EventOptions(user_id="u-1"))
@@ -798,7 +798,7 @@ def test_a_destination_that_is_added_twice_is_noticed_once(
             "default_currency: 'usd' is not one of MCM's currencies; use one of AED",
         ),
         ({"syncs": []}, "syncs: without a Sync nothing would be sent"),
-        ({"syncs": ["HOME"]}, "syncs: without a Sync nothing would be sent"),
+        ({"syncs": ["HOME"]}, "syncs[0]: found str; use Sync(…)"),
         ({"include_user_properties": "plan"}, "include_user_properties: use True, False, or"),
         ({"include_user_properties": [1]}, "include_user_properties: use True, False, or"),
         ({"hash_identifiers": "sha256"}, 'hash_identifiers: use True, or {"salt"'),
@@ -960,6 +960,87 @@ def test_an_event_tracked_for_two_users_is_told(transport: Accepting) -> None:
         destination.execute(made)
     destination.shutdown()
     assert [type(fact).__name__ for fact in facts].count("RepeatedId") == 1
+
+
+def test_an_event_that_two_syncs_send_is_told_once_for_each_two(transport: Accepting) -> None:
+    """Two syncs of one type that select the same event count it twice, which is told once."""
+    facts: list[Fact] = []
+    everything = Sync("HOME", lambda event: True, name="everything")
+    other = Sync("LAND", lambda event: True)
+    destination = make(transport, HOME, other, everything, hooks=[facts.append])
+    for number in range(3):
+        destination.execute(home(insert_id=f"id-{number}"))
+    destination.shutdown()
+    told = [fact for fact in facts if isinstance(fact, SentTwice)]
+    assert told == [SentTwice("Home", "id-0-3", "the syncs 'HOME' and 'everything'")]
+    assert destination.stats().delivered == 9
+
+
+def test_an_event_that_only_one_of_two_syncs_can_send_is_sent_once(transport: Accepting) -> None:
+    """A sync whose event is invalid sends nothing, and so nothing twice."""
+    facts: list[Fact] = []
+    failing = Sync("HOME", "Home", mapping={"event_id": lambda event: 1 / 0})
+    destination = make(transport, failing, HOME, failing, hooks=[facts.append])
+    destination.execute(home())
+    destination.shutdown()
+    assert {type(fact).__name__ for fact in facts} == {"Delivered", "Invalid"}
+
+
+def test_an_event_that_two_destinations_send_is_told_once(transport: Accepting) -> None:
+    """Two destinations of one address that get the same event tell so once."""
+    facts: list[Fact] = []
+    first, second = (make(transport, hooks=[facts.append]) for _ in range(2))
+    clients = [Amplitude("amplitude-key"), Amplitude("amplitude-key")]
+    for client, destination in zip(clients, (first, second), strict=True):
+        client.add(destination)
+    for number in range(3):
+        for destination in (first, second):
+            destination.execute(home(insert_id=f"both-{number}"))
+    for client in clients:
+        client.shutdown()
+    told = [fact for fact in facts if isinstance(fact, SentTwice)]
+    assert told == [SentTwice("Home", "both-0", "two destinations")]
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_two_destinations_of_one_client_that_may_send_the_same_are_noticed(
+    transport: Accepting, caplog: pytest.LogCaptureFixture, filtered: bool
+) -> None:
+    """A second destination of the same address in a client is noticed when it is added."""
+    client = Amplitude("amplitude-key")
+    where = "event_properties.a" if filtered else None
+    same = Sync("HOME", "Home", where=where)
+    syncs = [Sync("LAND", "Landed"), same]
+    first, second, other = (
+        make(transport, *each) for each in (syncs, [same], [Sync("SEARCH", "Searched")])
+    )
+    client.add(first)
+    client.add(other)
+    assert caplog.messages == []
+    client.add(second)
+    (said,) = caplog.messages
+    assert (
+        said
+        == f"{second!r} and {first!r} of one client may both send an event as HOME: use one of them"
+    )
+    for each in (first, second, other):
+        each.close()
+    client.shutdown()
+
+
+def test_destinations_of_different_addresses_may_send_the_same(
+    transport: Accepting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event may go to two platforms."""
+    client = Amplitude("amplitude-key")
+    first, second = make(transport), make(transport, base_url="http://127.0.0.1:9")
+    client.add(first)
+    client.add(second)
+    for destination in (first, second):
+        destination.execute(home())
+        destination.close()
+    assert caplog.messages == []
+    client.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def test_types_can_be_replaced() -> None:
     [
         ({"without": ["BUY"]}, "without: 'BUY' is not one of MCM's event types"),
         ({"without": 5}, "without: found int"),
+        ({"without": Sync("HOME", "Home")}, "without: found Sync"),
         ({"replace": ["PURCHASE"]}, "replace: found something else than a Sync"),
         ({"replace": None}, "replace: found NoneType"),
     ],
@@ -340,3 +341,19 @@ def test_emptied_properties_are_named_as_the_cause(name: str) -> None:
         lacking = conversion.omissions if TABLE[name] == "LAND" else conversion.problems
         assert lacking
         assert all("silently empties" in reported.fix for reported in lacking)
+
+
+@pytest.mark.parametrize("blank", [None, "", "  "])
+def test_a_blank_property_gives_way_to_the_next(blank: str | None) -> None:
+    """Blank text is absent: the next name is used, of an id, an amount and a currency."""
+    product = {"product_id": blank, "sku": "S-1", "price": 5, "currency": blank, "quantity": 1}
+    made = event(
+        {"products": [product], "revenue": blank, "total": 7, "currency": blank, "shipping": blank},
+        currency="EUR",
+    )
+    made.event_type = "Order Completed"
+    (conversion,) = Converter(ecommerce_syncs()).convert(made, NOW)
+    assert conversion.problems == conversion.omissions == ()
+    money = {"currency": "EUR", "amount": 5}
+    assert conversion.payload["items"] == [{"id": "S-1", "quantity": 1, "price": money}]
+    assert conversion.payload["revenue"] == {"currency": "EUR", "amount": 7}

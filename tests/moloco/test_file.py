@@ -7,7 +7,6 @@ import inspect
 import json
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,14 @@ from amplitude_moloco import (
     BreakerPolicy,
     ConfigurationError,
     MolocoDestination,
+    MolocoSettings,
     RetrySchedule,
     Sync,
     hash_identifier,
 )
-from amplitude_moloco.moloco.file import (
-    DestinationSettings,
-    SyncSettings,
-    arguments_of,
-    read_file,
-)
+from amplitude_moloco.moloco import file
+from amplitude_moloco.moloco.file import read_file
+from amplitude_moloco.moloco.schema import keys_of
 
 NOW = 1_700_000_000_000
 SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
@@ -100,8 +97,8 @@ def sent(destination: MolocoDestination) -> Any:
     return conversion.payload
 
 
-def names(settings: type[Any]) -> set[str]:
-    return {field.name for field in fields(settings)}
+def arguments_of(settings: dict[str, Any]) -> dict[str, Any]:
+    return file.arguments_of(MolocoSettings, settings, {})
 
 
 def parameters(of: Any) -> set[str]:
@@ -110,8 +107,11 @@ def parameters(of: Any) -> set[str]:
 
 def test_a_file_has_the_names_of_the_constructors() -> None:
     """A file has each argument of the constructors, except hooks, which plain data can't hold."""
-    assert names(DestinationSettings) == parameters(MolocoDestination) - {"hooks"}
-    assert names(SyncSettings) == parameters(Sync)
+    keys = keys_of(MolocoSettings)
+    assert set(keys[""]) == parameters(MolocoDestination) - {"hooks"}
+    assert set(keys["syncs"]) == parameters(Sync)
+    assert set(keys["retry"]) == parameters(RetrySchedule)
+    assert set(keys["breaker"]) == parameters(BreakerPolicy)
 
 
 def test_everything_is_tried_here() -> None:
@@ -442,6 +442,65 @@ def test_one_error_names_wrong_keys_types_and_values() -> None:
     ):
         assert place in message
     assert "syncs[2]" not in message
+
+
+def test_what_an_address_lacks_is_named_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key and a name that are missing are named together with everything else."""
+    monkeypatch.delenv("MOLOCO_API_KEY", raising=False)
+    message = refusal({"platform_id": "SHOP", "syncs": [SYNC], "connections": 0, "timeout": 1})
+    places = [text.partition(":")[0] for text in message.split("; ") if ": " in text]
+    assert places == ["api_key", "connections", "platform_name", "timeout"]
+
+
+def test_a_wrong_address_is_not_called_missing() -> None:
+    """A base URL of a wrong type is named once, and not as a name that is missing."""
+    settings = {name: SETTINGS[name] for name in SETTINGS if name != "platform_name"}
+    assert refusal({**settings, "base_url": 5}) == "base_url: found a whole number; use text"
+
+
+def test_what_is_given_beside_the_file_goes_first(tmp_path: Path) -> None:
+    """Required settings may be given beside the file, and replace those of the file."""
+    path = tmp_path / "moloco.json"
+    path.write_text(json.dumps({"platform_name": "my-shop", "connections": 3}))
+    destination = MolocoDestination.from_file(
+        path, api_key="key", platform_id="MY_SHOP", syncs=Sync("HOME", "Viewed"), connections=4
+    )
+    assert sent(destination)["id"] == "1"
+    settings = file.arguments_of(MolocoSettings, {**SETTINGS, "connections": 3}, {"connections": 4})
+    assert settings["connections"] == 4
+
+
+def test_a_file_in_utf_16_is_explained(tmp_path: Path) -> None:
+    """A file as PowerShell writes it is refused with the encoding to use."""
+    path = tmp_path / "moloco.toml"
+    path.write_text(TOML, encoding="utf-16")
+    with pytest.raises(ConfigurationError, match=r"not valid TOML \(.*; save the file as UTF-8\)$"):
+        read_file(path)
+
+
+def test_an_error_of_opening_names_the_file(tmp_path: Path) -> None:
+    """What is found only when buffer and transport are opened is named after the file, too."""
+    path = tmp_path / "moloco.json"
+    path.write_text(json.dumps({**SETTINGS, "ca_bundle": str(tmp_path / "missing.pem")}))
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ca_bundle: ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("buffer", "sqlite:///${DATA}/x.db"),
+        ("channel_type", "%CHANNEL%"),
+        ("hash_identifiers", {"salt": "$SALT"}),
+        ("platform_name", "<your platform>"),
+    ],
+)
+def test_a_placeholder_in_a_file_is_refused(setting: str, value: Any) -> None:
+    """No file is expanded: a placeholder in it is refused."""
+    assert refusal({**SETTINGS, setting: value}) == (
+        f"{setting}: looks like a placeholder that was not replaced by its value; use the value"
+    )
 
 
 AT_THE_TOP = "it belongs to the destination: in TOML, write it above the first [section]"

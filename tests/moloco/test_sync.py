@@ -262,11 +262,31 @@ def test_events_must_have_names(events: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "events", ["$identify", "$groupidentify", ["$identify", "$groupidentify"]], ids=str
+    "events",
+    [
+        "$identify",
+        "$groupidentify",
+        ["$identify", "$groupidentify"],
+        ["Order Completed", "$identify"],
+        ["*", "$groupidentify"],
+    ],
+    ids=str,
 )
 def test_events_that_are_never_sent_are_refused(events: Any) -> None:
-    """A sync of nothing but identify events would send nothing, and is refused."""
-    assert "is never sent" in refusal(events=events)
+    """Identify events are never sent, and refused by name, also among others."""
+    message = refusal(events=events)
+    assert "is never sent" in message
+    assert "identify" in message
+    assert "Order" not in message
+
+
+@pytest.mark.parametrize("field", [5, None, ("page_id",), 10**5000, "page\nid"], ids=type)
+def test_a_field_that_is_no_name_is_refused_on_one_line(field: Any) -> None:
+    """A key of the mapping that can't be a field is refused, whatever it is."""
+    message = refusal(mapping={field: "user_id"})
+    assert message.startswith("mapping")
+    assert "is not a Moloco field" in message
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize("pattern", ["^Order.*$", "^Order", "Order .*", "Order .+", r"Order \d"])

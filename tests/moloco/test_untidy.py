@@ -44,6 +44,7 @@ class Case:
         self.type = self.random.choice(sorted(NEEDS))
         self.refused: set[str] = set()
         self.left_out: set[str] = set()
+        self.oversized: set[str] = set()  # seen only if the event is not refused already
         self.properties: dict[str, Any] = {
             "page_id": "/kitchen",
             "referrer_page_id": "/home",
@@ -69,6 +70,7 @@ class Case:
             self.spoil_common,
             self.spoil_page,
             self.add_foreign,
+            self.spoil_size,
         )
         for spoil in self.random.sample(spoilers, self.random.randint(0, 3)):
             spoil()
@@ -79,6 +81,7 @@ class Case:
 
     def spoil_text(self) -> None:
         field = self.random.choice(OPTIONAL_TEXTS)
+        self.oversized.discard(field)
         if self.random.random() < 0.3:
             self.properties[field] = self.random.choice(ABSENT)
             self.left_out.discard(field)
@@ -150,13 +153,19 @@ class Case:
         self.attributes[name] = self.random.choice(values)
         self.refused.add(field)
 
+    def spoil_size(self) -> None:
+        self.properties["domain"] = "x" * self.random.randint(1_000_000, 1_100_000)
+        self.left_out.discard("domain")
+        self.oversized.add("domain")
+
     def add_foreign(self) -> None:
         self.properties["foreign"] = self.random.choice([NAN, object(), "x" * 10_000, {1: 2}])
 
-    def convert(self) -> Conversion:
+    def convert(self, *, has_shortcuts: bool = True) -> Conversion:
         made = bare_event(self.properties, **self.attributes)
         made.event_properties = self.properties  # past the SDK, which empties them
-        (conversion,) = Converter([Sync(self.type, "Viewed")]).convert(made, NOW)
+        converter = Converter([Sync(self.type, "Viewed")], has_shortcuts=has_shortcuts)
+        (conversion,) = converter.convert(made, NOW)
         return conversion
 
 
@@ -172,21 +181,23 @@ def test_an_untidy_event_is_sent_trimmed_or_refused_as_the_contract_says(first: 
         conversion = case.convert()
         context = (seed, case.type, str(conversion)[:500])
         assert places(conversion.problems) == case.refused, context
-        assert places(conversion.omissions) == case.left_out, context
+        left_out = case.left_out if case.refused else case.left_out | case.oversized
+        assert places(conversion.omissions) == left_out, context
         assert bool(conversion.body) is not bool(case.refused), context
+        assert conversion == case.convert(has_shortcuts=False), context
         if conversion.body:
             sent = json.loads(conversion.body)
             assert sent == conversion.payload
             assert sent["user_properties"] == {"tier": "gold"}
             assert sent.keys() >= NEEDS[case.type] - {"revenue_amount"}
-            for field in {"domain", "page_id", "referrer_page_id"} & case.left_out:
+            for field in {"domain", "page_id", "referrer_page_id"} & left_out:
                 assert field not in sent
 
 
 def test_the_corpus_has_events_of_each_kind() -> None:
     """The corpus has hundreds of events that are whole, trimmed and refused."""
     kinds = [
-        "refused" if case.refused else "trimmed" if case.left_out else "whole"
+        "refused" if case.refused else "trimmed" if case.left_out or case.oversized else "whole"
         for case in map(Case, range(1_000))
     ]
     assert min(map(kinds.count, ("refused", "trimmed", "whole"))) > 150

@@ -15,6 +15,7 @@ from amplitude_moloco.engine.facts import (
     RepeatedId,
     Resumed,
     Retrying,
+    SentTwice,
     ThrottledIdentifier,
     Trimmed,
     Untold,
@@ -38,6 +39,7 @@ THROTTLED = ThrottledIdentifier("5d41402a")
 UNTOLD = Untold(7)
 TRIMMED = Trimmed("HOME", "id-1", "Home Viewed", (OTHER,))
 REPEATED = RepeatedId("HOME", "id-1")
+TWICE = SentTwice("Home Viewed", "id-1-2", "the syncs 'HOME' and 'LAND'")
 FACTS: list[Fact] = [
     DELIVERED,
     RETRYING,
@@ -54,6 +56,7 @@ FACTS: list[Fact] = [
     UNTOLD,
     TRIMMED,
     REPEATED,
+    TWICE,
 ]
 
 

@@ -124,6 +124,8 @@ class FaultyServer:
         """Requests that were read completely."""
         self.decide: Callable[[Received], Step] = lambda request: self.reply(200)
         self.connections = 0
+        self.ended = threading.Semaphore(0)
+        """Released with the end of each connection."""
         self.stopping = threading.Event()
         self._tls = tls
         self._exchanges: list[Exchange] = []
@@ -201,6 +203,7 @@ class FaultyServer:
                             step(exchange)
         finally:
             exchange.close()
+            self.ended.release()
 
     def _next_answer(self) -> tuple[Step, ...]:
         try:

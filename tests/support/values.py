@@ -47,6 +47,13 @@ class Whole(int):
         return "something else"
 
 
+class Fractional(float):
+    """A number whose repr() is something else, such as numpy's."""
+
+    def __repr__(self) -> str:
+        return "something else"
+
+
 class OwnMapping(Mapping[str, Any]):
     """A mapping that is not a dict."""
 

@@ -14,7 +14,7 @@ from support.faulty_server import FaultyServer
 
 from amplitude_moloco.sandbox import Sandbox
 
-FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
+FORKS = int(os.environ.get("TORTURE_FORKS", "20"))
 
 
 @pytest.mark.parametrize("transport", ["requests", "curl"])
@@ -171,6 +171,53 @@ assert os.waitpid(child, 0) == (child, 0)
     code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
     assert (code, errors) == (0, "")
     assert ids(sandbox) == ["first", "parent's", "second"]
+
+
+@pytest.mark.parametrize("buffer", ["memory://", "sqlite:///moloco.db"])
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_a_child_that_can_not_open_its_transport_keeps_its_events(
+    tmp_path: Path, sandbox: Sandbox, transport: str, buffer: str
+) -> None:
+    """Without its certificates a child's track() goes on; the event is sent once they are back."""
+    script = """
+import shutil
+import certifi
+from amplitude_moloco import BreakerPolicy, RetrySchedule
+
+def hear(fact):
+    told.append(type(fact).__name__)
+    happened[told[-1]].set()
+
+told, happened = [], {}
+for kind in ("Delivered", "Degraded", "Retrying", "Paused", "Resumed"):
+    happened[kind] = threading.Event()
+shutil.copy(certifi.where(), "certificates.pem")
+client = make_client(destination := make(
+    buffer=BUFFER, ca_bundle="certificates.pem", hooks=[hear],
+    retry=RetrySchedule((0.1,), then_seconds=0.1),
+    breaker=BreakerPolicy(probe_delays_seconds=(0.1,), then_seconds=0.1),
+))
+client.track(home("parent's"))
+destination.flush(50).result()
+child = os.fork()
+if child == 0:
+    signal.alarm(100)
+    happened["Delivered"].clear()
+    os.rename("certificates.pem", "elsewhere.pem")
+    client.track(home("child's"))
+    assert happened["Retrying"].wait(50) and happened["Degraded"].is_set()
+    os.rename("elsewhere.pem", "certificates.pem")
+    assert happened["Delivered"].wait(50)
+    destination.shutdown(50)
+    os._exit(destination.stats().delivered != 1)
+assert os.waitpid(child, 0) == (child, 0)
+"""
+    script = script.replace("BUFFER", repr(buffer))
+    code, _, errors = run(tmp_path, script, sandbox.url, sandbox.amplitude_url, transport)
+    assert code == 0, errors
+    assert "can't be opened" in errors
+    assert "'certificates.pem' does not exist" in errors
+    assert ids(sandbox) == ["child's", "parent's"]
 
 
 def test_a_spawned_worker_sends_too(tmp_path: Path, sandbox: Sandbox) -> None:

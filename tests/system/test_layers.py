@@ -21,7 +21,7 @@ LAYERS = [
     {"errors", "reasons", "text", "host"},
     {"convert", "transports", "buffers"},
     {"engine"},
-    {"plugin", "wiring"},
+    {"arguments", "plugin", "wiring"},
     {"moloco"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},

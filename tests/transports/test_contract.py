@@ -1035,7 +1035,7 @@ def test_a_bundle_of_the_environment_that_does_not_exist_is_refused(
         open_transport("https://mcm.invalid")
 
 
-@pytest.mark.parametrize("bundle", [7, b"\xff", "a\x00b"], ids=repr)
+@pytest.mark.parametrize("bundle", [7, b"\xff", "a\x00b", ""], ids=repr)
 def test_a_bundle_that_is_no_path_is_refused(open_transport: OpenTransport, bundle: Any) -> None:
     """A value that can't be a path is refused, whatever its type."""
     with pytest.raises(ConfigurationError, match=r"^ca_bundle: "):
@@ -1152,6 +1152,11 @@ def test_a_proxy_that_can_not_work_is_a_fault(
         f"http://{'a' * 64}.invalid",
         "ftp://user:secret@127.0.0.1:9",
         "htp://127.0.0.1:9",
+        "http://mcm proxy.invalid:9",
+        "http://mcm\n.invalid:9",
+        " http://127.0.0.1:9",
+        "http://127.0.0.1:9\x1b[31m",
+        "http://mcm<.invalid",
     ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from amplitude import BaseEvent
-from support.faulty_server import FaultyServer, Step
+from support.faulty_server import Exchange, FaultyServer, Step
 
 from amplitude_moloco import (
     BreakerPolicy,
@@ -18,6 +19,9 @@ from amplitude_moloco import (
     Sync,
 )
 
+LONG = 30.0
+"""Seconds after which a wait in a test has failed."""
+
 
 def make(**settings: Any) -> MolocoDestination:
     return MolocoDestination(
@@ -28,14 +32,15 @@ def make(**settings: Any) -> MolocoDestination:
 @pytest.mark.parametrize("name", ["Curl", "pycurl", " ", 5])
 def test_an_unknown_name_is_refused(name: Any) -> None:
     """The setting ``transport`` is a name of a transport or a callable."""
-    with pytest.raises(ConfigurationError, match=r"^transport: .* use 'requests', 'curl', or a"):
+    with pytest.raises(ConfigurationError, match=r"^transport: .* use 'auto', 'requests', 'curl'"):
         make(transport=name, base_url="http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
     ("setting", "agent"),
     [
-        ({}, "python"),
+        ({}, "PycURL"),
+        ({"transport": "auto"}, "PycURL"),
         ({"transport": "requests"}, "python"),
         ({"transport": "curl"}, "PycURL"),
     ],
@@ -43,12 +48,43 @@ def test_an_unknown_name_is_refused(name: Any) -> None:
 def test_a_destination_sends_through_the_transport_that_it_names(
     bare_environment: pytest.MonkeyPatch, server: FaultyServer, setting: dict[str, str], agent: str
 ) -> None:
-    """The setting ``transport`` chooses how events are sent; the default is requests."""
+    """The setting ``transport`` chooses how events are sent; by default libcurl, if installed."""
     destination = make(base_url=server.url, **setting)
     destination.execute(BaseEvent("Home", user_id="u", insert_id="1", time=1_700_000_000_000))
     assert destination.flush(10).result().delivered == 1
     destination.close()
     assert server.requests[0].headers["User-Agent"].startswith(agent)
+
+
+def test_a_far_server_gets_as_many_connections_as_keep_it_busy(
+    bare_environment: pytest.MonkeyPatch, server: FaultyServer
+) -> None:
+    """While a backlog waits for answers, up to 64 connections are opened, and no more."""
+    all_wait = threading.Barrier(64)  # no answer before 64 requests are in flight
+
+    def answer(exchange: Exchange) -> None:
+        all_wait.wait(LONG)
+        exchange.send(server.reply(200))
+
+    server.decide = lambda request: answer
+    destination = make(base_url=server.url)
+    for number in range(128):
+        destination.execute(
+            BaseEvent("Home", user_id="u", insert_id=str(number), time=1_700_000_000_000)
+        )
+    assert destination.flush(LONG).result().delivered == 128
+    destination.close()
+    assert server.connections == 64
+
+
+@pytest.mark.parametrize(
+    ("transport", "shown"), [("auto", "curl"), ("requests", "requests"), ("none", "none")]
+)
+def test_the_repr_shows_the_transport_that_was_chosen(transport: str, shown: str) -> None:
+    """What ``auto`` chose is seen in the repr, and in the log at debug level."""
+    destination = make(transport=transport, base_url="http://127.0.0.1:9")
+    assert f"transport={shown!r}" in repr(destination)
+    destination.close()
 
 
 @pytest.mark.parametrize("transport", ["requests", "curl"])

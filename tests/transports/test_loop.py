@@ -12,6 +12,7 @@ from typing import Any
 
 import pycurl
 import pytest
+from support.clock import Clock
 from support.endpoint import KEY, endpoint_at
 from support.faulty_server import FaultyServer, StartServer
 from support.tls import Tls
@@ -133,6 +134,28 @@ def test_no_more_connections_are_kept_than_were_asked_for(
     for _ in range(2):
         assert ended.acquire(timeout=LONG)
     assert not ended.acquire(blocking=False)
+
+
+def test_connections_that_are_not_used_for_a_while_are_closed(
+    open_loop: OpenLoop, server: FaultyServer, clock: Clock
+) -> None:
+    """After a peak, one surplus connection is closed with each request."""
+    all_arrived = threading.Barrier(3)
+    for _ in range(3):
+        server.will(lambda _: all_arrived.wait(LONG), OK)
+    loop = open_loop(server.url, monotonic=clock.monotonic)
+    start(loop, 3)
+    assert poll(loop, 3) == all_delivered(3)
+    for _ in range(4):
+        assert not server.ended.acquire(blocking=False)
+        clock.advance(6)
+        start(loop, 1)
+        assert poll(loop, 1) == all_delivered(1)
+    for _ in range(2):
+        assert server.ended.acquire(timeout=LONG)
+        start(loop, 1)
+        assert poll(loop, 1) == all_delivered(1)
+    assert server.connections == 3
 
 
 def test_loops_share_no_connection(open_transport: OpenTransport, server: FaultyServer) -> None:

@@ -156,6 +156,26 @@ def test_https_to_a_plain_port_is_named(
     assert "does not speak TLS" in cause(open_transport(url).send(b"{}"))
 
 
+def test_a_failed_handshake_is_named(open_transport: OpenTransport, server: FaultyServer) -> None:
+    """A server that speaks TLS, and refuses to agree on it, is named."""
+    alert = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure
+    server.will_unread(alert, lambda exchange: exchange.close())
+    url = server.url.replace("http:", "https:")
+    said = cause(open_transport(url).send(b"{}"))
+    assert said.startswith(f"TLS with 127.0.0.1:{server.port} failed")
+
+
+def test_an_answer_in_another_protocol_is_no_success(
+    open_transport: OpenTransport, server: FaultyServer
+) -> None:
+    """A server that changes to another protocol has not accepted the event."""
+    server.will(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+    transport = open_transport(server.url, timeout_seconds=SHORT)
+    assert transport.send(b"{}").status in (None, 101)
+    assert transport.send(b"{}") == DELIVERED
+    assert server.connections == 2
+
+
 def test_http_to_a_tls_port_is_named(open_transport: OpenTransport, server: FaultyServer) -> None:
     """A port that speaks TLS alone is named as no HTTP server."""
     server.will_unread(b"\x15\x03\x03\x00\x02\x02\x28", lambda exchange: exchange.close())
@@ -186,6 +206,32 @@ def test_a_proxy_that_can_not_be_reached_is_named(
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     said = cause(open_transport("https://mcm.invalid").send(b"{}"))
     assert f"the proxy {proxy.rpartition('/')[2].rpartition('@')[2]} on the way" in said
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([lambda exchange: exchange.close()], "ended the connection"),
+        ([b"SSH-2.0-OpenSSH_9.6\r\n", lambda exchange: exchange.close()], "not as an HTTP server"),
+        ([lambda exchange: exchange.hang()], "no connection to"),
+        ([b"HTTP/1.1 200 OK\r\n\r\nno TLS at all", lambda exchange: exchange.close()], "TLS"),
+    ],
+    ids=["close", "ssh", "hang", "plain"],
+)
+def test_where_either_may_have_failed_both_are_named(
+    open_transport: OpenTransport,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[Step],
+    words: str,
+) -> None:
+    """A fault behind a proxy, or of the proxy itself, names the proxy beside the server."""
+    server.will(*steps)
+    monkeypatch.setenv("HTTPS_PROXY", server.url.replace("//", "//user:secret@") + "/")
+    said = cause(open_transport("https://mcm.invalid", timeout_seconds=SHORT).send(b"{}"))
+    assert f"mcm.invalid:443 (through the proxy 127.0.0.1:{server.port})" in said
+    assert words in said
+    assert "whether a proxy is needed" not in said
 
 
 def test_requests_without_pysocks_is_refused(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry, News
+from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.sqlite.caretaker import Caretaker
 from amplitude_moloco.buffers.sqlite.front import Letter
 from amplitude_moloco.buffers.sqlite.journal import Journal
@@ -101,6 +102,7 @@ class SqliteBuffer:
             raise ConfigurationError(
                 f"buffer: synchronous={synchronous!r} can't be used; use 'FULL', '1s' or 'OFF'"
             )
+        bounds = bound("max_events", max_events), bound("max_bytes", max_bytes)
         self.drain_at_exit = drain_at_exit
         self._is_synced = mode == "FULL"
         self._wall = wall
@@ -111,7 +113,6 @@ class SqliteBuffer:
         self._path = Path(os.path.realpath(path))
         self._store, owner = self._open(target, _MODES[mode])
         journal = Journal(self._path, owner.token, is_synced=mode != "OFF")
-        bounds = max_events, max_bytes
         clocks = wall, monotonic
         horizon_seconds = longest_delay_seconds + _HORIZON_SECONDS
         self._tail = Tail(journal, owner.token, bounds, clocks)

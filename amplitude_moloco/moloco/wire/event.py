@@ -64,8 +64,7 @@ from amplitude_moloco.moloco.wire.requirements import check_requirements
 from amplitude_moloco.moloco.wire.user_properties import read_user_properties
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType, PersonalizationMode
 
-# Field of the chart: whether it belongs to the device, its key in MCM's event, and its reader.
-_READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
+READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "event_id": (False, "id", values.short_text),
     "platform": (
         False,
@@ -86,14 +85,16 @@ _READERS: dict[str, tuple[bool, str, Callable[[object], Any]]] = {
     "decision_track_id": (False, "decision_track_id", values.text),
     "personalization_mode": (False, "personalization_mode", values.one_of(PersonalizationMode)),
 }
-# Key in MCM's event, and the fields of the chart for its amount and its currency.
-_MONEY = (
+"""Field of the chart: whether it belongs to the device, its key in MCM's event, and its reader."""
+MONEY = (
     ("revenue", "revenue_amount", "revenue_currency"),
     ("shipping_charge", "shipping_charge_amount", "shipping_charge_currency"),
 )
-_MONEY_FIELDS = frozenset({"items", *(field for _, *pair in _MONEY for field in pair)})
-_PURCHASE = EventType.PURCHASE.value  # read once, as _ID_LESS
-_ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
+"""Key in MCM's event, and the fields of the chart for its amount and its currency."""
+MONEY_FIELDS = frozenset({"items", *(field for _, *pair in MONEY for field in pair)})
+"""Fields of the chart that hold an amount, or a currency of one."""
+_PURCHASE = EventType.PURCHASE.value  # read once, as ID_LESS
+ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
 ID_LESS_FIELDS = ("ip_address", "advertising_id", "user_properties")
 """Fields of the chart that may tell who a shopper is: not sent with ID_LESS unless asked for."""
 
@@ -130,8 +131,8 @@ def build(
     timestamp = _read_timestamp(problems, fields.get("timestamp"), now_millis)
     if timestamp is not None:
         payload["timestamp"] = timestamp
-    if payload.get("personalization_mode") == _ID_LESS:
-        _remove_identifying(payload, device, id_less_fields)
+    if payload.get("personalization_mode") == ID_LESS:
+        remove_identifying(payload, device, id_less_fields)
     else:
         read_identifiers(problems, fields, read_identifier, payload, device)
     if device:
@@ -155,7 +156,7 @@ def _read_fields(
     device: dict[str, Any],
 ) -> None:
     for field, value in fields.items():
-        entry = _READERS.get(field)
+        entry = READERS.get(field)
         if entry is None or value is None:
             continue
         in_device, key, read = entry
@@ -183,9 +184,10 @@ def _read_fields(
             problems.add_invalid("user_properties", reason)
 
 
-def _remove_identifying(
+def remove_identifying(
     payload: dict[str, Any], device: dict[str, Any], asked_for: Collection[str]
 ) -> None:
+    """Removes the fields of an ID_LESS event that may tell who a shopper is."""
     if "ip_address" not in asked_for:
         device.pop("ip", None)
     if "advertising_id" not in asked_for:
@@ -210,7 +212,7 @@ def _read_items_and_money(
     default_currency: str | None,
     payload: dict[str, Any],
 ) -> None:
-    if _MONEY_FIELDS.isdisjoint(fields):
+    if MONEY_FIELDS.isdisjoint(fields):
         return
     currency = common_currency(fields, default_currency)
     items = fields.get("items")
@@ -226,7 +228,7 @@ def _read_money_fields(
     default_currency: object,
     payload: dict[str, Any],
 ) -> None:
-    for key, amount_field, currency_field in _MONEY:
+    for key, amount_field, currency_field in MONEY:
         amount, currency = fields.get(amount_field), fields.get(currency_field)
         if key == "revenue" and payload["event_type"] == _PURCHASE and is_blank(amount):
             # A sum of the items that could be read would be too small.

@@ -9,18 +9,27 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import check_id_length, text
-from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_ID_CHARACTERS
 
 IdentifierReader = Callable[[object], str | None]
 # Field of the chart, whether it belongs to the device, and its key in MCM's event.
-_IDENTIFIERS = (
+IDENTIFIERS = (
     ("user_id", False, "user_id"),
     ("device_persistent_id", True, "persistent_id"),
     ("custom_id", False, "custom_id"),
 )
 # Devices that know no id of their own report zeros: as digits, in hexadecimal, as a UUID or a MAC.
 _ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
-_ZEROS_BEGIN = ("0", "{0", "(0", "urn:uuid:")
+# What some printed nothing, or a template that was not filled in, may begin with. Ids that begin
+# otherwise, and so nearly all, are not looked at closely.
+_SUSPICIOUS = (
+    *("0", "urn:uuid:", "none", "null", "undefined", "nan", "nil", "b'"),
+    *"{([<\"'`_-.?*#$%/~+=:",
+)
+_AROUND = "{([<>])}\"'`_-.?*#/~+=: "
+_BETWEEN = re.compile(r"[-_:|,;/@+.]+")
+_REPEATED = re.compile(r"(b')?((none|null|undefined)[\W_]*)+")
+_TEMPLATE = re.compile(r"\$?\{+[a-z_.$ ]*\}+|%s|%\([a-z_]+\)s|<%=?[^%]*%>|\$[a-z_]*id")
 
 
 def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> str | None:
@@ -28,7 +37,8 @@ def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> s
 
     ``absent`` are the texts, in lowercase, that count as no identifier.
     """
-    return check_id_length(_identifying_text(value, absent))
+    plain = _identifying_text(value, absent)
+    return plain if plain is None or len(plain) <= MAX_ID_CHARACTERS else check_id_length(plain)
 
 
 def hashed_identifier(
@@ -51,13 +61,13 @@ def read_identifiers(
     """Adds the identifiers to ``payload`` and ``device``; at least one is required."""
     known_problems = len(problems)
     is_identified = is_given = False
-    for field, in_device, key in _IDENTIFIERS:
+    for field, in_device, key in IDENTIFIERS:
         value = fields.get(field)
         if value is None:
             continue
         is_given = True
-        if in_device and type(value) in (str, int) and value in (0, "0"):
-            continue  # a user may have the number 0; a device that reports it has none
+        if in_device and is_unknown_device(value):
+            continue
         identifying = problems.read(field, reader, value)
         if identifying is not None:
             is_identified = True
@@ -74,11 +84,28 @@ def read_identifiers(
         )
 
 
+def is_unknown_device(value: object) -> bool:
+    """Whether a device reports that it has no id. A user may have the number 0."""
+    return type(value) in (str, int) and value in (0, "0")
+
+
 def _identifying_text(value: object, absent: Collection[str]) -> str | None:
     plain = text(value)
     if plain is None:
         return None
     word = plain.strip().lower()
-    if word in absent or (word.startswith(_ZEROS_BEGIN) and _ZEROS.fullmatch(word)):
+    if word in absent or (word.startswith(_SUSPICIOUS) and _is_placeholder(word, absent)):
         return None
     return plain
+
+
+def _is_placeholder(word: str, absent: Collection[str]) -> bool:
+    """Whether a text in lowercase is zeros, absent words, or an unfilled template."""
+    core = word.strip(_AROUND)
+    return bool(
+        core in absent
+        or _ZEROS.fullmatch(word)
+        or _REPEATED.fullmatch(word.lstrip(_AROUND))
+        or _TEMPLATE.fullmatch(word)
+        or all(part in absent for part in _BETWEEN.split(core))
+    )

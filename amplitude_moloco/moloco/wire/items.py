@@ -8,7 +8,7 @@ from typing import Any
 from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.money import PRICES, exact_money, read_price
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems, unreadable
+from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
 from amplitude_moloco.moloco.wire.vocabulary import MAX_VALUES
 
 ITEM_FIX = (
@@ -16,12 +16,13 @@ ITEM_FIX = (
     "event_properties.products[].{id: product_id, price: price, currency: currency}"
 )
 
-_READERS: tuple[tuple[str, Callable[[object], Any]], ...] = (
+READERS: tuple[tuple[str, Callable[[object], Any]], ...] = (
     ("id", values.text),
     ("item_group_id", values.text),
     ("quantity", values.quantity),
     ("seller_id", values.text),
 )
+"""Field of an item, and its reader."""
 
 
 def read_items(
@@ -31,22 +32,26 @@ def read_items(
 
     A price has its own currency, else its item's, else ``default_currency``.
     """
-    if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
-        fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
-        problems.add("items", ProblemReason.WRONG_TYPE, values.describe(value), fix)
-        return None
-    items = []
-    for index, item in enumerate(value):
+    several = problems.read("items", _list, value)
+    items: list[dict[str, Any]] = []
+    for index, item in enumerate(several or ()):
         problems.item_index = index
         try:
             part = _read_item(problems, item, default_currency)
-        except Exception as error:  # from an object that raises when it is read
-            problems.add_invalid("", unreadable(error))
+        except Exception as error:
+            problems.add_error("", error)
             continue
         if "id" in part or "item_group_id" in part:  # without, the item is left out
             items.append(part)
     problems.item_index = None
     return items or None
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
+        fix = f"use a list of at most {MAX_VALUES} objects, one for each item"
+        raise InvalidValue(ProblemReason.WRONG_TYPE, values.describe(value), fix)
+    return [*value]
 
 
 def _read_item(problems: Problems, item: object, default_currency: object) -> dict[str, Any]:
@@ -56,14 +61,14 @@ def _read_item(problems: Problems, item: object, default_currency: object) -> di
         problems.add("", ProblemReason.WRONG_TYPE, values.describe(item), fix)
         return result
     known_problems = len(problems)
-    for name, read in _READERS:
+    for name, read in READERS:
         value = item.get(name)
         if value is None:
             continue
         try:  # inline: problems.read() for each field of each item takes noticeable time
             part = read(value)
-        except InvalidValue as invalid:
-            problems.add_invalid(name, invalid)
+        except Exception as error:  # InvalidValue, or from an object that raises when it is read
+            problems.add_error(name, error)
             continue
         if part is not None:
             result[name] = part
@@ -77,7 +82,11 @@ def _read_item(problems: Problems, item: object, default_currency: object) -> di
             continue
         currency = item.get("currency")
         money = exact_money(price, default_currency if currency is None else currency)
-        money = money or read_price(problems, name, price, currency, default_currency)
+        if money is None:
+            try:
+                money = read_price(problems, name, price, currency, default_currency)
+            except Exception as error:
+                problems.add_error(name, error)
         if money is not None:
             result[name] = money
     return result

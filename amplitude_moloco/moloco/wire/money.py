@@ -13,7 +13,8 @@ from math import isfinite
 from typing import Any
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
-from amplitude_moloco.moloco.wire.problems import InvalidValue, Problems
+from amplitude_moloco.host.interruption import pass_interruption
+from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import describe, is_mapping, number, text
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES
 
@@ -97,7 +98,13 @@ def read_price(
 
 def is_blank(value: object) -> bool:
     """Whether a value is absent: None or blank text."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    if value is None:
+        return True
+    try:
+        return isinstance(value, str) and not str.strip(value)
+    except Exception as error:  # from an object that raises when it is asked for its class
+        pass_interruption(error)
+        return False
 
 
 def known_currency(value: object) -> str | None:
@@ -106,7 +113,8 @@ def known_currency(value: object) -> str | None:
         return value
     try:
         code = (text(value) or "").strip().upper()
-    except InvalidValue:
+    except Exception as error:  # InvalidValue, or from an object that raises when it is read
+        pass_interruption(error)
         return None
     return code if code in CURRENCIES else None
 
@@ -122,21 +130,30 @@ def common_currency(fields: Mapping[str, Any], default_currency: str | None) -> 
     if not is_blank(currency):
         return currency
     unknown: object = None
-    unused: set[str] = set()
-    for field in _CURRENCY_FIELDS:
-        stated = fields.get(field)
-        if is_blank(stated):
-            continue
-        code = known_currency(stated)
-        # The amount of revenue may be the sum of the items.
-        is_used = field == "revenue_currency" or not is_blank(fields.get("shipping_charge_amount"))
-        if is_used and code:
+    revenue = fields.get("revenue_currency")  # of an amount that may be the sum of the items
+    if not is_blank(revenue):
+        code = known_currency(revenue)
+        if code:
             return code
-        if is_used:
-            unknown = stated
+        unknown = revenue
+    priced, unused, stated = _currencies_of_items(fields.get("items"))
+    if priced:
+        return priced
+    shipping = fields.get("shipping_charge_currency")
+    if not is_blank(shipping):
+        code = known_currency(shipping)
+        if not is_blank(fields.get("shipping_charge_amount")):
+            if code:
+                return code
+            unknown = shipping
         elif code:
             unused.add(code)
-    return _currency_of_items(fields.get("items"), default_currency, unknown, unused)
+    unknown = unknown if stated is None else stated
+    if unknown is not None:
+        return unknown
+    if len(unused) > 1:
+        return None
+    return unused.pop() if unused else default_currency
 
 
 def check_currencies(problems: Problems, payload: Mapping[str, Any]) -> None:
@@ -167,34 +184,48 @@ def sum_of_items(items: Sequence[Mapping[str, Any]]) -> Decimal | None:
         )
 
 
-def _currency_of_items(
-    items: object, default_currency: str | None, unknown: object, unused: set[str]
-) -> object:
-    """Returns the currency of the first price that has one of MCM's.
+def _currencies_of_items(items: object) -> tuple[str | None, set[str], object]:
+    """Returns the currency of the first price that has one of MCM's, and what else items state.
 
-    Other prices in other currencies are found once they are read. Without such a price it is the
-    unknown currency that an amount states, or the one that all parts without an amount state.
+    That is the currencies of items without a price, and the last one of a price that MCM lacks.
+    Other prices in other currencies are found once they are read.
     """
-    for item in items if isinstance(items, (list, tuple)) else ():
-        if not is_mapping(item):
-            continue
-        beside = item.get("currency")
+    unused: set[str] = set()
+    unknown: object = None
+    for beside, prices in _prices(items):
         own = known_currency(beside)
-        for price in map(item.get, PRICES):
-            inside = price.get("currency") if is_mapping(price) else None
+        for price, inside in prices:
             code = known_currency(inside) or own
             if code and not is_blank(price):
-                return code
+                return code, unused, unknown
             stated = beside if is_blank(inside) else inside
             if not is_blank(price) and not is_blank(stated):
                 unknown = stated
         if own:
             unused.add(own)
-    if unknown is not None:
-        return unknown
-    if len(unused) > 1:
-        return None
-    return unused.pop() if unused else default_currency
+    return None, unused, unknown
+
+
+def _prices(items: object) -> list[tuple[object, list[tuple[object, object]]]]:
+    """Returns the currency of each item, and its prices, each with the currency inside it.
+
+    Passes over what raises when it is read: it is reported as soon as its turn comes.
+    """
+    found: list[tuple[object, list[tuple[object, object]]]] = []
+    try:
+        several = [*items] if isinstance(items, (list, tuple)) else []
+    except Exception as error:
+        pass_interruption(error)
+        return found
+    for item in several:
+        try:
+            if is_mapping(item):
+                prices = [item.get(name) for name in PRICES]
+                inside = [each.get("currency") if is_mapping(each) else None for each in prices]
+                found.append((item.get("currency"), [*zip(prices, inside, strict=True)]))
+        except Exception as error:
+            pass_interruption(error)
+    return found
 
 
 def _amounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Money]]:

@@ -31,6 +31,7 @@ _SENT_WHOLE = {
 }
 """Fields that a type is about: over MCM's recommended length they are sent whole."""
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
+_NO_AMOUNT = frozenset({ProblemReason.MISSING, ProblemReason.HALF_MONEY})
 _REFUSING = frozenset(
     {ProblemReason.NO_IDENTIFIER, ProblemReason.APP_OS, ProblemReason.MIXED_CURRENCIES}
 )
@@ -39,6 +40,11 @@ _REFUSING = frozenset(
 def is_sent_whole(event_type: str, field: str) -> bool:
     """Whether a field over the recommended length is sent as it is, for this type."""
     return _SENT_WHOLE.get(event_type) == field
+
+
+def is_needed(event_type: str, field: str) -> bool:
+    """Whether this type requires the field, apart from those that all types require."""
+    return field in _NEEDED.get(event_type, ())
 
 
 def split(problems: Problems, payload: Mapping[str, Any]) -> tuple[list[Problem], list[Problem]]:
@@ -50,12 +56,16 @@ def split(problems: Problems, payload: Mapping[str, Any]) -> tuple[list[Problem]
     if not _is_identified(payload):
         needed |= _IDENTIFIERS
     has_items = "items" in payload
+    lacks_sum = any(
+        problem.field == "revenue_amount" and problem.reason in _NO_AMOUNT for problem in problems
+    )
     refusals: list[Problem] = []
     omissions: list[Problem] = []
     for problem in problems:
         field = problem.field
         if field.startswith("items["):
-            field = "an item" if has_items else "items"
+            # Without revenue, an item that has no price or quantity is what the sum lacks.
+            field = "an item" if has_items and not lacks_sum else "items"
         refuses = field in needed or problem.reason in _REFUSING
         (refusals if refuses else omissions).append(problem)
     return refusals, omissions

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.host.interruption import pass_interruption
 
 _Value = TypeVar("_Value")
 
@@ -19,7 +20,11 @@ class InvalidValue(Exception):
 
 
 def unreadable(error: Exception) -> InvalidValue:
-    """Returns the refusal of a value that raised this when it was read."""
+    """Returns the refusal of a value that raised this when it was read.
+
+    Raises it again if a signal handler raised it meanwhile: it is the app's.
+    """
+    pass_interruption(error)
     return InvalidValue(
         ProblemReason.UNREADABLE,
         f"a value that raised {type(error).__name__} when it was read",
@@ -39,11 +44,13 @@ class Problems(list[Problem]):
         """Returns what ``reader`` makes of ``value``; None, and a problem, if it raises."""
         try:
             return reader(value)
-        except InvalidValue as invalid:
-            self.add_invalid(field, invalid)
         except Exception as error:
-            self.add_invalid(field, unreadable(error))
+            self.add_error(field, error)
         return None
+
+    def add_error(self, field: str, error: Exception) -> None:
+        """Adds what reading a value raised: an InvalidValue, or whatever an object raises."""
+        self.add_invalid(field, error if isinstance(error, InvalidValue) else unreadable(error))
 
     def add_invalid(self, field: str, invalid: InvalidValue) -> None:
         self.add(field, invalid.reason, invalid.found, invalid.fix)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.problem import ProblemReason
+from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.items import ITEM_FIX
 from amplitude_moloco.moloco.wire.problems import Problems
 from amplitude_moloco.moloco.wire.values import describe
@@ -22,7 +23,7 @@ class _Requirement(NamedTuple):
     fix: str
 
 
-_APP = ChannelType.APP.value  # read once: an enum's value is a property, and slow
+APP = ChannelType.APP.value  # read once: an enum's value is a property, and slow
 _ALWAYS = (
     _Requirement("id", "event_id", "set the event's insert_id or event_id, or map event_id"),
     _Requirement("timestamp", "timestamp", "set the event's time, or map timestamp"),
@@ -46,13 +47,6 @@ _APP_OS_FIX = (
     "for channel APP the os_name must contain ios or android: set the event's os_name, or map "
     "it, as in \"'ios'\""
 )
-# How the names of other systems of apps begin, and which of MCM's two they are.
-_MEANS = {
-    **dict.fromkeys(
-        ("ipados", "ipad os", "iphone", "ipod", "tvos", "apple tv", "watchos", "visionos"), "iOS"
-    ),
-    **dict.fromkeys(("fireos", "fire os", "wearos", "wear os"), "Android"),
-}
 # Keyed by text, because hashing a member of an enum calls Python code.
 _REQUIREMENTS = {
     EventType.HOME.value: _ALWAYS,
@@ -76,8 +70,19 @@ def check_requirements(
     for requirement in _REQUIREMENTS[payload["event_type"]]:
         if requirement.key not in payload:
             _add_missing(problems, requirement)
-    if payload.get("channel_type") == _APP:
+    if payload.get("channel_type") == APP:
         _check_app_os(problems, payload, platform_os)
+
+
+def required_keys(event_type: EventType) -> tuple[str, ...]:
+    """Returns the keys that are required or recommended for a type."""
+    return tuple(requirement.key for requirement in _REQUIREMENTS[event_type.value])
+
+
+def is_app_os(os: str) -> bool:
+    """Whether MCM knows the os of an app by this name."""
+    name = os.lower()
+    return "ios" in name or "android" in name
 
 
 def _add_missing(problems: Problems, requirement: _Requirement) -> None:
@@ -92,10 +97,9 @@ def _add_missing(problems: Problems, requirement: _Requirement) -> None:
 def _check_app_os(problems: Problems, payload: dict[str, Any], platform_os: PlatformOs) -> None:
     os = payload.get("device", {}).get("os")
     if os is not None:
-        name = os.lower()
-        if "ios" in name or "android" in name:
+        if is_app_os(os):
             return
-        known = next((known for word, known in _MEANS.items() if name.startswith(word)), None)
+        known = app_os(os)
         if known:
             payload["device"]["os"] = known
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from enum import Enum
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 from amplitude_moloco.convert.problem import ProblemReason
@@ -13,6 +15,7 @@ from amplitude_moloco.moloco.wire.values import (
     check_unicode,
     describe,
     is_mapping,
+    is_plain_number,
     number,
     scalar,
     text,
@@ -21,6 +24,7 @@ from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, MAX_VALUES
 
 _MAX_DEPTH = 64
 _CHARACTERS_PER_VALUE = MAX_SIZE // MAX_VALUES
+_MAX_PLAIN = 500  # properties, and characters in each of their names and texts
 _MAX_TOO_BIG = 20  # properties that are too big, each of which may take milliseconds to read
 _TOO_BIG = InvalidValue(
     ProblemReason.TOO_BIG,
@@ -37,12 +41,27 @@ def read_user_properties(value: object) -> tuple[dict[str, Any] | None, Iterable
     key or value that JSON can't represent is left out alone. A property that is too big, too deep
     or contains itself, or that raises when it is read, is left out as a whole.
     """
+    if type(value) is dict and len(value) <= _MAX_PLAIN and _is_plain(value):
+        return dict(value) or None, ()
     copy = _JsonCopy()
     try:
         return copy.copy_properties(value), copy.left_out.values()
     except Exception as error:  # from an object that raises when it is read
         copy.leave_out(unreadable(error))
         return None, copy.left_out.values()
+
+
+def _is_plain(value: dict[Any, Any]) -> bool:
+    """Whether an object is its own copy: a few short texts and numbers, far below all limits."""
+    for key, part in value.items():
+        if type(key) is not str or not key.isascii() or len(key) > _MAX_PLAIN:
+            return False
+        if type(part) is str:
+            if not part.isascii() or len(part) > _MAX_PLAIN or not part.strip():
+                return False
+        elif type(part) is not bool and not is_plain_number(part):
+            return False
+    return True
 
 
 class _JsonCopy:
@@ -126,6 +145,8 @@ class _JsonCopy:
             return self._copy_part(value.value, depth)
         if isinstance(value, str):
             return self._copy_part(str.__str__(value), depth)
+        if isinstance(value, (Real, Decimal)):  # read as it is: a scalar has other digits
+            return _read_number(value)
         plain = scalar(value)
         return _read_number(value) if plain is value else self._copy_part(plain, depth)
 

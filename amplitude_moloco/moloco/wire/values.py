@@ -15,6 +15,7 @@ from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from amplitude_moloco.convert.problem import ProblemReason
+from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.language import iso_639_1
 from amplitude_moloco.moloco.wire.problems import InvalidValue
 from amplitude_moloco.moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS
@@ -25,12 +26,21 @@ _MILLISECONDS = range(10**10, 10**14)
 _SCALARS = frozenset({str, int, float, bool})
 # What JSON and its readers hold exactly as an integer: signed and unsigned 64 bits.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+_MAX_LANGUAGE_CHARACTERS = 100  # no name is as long, and all that are looked up are cached
 _EXACT_DIGITS = 15  # as many digits as any decimal may have for a float to keep them
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def describe(value: object) -> str:
-    """Returns the kind of a value in words, without the value."""
+    """Returns the kind of a value in words, without the value. Never raises."""
+    try:
+        return _describe(value)
+    except Exception as error:  # from an object that raises when it is read
+        pass_interruption(error)
+        return f"a value of type {type(value).__name__}"
+
+
+def _describe(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -72,7 +82,8 @@ def text(value: object) -> str | None:
 
 def short_text(value: object) -> str | None:
     """Reads text of at most 128 characters."""
-    return check_id_length(text(value))
+    word = text(value)
+    return word if word is None or len(word) <= MAX_ID_CHARACTERS else check_id_length(word)
 
 
 def check_id_length(value: str | None) -> str | None:
@@ -117,7 +128,10 @@ def one_of(choices: type[Enum], hint: str = "") -> Callable[[object], str | None
 
 def language(value: object) -> str | None:
     """Reads a language as two letters. An unknown language is absent, not a problem."""
-    return iso_639_1(str.__str__(value)) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    name = str.__str__(value)
+    return iso_639_1(name) if len(name) <= _MAX_LANGUAGE_CHARACTERS else None
 
 
 def advertising_id(value: object) -> str | None:
@@ -128,11 +142,12 @@ def advertising_id(value: object) -> str | None:
 
 def timestamp(now_millis: int, value: object) -> str | None:
     """Reads Unix milliseconds as text. A time up to five minutes ahead becomes ``now_millis``."""
-    moment = number(value)
+    moment = value if type(value) is int else number(value)
     if moment is None:
         return None
     millis = int(moment)
     if millis not in _MILLISECONDS:
+        number(value)  # refuses what is not exact
         unit = "seconds" if millis < _MILLISECONDS.start else "microseconds or nanoseconds"
         raise InvalidValue(
             ProblemReason.NOT_MILLISECONDS,
@@ -155,12 +170,10 @@ def number(value: object) -> int | float | None:
 
     A whole number is exact, or refused. A fraction is the float that is closest to it.
     """
-    if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
-        return value
+    if value is None or is_plain_number(value):
+        return value  # type: ignore[return-value]  # a number
     if type(value) is float:
         result: int | float = value
-    elif value is None:
-        return None
     elif isinstance(value, Enum):
         return number(value.value)
     elif isinstance(value, str):
@@ -183,6 +196,13 @@ def number(value: object) -> int | float | None:
     return result
 
 
+def is_plain_number(value: object) -> bool:
+    """Whether :func:`number` returns the value itself: a finite float, or an int of 64 bits."""
+    if type(value) is int:
+        return _MIN_INTEGER <= value <= _MAX_INTEGER
+    return type(value) is float and isfinite(value)
+
+
 def quantity(value: object) -> int | None:
     """Reads a whole number of 32 bits."""
     if type(value) is int and -(2**31) <= value < 2**31:
@@ -203,8 +223,13 @@ def scalar(value: object) -> object:
     """Returns Python's own value for a scalar of numpy's kind; anything else unchanged."""
     if getattr(value, "shape", None) != () or not callable(getattr(value, "item", None)):
         return value
+    if isinstance(value, bytes):  # numpy's, too
+        return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
-    return inner if type(inner) is not type(value) else value.item()  # type: ignore[attr-defined]
+    if type(inner) is type(value):
+        inner = value.item()  # type: ignore[attr-defined]
+    # A long double has no counterpart in Python, and is its own item.
+    return value if type(inner) is type(value) else inner
 
 
 def _finite(value: Any) -> int | float:

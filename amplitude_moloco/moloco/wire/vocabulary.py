@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 
 
@@ -56,8 +57,13 @@ ABSENT_IDENTIFIERS = NULL_LIKE.union(
     logged_out logged-out loggedout no_user no-user nouser (anonymous) <anonymous> (guest)
     (unknown) <unknown>""".split(),
     ["anonymous user", "guest user", "unknown user", "not logged in", "logged out", "no user"],
-    # an Android emulator's, and that of a whole series of devices with a faulty Android 2.2
-    ["9774d56d682e549c", "lmy47d"],
+    """user noid no_id no-id nul unavailable not_available not-available nonetype""".split(),
+    ["not available", "<class 'nonetype'>", "1.#qnan", "1.#ind", "#ref!", "#value!", "#name?"],
+    # an Android emulator's, that of a whole series of devices with a faulty Android 2.2, and the
+    # address that Android and iOS give every app
+    ["9774d56d682e549c", "lmy47d", "02:00:00:00:00:00", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
+    # hashes of an empty text: MD5, SHA-1, SHA-256
+    [hashlib.new(name, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256")],
 )
 """Identifiers that this library treats as absent, in lowercase: they stand for no one shopper.
 

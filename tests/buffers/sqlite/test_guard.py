@@ -16,6 +16,7 @@ from support.sqlite_buffers import TARGET, OpenBuffer, bury, claim, claim_one, p
 from support.sqlite_files import cut, overwrite_pages, shell
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.buffers.sqlite.guard import open_lock
 from amplitude_moloco.errors import ConfigurationError
 
 NEIGHBOURS = ["-lock", "-wal", "-shm", "-journal"]
@@ -221,3 +222,15 @@ def test_a_buffer_shows_its_path(buffer: SqliteBuffer, path: Path) -> None:
     assert repr(SqliteBuffer.__new__(SqliteBuffer)) == "SqliteBuffer(None)"
     put(buffer, "a")
     assert buffer.ack(claim_one(buffer))
+
+
+def test_a_link_that_takes_the_lock_files_place_is_not_followed(tmp_path: Path) -> None:
+    """A link that appears after the files were checked is refused when it is opened."""
+    victim, lock = tmp_path / "victim", tmp_path / "buffer.db-lock"
+    victim.write_bytes(b"precious")
+    lock.symlink_to(victim)
+    with pytest.raises(ConfigurationError, match="is a link, which is not followed"):
+        open_lock(lock)
+    assert victim.read_bytes() == b"precious"
+    with pytest.raises(IsADirectoryError):
+        open_lock(tmp_path)

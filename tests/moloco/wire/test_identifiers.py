@@ -32,6 +32,53 @@ def test_null_like_text_does_not_identify(value: object) -> None:
     assert hashed_identifier(lambda plain: "hash", value) is None
 
 
+NOTHINGS = ["None", "null", "undefined", "nan", "<NA>", "NaT", "guest", "anonymous"]
+AROUND = ["{}", "'{}'", '"{}"', "`{}`", "<{}>", "({})", "[{}]", "__{}__", "{{{}}}", " {}\n", "#{}#"]
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("word", NOTHINGS)
+def test_a_word_for_nothing_does_not_identify_in_any_dress(word: str, around: str) -> None:
+    """Quotes, brackets, blanks and capitals around a word for nothing make it no identifier."""
+    for text in (word, word.upper(), word.lower()):
+        assert identifier(around.format(text)) is None
+
+
+@pytest.mark.parametrize("between", "-_:|,;/@+.")
+@pytest.mark.parametrize("first", ["None", "nan", "undefined"])
+def test_several_words_for_nothing_do_not_identify(first: str, between: str) -> None:
+    """An id that was joined from nothing and nothing stands for nobody."""
+    assert identifier(f"{first}{between}{first}") is None
+    assert identifier(f"{first}{between}guest") is None
+    assert identifier(f"{first}{between}4711") == f"{first}{between}4711"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("NoneNone", "b'None'", "undefined undefined", "None None", "${user_id}", "{{ user.id }}"),
+        *("{user_id}", "%s", "%(user_id)s", "<%= id %>", "$USER_ID", "<class 'NoneType'>"),
+        *("02:00:00:00:00:00", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", sha256(b"").hexdigest()),
+    ],
+)
+def test_what_many_shoppers_share_by_mistake_does_not_identify(text: str) -> None:
+    """Unfilled templates, the hash of an empty text and ids that all devices have are absent."""
+    assert identifier(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nancy", "nanette@example.com", "nonesuch", "nullarbor-7", "_me_", "+4915112345678"),
+        *("{1b4e28ba-2fa1-11d2-883f-0016d3cca427}", "(7)", "#7", "$RCAnonymousID:87c3", "0x1f"),
+        *("none-of-your-business", "02:00:00:00:00:01", "user-7", "%7Bme%7D", "b'me'"),
+    ],
+)
+def test_ids_that_resemble_words_for_nothing_identify(text: str) -> None:
+    """An id that begins as a word for nothing, or with a sign, is an id."""
+    assert identifier(text) == text
+
+
 @pytest.mark.parametrize(
     "value", ["nullable", "0", "-", "nones", "nils", "nil nil", "guest-7", "0001"]
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from support.wire import build_parts, problem, problems
 
 from amplitude_moloco.convert.problem import Problem
-from amplitude_moloco.moloco.wire.money import read_money
+from amplitude_moloco.moloco.wire.money import common_currency, read_money
 from amplitude_moloco.moloco.wire.problems import Problems
+from amplitude_moloco.moloco.wire.vocabulary import EventType
 
 CURRENCIES = (
     "USD KRW JPY EUR GBP SEK INR THB IDR CNY CAD RUB BRL SGD HKD AUD PLN DKK VND MYR PHP TRY VES "
@@ -86,3 +89,46 @@ def test_money_without_both_halves_is_absent(amount: object, currency: object) -
 def test_an_amount_is_sent_unchanged(amount: object, sent: float) -> None:
     """An amount is sent in whole units of its currency, without rounding."""
     assert money(amount, None, "JPY") == ({"currency": "JPY", "amount": sent}, [])
+
+
+def test_a_shipping_charge_in_another_currency_is_the_culprit() -> None:
+    """Revenue without a currency has that of the items, whatever a shipping charge states."""
+    fields = {
+        "items": [{"id": "a", "price": 5, "currency": "EUR"}],
+        "revenue_amount": 5,
+        "shipping_charge_amount": 1,
+        "shipping_charge_currency": "USD",
+    }
+    reported = problem(EventType.PURCHASE, revenue_currency=None, **fields)
+    assert (reported.field, reported.reason) == ("shipping_charge_currency", "mixed_currencies")
+    assert reported.found == "USD, while items[0].price is in EUR"
+
+
+@pytest.mark.parametrize(
+    ("shipping", "code"), [({}, None), ({"shipping_charge_amount": 1}, "unknown_value")]
+)
+def test_an_unknown_currency_of_a_shipping_charge_forbids_the_default_if_it_is_used(
+    shipping: dict[str, Any], code: str | None
+) -> None:
+    """A charge in a currency that MCM lacks leaves revenue without one; no charge, no harm."""
+    fields: dict[str, Any] = {"revenue_amount": 5, "revenue_currency": None}
+    fields["shipping_charge_currency"] = "XXX"
+    _, refused, _ = build_parts(EventType.PURCHASE, default_currency="USD", **fields, **shipping)
+    assert [each.reason for each in refused] == ([code] if code else [])
+
+
+def test_an_item_without_a_price_is_why_a_purchase_has_no_sum() -> None:
+    """A purchase without revenue names the item whose price could not be read."""
+    items = [{"id": "a", "price": "1,299.00", "currency": "EUR", "quantity": 1}]
+    found = problems(EventType.PURCHASE, items=items, revenue_amount=None, revenue_currency=None)
+    assert found == [("items[0].price", "not_a_number"), ("revenue_amount", "missing")]
+
+
+def test_items_that_can_not_be_read_state_no_currency() -> None:
+    """A list that raises when it is read states nothing, so the default applies."""
+
+    class Unreadable(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            raise RuntimeError
+
+    assert common_currency({"items": Unreadable([{"currency": "EUR"}])}, "USD") == "USD"

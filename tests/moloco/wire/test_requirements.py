@@ -102,3 +102,36 @@ def test_a_site_needs_no_os(channel: str) -> None:
     """The other channels accept any os, and none."""
     assert payload(platform=channel)["channel_type"] == channel
     assert payload(platform=channel, os_name="Windows")["device"] == {"os": "Windows"}
+
+
+APPLES = (
+    "iPadOS,iPad OS,iPadOS 17.1, iPadOS ,Apple iPadOS,iPhone OS,iPhoneOS,iPhone,iPod touch,tvOS,"
+    "Apple TV,AppleTV,watchOS,visionOS,xrOS,IPADOS"
+).split(",")
+ANDROIDS = "Fire OS,FireOS,Amazon Fire OS 8,Fire TV,Google TV,Wear OS,WearOS".split(",")
+
+
+@pytest.mark.parametrize(
+    ("name", "os"), [*((each, "iOS") for each in APPLES), *((each, "Android") for each in ANDROIDS)]
+)
+def test_a_system_of_apple_or_android_is_sent_as_mcm_knows_it(name: str, os: str) -> None:
+    """However a device spells its system, MCM gets one of the two that it knows."""
+    sent = payload(EventType.HOME, platform="APP", os_name=name)
+    assert sent["device"]["os"] == os
+
+
+@pytest.mark.parametrize(
+    "name", ["iOS", "ios 17", "Android 14", "Android TV", "IOS", "android-x86"]
+)
+def test_a_name_that_mcm_accepts_is_sent_unchanged(name: str) -> None:
+    """A system that has ios or android in its name is sent as it is."""
+    assert payload(EventType.HOME, platform="APP", os_name=name)["device"]["os"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["macOS", "Mac OS X", "Mac Catalyst", "Windows", "HarmonyOS", "Tizen", "webOS", "Linux"]
+)
+def test_other_systems_have_no_apps_that_mcm_knows(name: str) -> None:
+    """MCM knows apps on two systems: an app on any other is refused, unless the os is mapped."""
+    reported = problem(EventType.HOME, platform="APP", os_name=name)
+    assert (reported.field, reported.reason) == ("os_name", "app_os")

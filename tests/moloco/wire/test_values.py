@@ -10,7 +10,7 @@ from numbers import Integral, Real
 
 import pytest
 from support.events import FIVE_MINUTES, NOW
-from support.values import Color, Level, OwnMapping, Text, Whole, Word, refusal
+from support.values import Color, Fractional, Level, OwnMapping, Text, Whole, Word, refusal
 
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, PersonalizationMode
@@ -234,6 +234,8 @@ def test_the_range_of_milliseconds_ends_before_microseconds() -> None:
         (Level.TWO, 2),
         (Color.NUMBER, 12),
         (Whole(7), 7),
+        (Fractional(1.5), 1.5),
+        (Fractional(12), 12),
         ("12.34", 12.34),
         (" 12.50\n", 12.5),
         ("12.00", 12),

@@ -1,0 +1,152 @@
+"""Checks of a destination's settings, one by one.
+
+Each returns the value to use, or raises ConfigurationError saying what to use instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from os import PathLike
+from typing import TypeVar
+
+from amplitude_moloco.engine.checks import Checks
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.moloco.identifiers import hash_identifier
+from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
+from amplitude_moloco.moloco.sync import Sync, read_channel_type
+from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
+from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
+from amplitude_moloco.text import shown
+
+T = TypeVar("T")
+
+TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
+
+
+def syncs_of(syncs: Sync | Iterable[Sync]) -> tuple[Sync, ...]:
+    """Returns one or several syncs as a tuple. There must be at least one."""
+    if isinstance(syncs, Sync):
+        return (syncs,)
+    if not isinstance(syncs, Iterable) or isinstance(syncs, (str, bytes, Mapping)):
+        raise ConfigurationError(
+            f"syncs: found {type(syncs).__name__}; use a list of Sync(…), or ecommerce_syncs()"
+        )
+    several = tuple(syncs)
+    if not several:
+        raise ConfigurationError(
+            "syncs: without a Sync nothing would be sent; use a list of Sync(…), or "
+            "ecommerce_syncs()"
+        )
+    checks = Checks()
+    for index, sync in enumerate(several):
+        checks.run(_check_sync, index, sync)
+    checks.raise_errors()
+    return several
+
+
+def _check_sync(index: int, sync: object) -> None:
+    if isinstance(sync, Sync):
+        return
+    advice = "use Sync(…)"
+    if isinstance(sync, Iterable) and not isinstance(sync, (str, bytes, Mapping)):
+        advice = "use one flat list: [*ecommerce_syncs(), Sync(…)]"
+    raise ConfigurationError(f"syncs[{index}]: found {type(sync).__name__}; {advice}")
+
+
+def channel_type_of(channel_type: ChannelType | str | None) -> ChannelType | None:
+    """Returns one of MCM's channel types, or None."""
+    refuse_placeholder("channel_type", channel_type)
+    return read_channel_type(channel_type, "channel_type")
+
+
+def currency_of(currency: str | None) -> str | None:
+    """Returns one of MCM's currencies, or None."""
+    refuse_placeholder("default_currency", currency)
+    if currency is None or (isinstance(currency, str) and currency in CURRENCIES):
+        return currency
+    raise ConfigurationError(
+        f"default_currency: {shown(currency)} is not one of MCM's currencies; use one of "
+        f"{', '.join(sorted(CURRENCIES))}"
+    )
+
+
+def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
+    """Returns True for all user properties, False for none, or the names of those to send."""
+    if isinstance(names, bool):
+        return names
+    is_list = isinstance(names, Collection) and not isinstance(names, (str, bytes, Mapping))
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(
+            "include_user_properties: use True, False, or a list of the names to send"
+        )
+    return frozenset(names)
+
+
+def words_of(name: str, words: Iterable[str]) -> frozenset[str]:
+    """Returns the words of a setting that is a list of texts."""
+    is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes, Mapping))
+    checked = list(words) if is_list else []
+    if not is_list or not all(isinstance(word, str) for word in checked):
+        raise ConfigurationError(f"{name}: found {type(words).__name__}; use a list of texts")
+    return frozenset(checked)
+
+
+def id_less_fields_of(fields: Iterable[str]) -> frozenset[str]:
+    """Returns the fields that are sent with ID_LESS too."""
+    names = words_of("id_less_fields", fields)
+    unknown = sorted(names.difference(ID_LESS_FIELDS))
+    if unknown:
+        raise ConfigurationError(
+            f"id_less_fields: found {shown(unknown[0])}; use any of {', '.join(ID_LESS_FIELDS)}"
+        )
+    return names
+
+
+def flag_of(name: str, flag: bool) -> bool:
+    """Returns a setting that is True or False."""
+    if not isinstance(flag, bool):
+        raise ConfigurationError(f"{name}: found {type(flag).__name__}; use True or False")
+    return flag
+
+
+def ca_bundle_of(path: str | PathLike[str] | None) -> str | PathLike[str] | None:
+    """Returns the path of certificates, or None. The transport reads the file."""
+    refuse_placeholders("ca_bundle", path)
+    if path is not None and not (isinstance(path, (str, PathLike)) and path):
+        raise ConfigurationError(
+            f"ca_bundle: found {shown(path)}; use the path of a PEM file or of a directory of "
+            f"certificates, or None"
+        )
+    return path
+
+
+def switched(transport: T) -> T | str:
+    """Returns the setting, or "none" if the environment switches sending off."""
+    switch = os.environ.get(TRANSPORT_VARIABLE, "").strip()
+    if not switch:
+        refuse_placeholder("transport", transport)
+        return transport
+    if switch.lower() != "none":
+        raise ConfigurationError(
+            f"{TRANSPORT_VARIABLE}: found {switch!r}; use 'none', which switches sending off, or "
+            f"unset the variable"
+        )
+    return "none"
+
+
+def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:
+    """Returns the function that hashes an identifier; None to send identifiers unhashed."""
+    if setting is None or setting is False:
+        return None
+    if setting is True:
+        return hash_identifier
+    if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
+        salt = setting["salt"]
+        refuse_placeholder("hash_identifiers", salt)
+        if isinstance(salt, str) and salt:
+            return partial(hash_identifier, salt=salt)
+    raise ConfigurationError(
+        'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'
+    )
