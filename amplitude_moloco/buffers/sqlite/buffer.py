@@ -7,19 +7,17 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry, News
 from amplitude_moloco.buffers.bounds import bound
-from amplitude_moloco.buffers.sqlite.caretaker import Caretaker
-from amplitude_moloco.buffers.sqlite.front import Letter
+from amplitude_moloco.buffers.sqlite.exchange import Exchange
+from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal
-from amplitude_moloco.buffers.sqlite.mover import Mover, letter_from
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_token
-from amplitude_moloco.buffers.sqlite.store import Store, is_locked
-from amplitude_moloco.buffers.sqlite.tail import Tail
-from amplitude_moloco.buffers.sqlite.takeover import waiting_in_journals
+from amplitude_moloco.buffers.sqlite.store import Store
+from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
+from amplitude_moloco.buffers.sqlite.waiting import Waiting
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
 from amplitude_moloco.host.interruption import is_interruption
@@ -30,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 _MODES = {"FULL": "FULL", "1S": "FULL", "NORMAL": "FULL", "OFF": "OFF"}
 """SQLite's own setting for each of ours. A journal is deleted once its events are in the store."""
-_LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
-    WHERE number > ? ORDER BY number LIMIT ?"""
-_PAGE = 100
 _HORIZON_SECONDS = 60.0
 
 
@@ -111,31 +106,35 @@ class SqliteBuffer:
         self._origin = Origin()
         # SQLite, too, puts the WAL beside what a link leads to.
         self._path = Path(os.path.realpath(path))
-        self._store, owner = self._open(target, _MODES[mode])
-        journal = Journal(self._path, owner.token, is_synced=mode != "OFF")
-        clocks = wall, monotonic
-        horizon_seconds = longest_delay_seconds + _HORIZON_SECONDS
-        self._tail = Tail(journal, owner.token, bounds, clocks)
-        self._mover = Mover(self._tail, self._store, horizon_seconds, clocks)
-        letter_bounds = max_dead_age_seconds, max_dead_letters, max_dead_bytes
-        parts = owner, self._tail, self._mover, self._store
-        self._caretaker = Caretaker(self._path, parts, mode != "OFF", letter_bounds, clocks)
-        self._caretaker.begin()
+        file, owner = self._open(target, _MODES[mode])
+        clocks, is_synced = (wall, monotonic), mode != "OFF"
+        journal = Journal(self._path, owner.token, is_synced=is_synced)
+        self._waiting = waiting = Waiting(journal, owner.token, bounds, clocks)
+        self._store = store = Store(file, longest_delay_seconds + _HORIZON_SECONDS, wall)
+        self._exchange = Exchange(self._path, waiting, store, clocks, is_synced=is_synced)
+
+        def prune() -> None:
+            store.prune(wall() - max_dead_age_seconds, max_dead_letters, max_dead_bytes)
+
+        parts = owner, waiting, self._exchange, store, file
+        self._upkeep = Upkeep(self._path, parts, monotonic, is_synced=is_synced, prune=prune)
         take_part(self)
         logger.info("Events wait in the file %s", one_line(self._path))
 
-    def _open(self, target: str, synchronous: str) -> tuple[Store, Owner]:
+    def _open(self, target: str, synchronous: str) -> tuple[SqliteFile, Owner]:
         """Open the shared file, and take a lock of its own. Raises ConfigurationError."""
         try:
-            store = Store(
+            file = SqliteFile(
                 self._path,
                 target=target,
                 synchronous=synchronous,
                 patience_seconds=self._patience_seconds,
             )
-            return store, Owner(self._path, new_token())
+            owner = Owner(self._path, new_token())
+            owner.sign()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_unusable_message(self._path, error)) from error
+        return file, owner
 
     def __repr__(self) -> str:
         path = getattr(self, "_path", None)  # it may not be constructed yet
@@ -144,64 +143,57 @@ class SqliteBuffer:
     @property
     def has_due(self) -> bool:
         """As ``Tended.has_due``."""
-        return self._caretaker.has_due
+        return self._upkeep.has_due
 
     @property
-    def _is_inherited(self) -> bool:
-        """Whether another process opened it, and forked: it can't be used here."""
-        return self._origin.is_elsewhere
+    def _is_over(self) -> bool:
+        """Whether it is closed, or another process opened it, and forked: it can't be used here."""
+        return self._origin.is_elsewhere or self._waiting.is_closed
 
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         if self._origin.is_elsewhere:
             return DropReason.FORKED
-        refused = self._tail.put(id, sync, body)
+        refused = self._waiting.put(id, sync, body)
         if self._is_synced and refused is None:
+            journal = self._waiting.journal
             try:
-                self._tail.journal.sync()
+                journal.sync()
             except OSError as error:
                 if is_interruption(error):
-                    self._tail.journal.recover()
+                    journal.recover()
                     raise
-                self._caretaker.note_fault(error)
+                self._upkeep.note_fault(error)
             except BaseException:
-                self._tail.journal.recover()
+                journal.recover()
                 raise
         return refused
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
-        if self._is_inherited or self._tail.is_closed:
+        if self._is_over:
             return Claim([], None)
-        tail, mover = self._tail, self._mover
+        waiting, stored = self._waiting, None
         try:
-            is_older_there = self._caretaker.has_due and len(tail.fetched) < limit
-            if is_older_there or not tail.has_enough(limit):
-                mover.fetch(limit, newest)
+            is_wanted = self.has_due and len(waiting.taken) < limit
+            is_wanted = is_wanted or not waiting.has_enough(limit)
+            can_take = limit and waiting.journal.current is not None
+            if is_wanted and can_take and self._store.next_seconds() == 0:
+                self._exchange.take(limit, newest)
+                self._upkeep.publish()
+            if not waiting.has_enough(limit + 1):
+                stored = self._store.next_seconds()
         except (OSError, sqlite3.Error) as error:
-            self._caretaker.note_trouble(error)
-        with suppress(OSError):
-            if not tail.new:
-                tail.refill()
-        entries = tail.take(limit, newest)
-        next_seconds = tail.next_seconds()
-        if next_seconds != 0:
-            try:
-                stored = mover.next_seconds()
-            except (OSError, sqlite3.Error) as error:
-                self._caretaker.note_trouble(error)
-            else:
-                found = [each for each in (next_seconds, stored) if each is not None]
-                next_seconds = min(found, default=None)
-        return Claim(entries, next_seconds)
+            self._upkeep.note_trouble(error)
+        entries = waiting.take(limit, newest)
+        dues = [each for each in (waiting.next_seconds(), stored) if each is not None]
+        return Claim(entries, min(dues, default=None))
 
     def ack(self, entry: Entry) -> bool:
-        return not self._is_inherited and self._tail.ack(entry.key)
+        return not self._origin.is_elsewhere and self._waiting.ack(entry.key)
 
     def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
-        item = None if self._is_inherited else self._tail.end(entry.key)
-        if item is None:
+        if self._is_over:
             return False
-        self._tail.return_later(item._replace(attempts=attempts, strikes=strikes), delay_seconds)
-        return True
+        return self._waiting.retry(entry.key, delay_seconds, attempts, strikes)
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``: for this process's entries, and those that none has claimed.
@@ -209,40 +201,30 @@ class SqliteBuffer:
         What dead processes have left is taken over first. The function reads the file. Both raise
         sqlite3.Error if it can't be read. Once the buffer is closed, the function returns True.
         """
-        if self._is_inherited or self._tail.is_closed:
+        if self._is_over:
             return lambda: True
-        self._caretaker.take_over()
-        return self._mover.checkpoint()
+        self._upkeep.take_over()
+        return self._exchange.checkpoint()
 
     def state(self) -> BufferState:
         """What lies in the files, of all processes; ``claimed`` counts this object's claims alone.
 
         After ``close()``, what lay in it at that moment.
         """
-        tail = self._tail
-        if self._is_inherited or tail.is_closed:
-            return self._state_at_close
-        with self._mover.lock:
-            others = waiting_in_journals(self._path, self._store, tail.token)
-            ((events, dead),) = self._store.read("SELECT events, dead FROM totals")
-            with tail.lock:
-                waiting = others + events - tail.held_rows() + tail.waiting()
-                return BufferState(waiting, len(tail.claimed), dead + len(tail.letters))
+        return self._state_at_close if self._is_over else self._exchange.state()
 
     def tend(self) -> list[News]:
         """As ``Tended.tend``: move, note and take over what is due, and mend the files."""
-        if self._is_inherited or self._tail.is_closed:
-            return []
-        return self._caretaker.tend()
+        return [] if self._is_over else self._upkeep.tend()
 
     def close(self) -> list[Entry]:
         """Move everything into the store, release everything, and return what could not be kept.
 
         Entries that are claimed now may be on their way: others can claim them from now on.
         """
-        if self._is_inherited or self._tail.is_closed:
+        if self._is_over:
             return []
-        lost, self._state_at_close = self._caretaker.close(self.state, self._patience_seconds)
+        lost, self._state_at_close = self._upkeep.close(self._patience_seconds)
         return lost
 
     # -- dead letters ------------------------------------------------------------------------------
@@ -250,42 +232,29 @@ class SqliteBuffer:
     def bury(
         self, entry: Entry, reason: DeadLetterReason, *, status: int | None, message: str
     ) -> bool:
-        item = None if self._is_inherited else self._tail.end(entry.key)
-        if item is None:
+        if self._is_over:
             return False
-        item = item._replace(attempts=entry.attempts)
-        self._tail.bury(Letter(item, self._wall(), reason, status, message))
-        return True
+        how = self._wall(), reason, status, message
+        return self._waiting.bury(entry.key, entry.attempts, *how)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Reads them page by page, since all together might not fit into memory."""
-        if self._is_inherited or self._tail.is_closed:
-            return
-        self._mover.move(wait_seconds=self._patience_seconds)
-        last = 0
-        while rows := self._store.read(_LETTERS, (last, _PAGE)):
-            for row in rows:
-                letter = letter_from(row)
-                if letter is None:
-                    self._mover.lose_letter(row[0])
-                else:
-                    yield letter
-            last = rows[-1][0]
+        if not self._is_over:
+            self._exchange.move(wait_seconds=self._patience_seconds)
+            yield from self._store.letters()
 
     def resend(self, letter: DeadLetter) -> bool:
         """As ``DeadLetters.resend``. The entry may exceed the bounds."""
-        if self._is_inherited or self._tail.is_closed:
-            return False
-        return self._mover.resend(letter, self._patience_seconds)
+        return not self._is_over and self._exchange.resend(letter, self._patience_seconds)
 
     # -- forks -------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        if not self._is_inherited:
-            self._caretaker.hold()
+        if not self._origin.is_elsewhere:
+            self._upkeep.hold()
 
     def after_fork(self, *, is_child: bool) -> None:
-        self._caretaker.let_go()
+        self._upkeep.let_go()
 
 
 def _unusable_message(path: Path, error: Exception) -> str:

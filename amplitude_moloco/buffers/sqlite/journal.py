@@ -16,23 +16,30 @@ from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.record import (
+    COMMITTED,
     DONE,
     EVENT,
     START,
+    STEP,
     Damage,
+    Event,
+    Record,
+    event_of,
     note_frame,
     number_of,
+    numbers_of,
     scan,
 )
 from amplitude_moloco.host.locks import release_fully
 
 SEGMENT_BYTES = 4 * 1024**2
 """A segment that is larger is followed by a new one."""
+_CRAMPED_BYTES = 1024**2
+"""The same where the disk is nearly full."""
 _IDLE_BYTES = 64 * 1024
 """A segment in which everything is done is given up at this size."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CHUNK_BYTES = 1024**2
 
 
 class Segment:
@@ -42,10 +49,8 @@ class Segment:
         self.path = path
         self.first = 0
         """The events from this number on are here, not in an older segment."""
-        self.put_bytes = 0
-        """The bytes of its events' records."""
+        self._appended_bytes = self._seen_bytes = 0
         self.descriptor = os.open(path, _FLAGS, 0o600)
-        self._seen_bytes = 0
 
     def __del__(self) -> None:
         self.close(is_done=False)
@@ -53,32 +58,22 @@ class Segment:
     def append(self, frames: bytes) -> None:
         """Append with one system call. Raises OSError."""
         written = os.write(self.descriptor, frames)
-        self.put_bytes += written
+        self._appended_bytes += written
         if written != len(frames):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def size(self) -> int:
+        return os.fstat(self.descriptor).st_size
 
     def is_whole(self) -> bool:
         """Whether the file is where it was, and nothing was cut off."""
         found = os.fstat(self.descriptor)
-        is_cut = found.st_size < max(self.put_bytes, self._seen_bytes)
+        is_cut = found.st_size < max(self._appended_bytes, self._seen_bytes)
         self._seen_bytes = found.st_size
         try:
             return not is_cut and os.path.samestat(os.lstat(self.path), found)
         except OSError:
             return False
-
-    def read(self, position: int, most: int) -> bytes:
-        """Returns what lies there, also where the file's name is gone; a whole record at least.
-
-        Raises OSError.
-        """
-        while True:
-            data = os.pread(self.descriptor, most, position)
-            first = next(scan(data), None)
-            is_whole = not (isinstance(first, Damage) and first.is_torn)
-            if is_whole or len(data) < most:
-                return data
-            most *= 2
 
     def close(self, *, is_done: bool) -> None:
         descriptor = getattr(self, "descriptor", -1)
@@ -103,8 +98,6 @@ class Journal:
         self._segments: deque[Segment] = deque()
         self._count = 0
         self._unnoted: list[bytes] = []
-        self._cursor: tuple[int, Segment | None, int] = (0, None, 0)
-        """The number, and the place, of the event after the last one that was read."""
         self._noting = threading.RLock()  # also keeps what is written to from being closed
         self._syncing = threading.RLock()
         self._synced = 0
@@ -140,33 +133,28 @@ class Journal:
             self._segments.append(segment)
             self.current = segment
             self.written += 1
-            if self._unnoted:
-                self.note(DONE, [])
 
-    def note(self, kind: int, numbers: Iterable[int]) -> None:
-        """Note that these need not be sent again. What can't be written now is noted later."""
-        frame = note_frame(kind, numbers)
+    def note(self, kind: int, numbers: Iterable[int]) -> bool:
+        """Append a note. Returns False if it can't be written now, and is written later."""
         with self._noting:
-            segment = self.current
-            if segment is None or self._unnoted:
-                self._unnoted.append(frame)
-                if segment is None:
-                    return
-                frame = b"".join(self._unnoted)
+            self._unnoted.append(note_frame(kind, numbers))
+            if self.current is None:
+                return False
+            frames = b"".join(self._unnoted)
             try:
-                is_written = os.write(segment.descriptor, frame) == len(frame)
+                is_written = os.write(self.current.descriptor, frames) == len(frames)
             except OSError:
                 is_written = False
-            self._unnoted = [] if is_written else [frame]
+            self._unnoted = [] if is_written else [frames]
             self.written += 1
+            return is_written
 
-    def is_due(self, *, is_idle: bool) -> bool:
+    def is_due(self, *, is_cramped: bool, is_idle: bool) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""
-        segment = self.current
-        if segment is None:
-            return False
-        size = os.fstat(segment.descriptor).st_size
-        return size >= SEGMENT_BYTES or (is_idle and size >= _IDLE_BYTES)
+        if self.current is None:
+            return True
+        most = _IDLE_BYTES if is_idle else _CRAMPED_BYTES if is_cramped else SEGMENT_BYTES
+        return self.current.size() >= most
 
     def is_whole(self) -> bool:
         """Whether no segment was removed, replaced or truncated."""
@@ -177,45 +165,6 @@ class Journal:
         with self._noting:
             while len(self._segments) > 1 and self._segments[1].first <= oldest:
                 self._segments.popleft().close(is_done=True)
-
-    def frames(self, first: int, most: int) -> list[bytes]:
-        """Returns the frames of events from this number on, at most this many. Raises OSError.
-
-        Continues where the last call ended, if it can, so that no file is read twice.
-        """
-        found: list[bytes] = []
-        segments = list(self._segments)
-        index = sum(1 for segment in segments[1:] if segment.first <= first)
-        position = 0
-        number, segment, start = self._cursor
-        if number == first and segment in segments:
-            index, position = segments.index(segment), start
-        while index < len(segments) and len(found) < most:
-            data = segments[index].read(position, _CHUNK_BYTES)
-            used = 0
-            for record in scan(data):
-                if isinstance(record, Damage):
-                    if record.is_torn:
-                        break
-                    used += len(record.content)
-                    continue
-                used += len(record.frame)
-                if record.kind == EVENT and number_of(record.frame) >= first:
-                    found.append(record.frame)
-                    if len(found) == most:
-                        break
-            position += used
-            if not used and index + 1 < len(segments):
-                index, position = index + 1, 0
-            elif not used:
-                break
-        if found:
-            self._cursor = (
-                number_of(found[-1]) + 1,
-                segments[min(index, len(segments) - 1)],
-                position,
-            )
-        return found
 
     def sync(self) -> None:
         """Have the disk write what was appended until now, once for all that wait. Raises OSError.
@@ -244,16 +193,63 @@ class Journal:
     def close(self, *, is_done: bool, most: int = 0) -> None:
         """Close the files, but the newest ``most``; delete them if nothing in them is needed."""
         with self._noting:
+            self._unnoted = []
             if not most:
                 self.current = None
             while len(self._segments) > most:
                 self._segments.popleft().close(is_done=is_done)
 
 
-def segments_of(file: Path, token: str) -> list[Path]:
-    """Returns the segments of a process's journal, oldest first."""
-    pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
-    return sorted(each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
+class Remains:
+    """The journal of a process that has died, or of one that still writes.
+
+    Args:
+        step: The last transaction of its process with the store, as the store knows it.
+    """
+
+    def __init__(self, file: Path, token: str, step: int) -> None:
+        pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
+        found = (each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
+        self._paths = sorted(found)
+        self._events: dict[int, Record] = {}
+        self._notes: dict[int, list[list[int]]] = {DONE: [], STEP: [], COMMITTED: [], START: []}
+        self._damaged: list[Path] = []
+        for path in self._paths:
+            for record in scan(_content(path)):
+                if isinstance(record, Damage):
+                    if not record.is_torn:
+                        self._damaged.append(path)
+                elif record.kind == EVENT:
+                    self._events[number_of(record)] = record
+                else:
+                    self._notes[record.kind].append(numbers_of(record))
+        self._done = {number for note in self._notes[DONE] for number in note}
+        committed = {step, *(number for note in self._notes[COMMITTED] for number in note)}
+        for number, first, last, *moved in self._notes[STEP]:
+            self._done.update(moved if number in committed else range(first, last + 1))
+
+    def events(self) -> list[Event]:
+        """Returns the events that are not done, oldest first."""
+        records = (record for number, record in self._events.items() if number not in self._done)
+        return sorted(map(event_of, records), key=lambda event: event.order)
+
+    def lost(self) -> list[int | None]:
+        """Returns the numbers of events that were damaged; None where that can't be known."""
+        starts, numbers = self._notes[START], self._events
+        known = range(starts[0][0], max(numbers) + 1) if starts and numbers else ()
+        missing: list[int | None] = sorted({*known} - {*numbers} - self._done)
+        return missing or [None] * bool(self._damaged)
+
+    def __len__(self) -> int:
+        return len(self._events.keys() - self._done)
+
+    def delete(self) -> None:
+        """Delete the segments; those that are damaged are kept under another name."""
+        for path in self._paths:
+            if path in self._damaged:
+                path.rename(path.with_suffix(".damaged"))
+            else:
+                path.unlink(missing_ok=True)
 
 
 def tokens_beside(file: Path) -> set[str]:
@@ -263,7 +259,7 @@ def tokens_beside(file: Path) -> set[str]:
     return {match[1] for match in found if match}
 
 
-def read_segment(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     """Returns the content of a segment; nothing if it is gone, or can't be read."""
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:

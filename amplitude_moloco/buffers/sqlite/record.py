@@ -1,7 +1,6 @@
 """One record of a journal: framed, with a checksum, and found again behind a damaged one.
 
-A frame is a mark, a length, a CRC-32, a kind and a payload. The payload of an event is its number,
-its time, its sync, its id and its body; that of a note is a list of numbers.
+A frame is a mark, a length, a CRC-32, a kind and a payload: an event, or a list of numbers.
 """
 
 from __future__ import annotations
@@ -13,31 +12,43 @@ from zlib import crc32
 
 EVENT = 1
 DONE = 2
-"""The events of this journal with these numbers need not be sent again."""
-ROWS_DONE = 3
-"""The rows of the store with these keys need not be sent again."""
-START = 4
+"""The events with these numbers need not be sent again."""
+STEP = 3
+"""A transaction with the store follows: its number, the first and the last number of the events
+that it brings into this journal, and the numbers of those that it moves into the store."""
+COMMITTED = 4
+"""The transactions with these numbers are committed."""
+START = 5
 """The segment holds the events from this number on; older ones may follow, written once more."""
-LETTERS_DONE = 5
-"""The dead letters with these numbers are resent, as the record that follows."""
 
 _MARK = b"\xf1MLJ"
 _HEAD = struct.Struct("<4sIIB")  # mark, length of the payload, CRC of kind and payload, kind
-_META = struct.Struct("<QdII")  # number, time, bytes of the sync, bytes of the id
-_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, ROWS_DONE, START, LETTERS_DONE)}
-OVERHEAD = _HEAD.size + _META.size
-"""The bytes of an event's frame besides its sync, its id and its body."""
+_META = struct.Struct("<QQddIIII")  # see frame_of
+_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, STEP, COMMITTED, START)}
+_TEXTS_AT = _HEAD.size + _META.size
 
 
 class Event(NamedTuple):
     """An event as its frame holds it."""
 
     number: int
+    """Its place in the journal."""
     accepted_at: float
     """Unix time in seconds."""
     sync: str
     id: str
     body: bytes
+    attempts: int = 0
+    strikes: int = 0
+    key: int = 0
+    """Its key in the store that it was taken from; 0 if it was never there."""
+    due: float = 0.0
+    """Unix time at which it was due there; 0 if it had not been sent yet."""
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """What comes from the store is older than what does not."""
+        return (False, self.key) if self.key else (True, self.number)
 
 
 class Record(NamedTuple):
@@ -55,10 +66,12 @@ class Damage(NamedTuple):
     """Whether it is the start of a record at the end of the file: its write did not end."""
 
 
-def event_frame(number: int, accepted_at: float, sync: str, id: str, body: bytes) -> bytes:
+def frame_of(event: Event) -> bytes:
     """Returns the frame of an event. Raises UnicodeEncodeError where a text can't be encoded."""
+    number, accepted_at, sync, id, body, attempts, strikes, key, due = event
     sync_bytes, id_bytes = sync.encode(), id.encode()
-    meta = _META.pack(number, accepted_at, len(sync_bytes), len(id_bytes))
+    sizes = len(sync_bytes), len(id_bytes)
+    meta = _META.pack(number, key, accepted_at, due, attempts, strikes, *sizes)
     start = b"%b%b%b" % (meta, sync_bytes, id_bytes)
     crc = crc32(body, crc32(start, _KIND_CRC[EVENT]))
     return b"%b%b%b" % (_HEAD.pack(_MARK, len(start) + len(body), crc, EVENT), start, body)
@@ -70,31 +83,35 @@ def note_frame(kind: int, numbers: Iterable[int]) -> bytes:
     return _HEAD.pack(_MARK, len(payload), crc32(payload, _KIND_CRC[kind]), kind) + payload
 
 
-def read_event(frame: bytes) -> Event | None:
+def read_event(frame: object) -> Event | None:
     """Returns the event in a frame; None if it is damaged, or is no event's."""
-    record = _record_at(frame, 0)
-    if record is None or record.kind != EVENT or len(record.frame) != len(frame):
+    record = _record_at(frame, 0) if isinstance(frame, bytes) else None
+    if record is None or record.kind != EVENT or record.frame != frame:
         return None
-    return event_of_frame(frame)
+    return event_of(record)
+
+
+def event_of(record: Record) -> Event:
+    """Returns the event in a record of that kind."""
+    frame = record.frame
+    number, key, accepted_at, due, attempts, strikes, sync_size, id_size = _META.unpack_from(
+        frame, _HEAD.size
+    )
+    id_at = _TEXTS_AT + sync_size
+    body_at = id_at + id_size
+    sync, id = frame[_TEXTS_AT:id_at].decode(), frame[id_at:body_at].decode()
+    return Event(number, accepted_at, sync, id, frame[body_at:], attempts, strikes, key, due)
 
 
 def numbers_of(record: Record) -> list[int]:
-    """Returns the numbers in a note that ``scan`` has found."""
+    """Returns the numbers in a record of another kind."""
     payload = record.frame[_HEAD.size :]
-    return [
-        int.from_bytes(payload[start : start + 8], "little") for start in range(0, len(payload), 8)
-    ]
+    return [number for (number,) in struct.iter_unpack("<Q", payload)]
 
 
-def number_of(frame: bytes) -> int:
-    """Returns the number of an event, of a frame that is known to be sound."""
-    return int.from_bytes(frame[_HEAD.size : _HEAD.size + 8], "little")
-
-
-def body_size(frame: bytes) -> int:
-    """Returns the bytes of the body of an event, of a frame that is known to be sound."""
-    _, _, sync_size, id_size = _META.unpack_from(frame, _HEAD.size)
-    return len(frame) - OVERHEAD - int(sync_size) - int(id_size)
+def number_of(record: Record) -> int:
+    """Returns the number of the event in a record of that kind."""
+    return int.from_bytes(record.frame[_HEAD.size : _HEAD.size + 8], "little")
 
 
 def scan(data: bytes) -> Iterator[Record | Damage]:
@@ -122,8 +139,7 @@ def _record_at(data: bytes, position: int) -> Record | None:
     end = start + size
     if mark != _MARK or kind not in _KIND_CRC or end > len(data):
         return None
-    payload = memoryview(data)[start:end]
-    if crc32(payload, _KIND_CRC[kind]) != crc:
+    if crc32(memoryview(data)[start:end], _KIND_CRC[kind]) != crc:
         return None
     return Record(kind, data[position:end])
 
@@ -134,12 +150,3 @@ def _is_torn(rest: bytes) -> bool:
         return _MARK.startswith(rest[: len(_MARK)])
     mark, size, _, kind = _HEAD.unpack_from(rest)
     return mark == _MARK and kind in _KIND_CRC and _HEAD.size + size > len(rest)
-
-
-def event_of_frame(frame: bytes) -> Event:
-    """Returns the event in a frame that is known to be sound."""
-    number, accepted_at, sync_size, id_size = _META.unpack_from(frame, _HEAD.size)
-    ids_at = OVERHEAD + sync_size
-    bodies_at = ids_at + id_size
-    sync, id = frame[OVERHEAD:ids_at].decode(), frame[ids_at:bodies_at].decode()
-    return Event(number, accepted_at, sync, id, frame[bodies_at:])

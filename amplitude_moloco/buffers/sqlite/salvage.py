@@ -21,7 +21,6 @@ _MOST_EMPTY = 8
 """After this many chunks without a row a table ends, where its highest key can't be read."""
 _ERRORS = (sqlite3.Error, ValueError, TypeError)
 """A damaged text or number may also be of no use to Python."""
-_EVENTS = f"key, {EVENT_COLUMNS}"
 _LETTERS = f"number, {LETTER_COLUMNS}"
 Read = Callable[[sqlite3.Connection, str], "list[tuple[Any, ...]]"]
 
@@ -44,8 +43,8 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
             insert(new, into, columns, sound, otherwise="IGNORE")  # a damaged key may come twice
             saved += len(sound)
     with suppress(*_ERRORS):
-        journals = _all(old, "token, moved, open", "journals")
-        insert(new, "journals", "token, moved, open", journals, otherwise="IGNORE")
+        journals = _all(old, "token, step", "journals")
+        insert(new, "journals", "token, step", journals, otherwise="IGNORE")
     return max(1, _counted(old) - saved)
 
 
@@ -60,7 +59,7 @@ def _all(
 
 
 _TABLES: tuple[tuple[str, str, str, Read], ...] = (
-    ("key", "events", _EVENTS, _read(_EVENTS, "events")),
+    ("key", "events", EVENT_COLUMNS, _read(EVENT_COLUMNS, "events")),
     ("number", "letters", _LETTERS, _read(_LETTERS, "letters")),
     ("key", "claimed", EVENT_COLUMNS, lambda db, w: list(old_events(db, "claimed", w))),
     ("key", "fresh", EVENT_COLUMNS, lambda db, w: list(old_events(db, "fresh", w))),
@@ -94,7 +93,7 @@ def _rows(
 
 
 def _is_sound(row: tuple[Any, ...]) -> bool:
-    return isinstance(row[-1], bytes) and read_event(row[-1]) is not None
+    return read_event(row[-1]) is not None
 
 
 def _counted(db: sqlite3.Connection) -> int:

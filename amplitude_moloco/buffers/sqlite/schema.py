@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from amplitude_moloco.buffers.sqlite.record import event_frame
+from amplitude_moloco.buffers.sqlite.record import Event, frame_of
 
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
 VERSION = 2
@@ -17,17 +17,16 @@ SCHEMA = """
         events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
         dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
     );
-    -- A frame is the record as the journal had it, with its checksum.
+    -- A frame is a record as a journal has it, with its checksum. What a process has taken into its
+    -- memory is in its journal, and no longer here.
     CREATE TABLE events (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
         due REAL NOT NULL,  -- Unix time of the next attempt; 0 if there was none yet
-        owner TEXT,  -- the process that has claimed it
-        attempts INTEGER NOT NULL, strikes INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
         size INTEGER NOT NULL,  -- of the body
         frame BLOB NOT NULL
     );
-    CREATE INDEX events_free ON events (due, key) WHERE owner IS NULL;
-    CREATE INDEX events_owned ON events (owner) WHERE owner IS NOT NULL;
+    CREATE INDEX events_due ON events (due, key);
     CREATE INDEX events_untried ON events (key) WHERE attempts = 0;
     CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
         UPDATE totals SET events = events + 1, bytes = bytes + NEW.size;
@@ -46,12 +45,13 @@ SCHEMA = """
     CREATE TRIGGER letter_out AFTER DELETE ON letters BEGIN
         UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - OLD.size;
     END;
-    -- Which events of a process's journal are here: those up to a number, except the open ones.
-    CREATE TABLE journals (token TEXT PRIMARY KEY, moved INTEGER NOT NULL, open BLOB NOT NULL);
+    -- The last transaction that moved events between a process's journal and here; -1 if all of its
+    -- journal is here.
+    CREATE TABLE journals (token TEXT PRIMARY KEY, step INTEGER NOT NULL);
     -- What can't be read any more, kept for a person to look at.
     CREATE TABLE damaged (found_at REAL NOT NULL, frame BLOB);
 """
-EVENT_COLUMNS = "due, owner, attempts, strikes, size, frame"
+EVENT_COLUMNS = "key, due, attempts, size, frame"
 LETTER_COLUMNS = "buried_at, attempts, status, reason, message, size, frame"
 
 _OLD_EVENTS = {
@@ -110,19 +110,24 @@ def insert(
         )
 
 
+def event_row(event: Event) -> tuple[Any, ...]:
+    """Returns an event as a row, with its key if it has one, and due as it says."""
+    return event.key or None, event.due, event.attempts, len(event.body), frame_of(event)
+
+
 def old_events(db: sqlite3.Connection, table: str, where: str) -> Rows:
     """Yields the events of release 0.1 in the order of their keys, as rows of this schema."""
     what = f"{_OLD_EVENTS[table]}, {_OLD_FRAME}"
     query = f"SELECT {what} FROM {table} WHERE {where} ORDER BY key"  # noqa: S608  # our own words
-    for due, attempts, strikes, *rest in db.execute(query):
-        yield due, None, attempts, strikes, len(rest[3]), event_frame(0, *rest)
+    for due, *counts, accepted_at, sync, id, body in db.execute(query):
+        yield event_row(Event(0, accepted_at, sync, id, body, *counts)._replace(due=due))
 
 
 def old_letters(db: sqlite3.Connection, where: str) -> Rows:
     """Yields the dead letters of release 0.1 as rows of this schema."""
     query = f"SELECT {_OLD_LETTER}, {_OLD_FRAME} FROM dead_letters WHERE {where} ORDER BY number"  # noqa: S608  # our own words
     for *letter, accepted_at, sync, id, body in db.execute(query):
-        yield *letter, len(body), event_frame(0, accepted_at, sync, id, body)
+        yield *letter, len(body), frame_of(Event(0, accepted_at, sync, id, body))
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -1,332 +1,250 @@
-"""The SQLite file that processes share: what waits for long, and the dead letters.
-
-Only senders write here, many rows in a transaction.
-"""
+"""What lies in the SQLite file: events that wait for long, and dead letters, of all processes."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
 
-from amplitude_moloco.buffers.sqlite.gate import Gate
-from amplitude_moloco.buffers.sqlite.guard import check_files, narrow, stranger, was_ours
-from amplitude_moloco.buffers.sqlite.salvage import salvage
-from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
-from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.host.fork import Origin, never_free
-from amplitude_moloco.text import one_line
+from amplitude_moloco.buffers.base import DeadLetter, Lost
+from amplitude_moloco.buffers.sqlite.file import SqliteFile
+from amplitude_moloco.buffers.sqlite.record import Event, frame_of, read_event
+from amplitude_moloco.buffers.sqlite.schema import (
+    EVENT_COLUMNS,
+    LETTER_COLUMNS,
+    event_row,
+    insert,
+)
+from amplitude_moloco.buffers.sqlite.waiting import Letter
+from amplitude_moloco.reasons import DeadLetterReason
 
-_POLL_SECONDS = 0.001
-_CHECK_SECONDS = 0.3
-"""The longest check at the start. What it does not find is found when it is read."""
-_SPARE_PAGES = 256
-_LONG_WAL_BYTES = 16 * 1024**2
-"""Beyond this length the WAL is emptied while writers wait: readers have kept it from that."""
+WAIT_SECONDS = 0.05
+"""The longest wait of a sender for another process."""
+_TAKEN_EVENTS = 512
+_TAKEN_BYTES = 1024**2
+_PRUNED = 1000
+"""How many dead letters are forgotten at a time."""
+_PAGE = 100
+_ALL_STEPS = -1
+
+_RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
+_FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
+_NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
+_UNTRIED = "SELECT EXISTS (SELECT * FROM events WHERE attempts = 0 AND key <= ?)"
+_LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+_LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
+    WHERE number > ? ORDER BY number LIMIT ?"""
+_MUST_PRUNE = """SELECT (SELECT dead > ? OR dead_bytes > ? FROM totals) OR EXISTS (SELECT * FROM
+    letters WHERE buried_at < ? AND number = (SELECT min(number) FROM letters))"""
+_PRUNE = """DELETE FROM letters WHERE number IN (SELECT number FROM letters ORDER BY number LIMIT 1)
+    AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
+Keep = Callable[[list[Event]], object]
+"""Appends events to a process's journal, before they leave the store. Raises OSError."""
 
 
 class Store:
-    """One connection, shared by the threads of a process.
+    """Safe from any thread. All methods raise sqlite3.Error and OSError.
 
-    Raises ConfigurationError if the file can't be used, OSError and sqlite3.Error.
+    Where a method takes a token and a step, its transaction also notes that this step of that
+    process is committed.
 
     Args:
-        synchronous: SQLite's setting of this name.
-        patience_seconds: The longest wait for other processes, unless a call says less.
+        horizon_seconds: What is due even later was stored before the clock was set back.
     """
 
-    def __init__(
-        self, path: Path, *, target: str, synchronous: str, patience_seconds: float
-    ) -> None:
-        self._path = path
-        self._target = target
-        self._synchronous = synchronous
-        self._patience_seconds = patience_seconds
-        self._origin = Origin()
-        self._lock = threading.RLock()
-        self._db: sqlite3.Connection | None = None
-        self._opened: tuple[object, ...] = ()
-        self._news: list[tuple[int, str]] = []
-        with self._lock:
-            self._open()
+    def __init__(self, file: SqliteFile, horizon_seconds: float, wall: Callable[[], float]) -> None:
+        self._file = file
+        self._horizon_seconds = horizon_seconds
+        self._wall = wall
+        self.held = (0, 0)
+        """Events and bytes, as this process knows."""
+        self._lost: list[Lost] = []
 
-    def __del__(self) -> None:
-        if self._origin.is_elsewhere:  # forked by C code, without calling Python's hooks
-            never_free(self._db)  # freeing it would close it
-        else:
-            self._leave()
+    # -- events ------------------------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self, wait_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
-        """All changes are made, or none. Raises sqlite3.Error and OSError.
+    def put(
+        self,
+        token: str,
+        step: int,
+        events: Iterable[Event],
+        letters: Iterable[Letter],
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> int:
+        """Store events and dead letters. Returns the highest key that was ever used."""
+        with self._file.transaction(wait_seconds) as db:
+            _insert_events(db, events)
+            insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
+            _note_step(db, token, step)
+            ((last_key,),) = db.execute(_LAST_KEY).fetchall()
+            held = _held(db)
+        self.held = held
+        return int(last_key)
 
-        Raises too where the file was replaced meanwhile, so that the changes may be lost with it.
-        """
-        with self.connection() as db:
-            self._begin(db, self._patience_seconds if wait_seconds is None else wait_seconds)
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-            if self._identity() != self._opened:
-                self._leave()
-                raise sqlite3.OperationalError("the file was replaced")
+    def take(self, token: str, step: int, limit: int, newest: int, keep: Keep) -> None:
+        """Hand over what is due; a few more than the limit, if there are more."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            events, size = _held(db)
+            most = max(limit, min(_TAKEN_EVENTS, _TAKEN_BYTES * events // max(1, size)))
+            rows = self._due_rows(db, most, newest)
+            _run_for(db, "DELETE FROM events WHERE key IN ({})", [row[0] for row in rows])
+            sound, damaged = [], []
+            for key, due, frame in rows:
+                event = read_event(frame)
+                if event is None:
+                    damaged.append(Lost(1, "a stored event was damaged", number=key))
+                    db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
+                else:
+                    sound.append(event._replace(key=key, due=due))
+            keep(sound)
+            _note_step(db, token, step)
+            held = _held(db)
+        self.held = held
+        self._lost += damaged
 
-    def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query. Raises sqlite3.Error and OSError."""
-        with self.connection() as db:
-            return db.execute(query, values).fetchall()
+    def _due_rows(self, db: sqlite3.Connection, most: int, newest: int) -> list[tuple[Any, ...]]:
+        now = self._wall()
+        late = db.execute(_RETRIES.format("due > ?"), (now + self._horizon_seconds, most))
+        rows = late.fetchall()
+        due = db.execute(_RETRIES.format("due > 0 AND due <= ?"), (now, most - len(rows)))
+        rows += due.fetchall()
+        oldest = db.execute(_FRESH.format(""), (max(newest, most - len(rows)),)).fetchall()
+        reserved = db.execute(_FRESH.format("DESC"), (newest,)).fetchall()
+        known = {row[0] for row in oldest}
+        return rows + oldest + [row for row in reversed(reserved) if row[0] not in known]
 
-    @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """Lends the connection to the file that has the path now; salvages a damaged one."""
-        with self._lock:
-            if self._db is None or self._identity() != self._opened:
-                if self._db is not None and self._identity()[0] != self._opened[0]:
-                    self._news.append((0, "the file was removed or replaced"))
-                self._leave()
-                self._open_again(self._open)
-            assert self._db is not None  # noqa: S101  # for mypy
-            try:
-                yield self._db
-            except Exception as error:
-                if is_corrupt(error):
-                    self._leave()
-                    self._open_again(partial(self._salvage, error))
-                    raise sqlite3.OperationalError(str(error)) from error
-                raise
+    def next_seconds(self) -> float | None:
+        """Returns when something here is due, from now on; None if nothing waits here."""
+        ((first, last),) = self._file.read(_NEXT)
+        if first is None:
+            return None
+        now = self._wall()
+        is_clock_set_back = last > now + self._horizon_seconds
+        return 0.0 if is_clock_set_back else float(max(0.0, first - now))
 
-    def tidy(self) -> None:
-        """Give space back to the disk, and keep the WAL short."""
-        ((free,),) = self.read("PRAGMA freelist_count")
-        if free > _SPARE_PAGES:
-            with self.transaction(0.0) as db:
-                for _ in range(free - _SPARE_PAGES // 2):
-                    db.execute("PRAGMA incremental_vacuum(1)")
-        with suppress(OSError):
-            if Path(f"{self._path}-wal").stat().st_size > _LONG_WAL_BYTES:
-                self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+    def last_key(self) -> int:
+        """Returns the highest key that was ever used."""
+        return int(self._file.read(_LAST_KEY)[0][0])
 
-    def take_news(self) -> list[tuple[int, str]]:
-        """Returns how many rows were lost, and how, since the last call."""
-        news, self._news = self._news, []
-        return news
+    def has_untried(self, until: int) -> bool:
+        """Whether an event that was never sent has a key up to this one."""
+        return self._file.read(_UNTRIED, (until,)) == [(1,)]
 
-    def close(self) -> None:
-        with self._lock:
-            self._leave()
+    def count(self) -> tuple[int, int]:
+        """Returns how many events and dead letters lie here."""
+        ((events, size, dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
+        self.held = events, size
+        return events, dead
 
-    def hold(self) -> bool:
-        """Close the connection before a fork, and keep other threads out. False if one is busy."""
-        if not self._lock.acquire(timeout=self._patience_seconds):
-            return False
-        self._leave()
+    # -- other processes ---------------------------------------------------------------------
+
+    def step_of(self, token: str) -> int:
+        """Returns the last step of a process that was committed."""
+        rows = self._file.read("SELECT step FROM journals WHERE token = ?", (token,))
+        return int(rows[0][0]) if rows else 0
+
+    def take_over(self, token: str, events: list[Event], wait_seconds: float) -> bool:
+        """Store what a dead process has left. Returns False if that was done before."""
+        with self._file.transaction(wait_seconds) as db:
+            is_done = db.execute(
+                "SELECT 1 FROM journals WHERE token = ? AND step = ?", (token, _ALL_STEPS)
+            ).fetchone()
+            if not is_done:
+                _insert_events(db, events)
+                _note_step(db, token, _ALL_STEPS)
+        return not is_done
+
+    def forget(self, token: str) -> None:
+        """Forget the steps of a process that has left nothing."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            db.execute("DELETE FROM journals WHERE token = ?", (token,))
+
+    # -- dead letters ------------------------------------------------------------------------
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """Yields the dead letters page by page, since all together might not fit into memory."""
+        last = 0
+        while rows := self._file.read(_LETTERS, (last, _PAGE)):
+            for row in rows:
+                letter = _letter_from(row)
+                if letter is None:
+                    self._set_aside(row[0], row[-1])
+                else:
+                    yield letter
+            last = rows[-1][0]
+
+    def resend(
+        self, token: str, step: int, letter: DeadLetter, keep: Keep, wait_seconds: float
+    ) -> bool:
+        """Hand over a dead letter as a new event. Returns False if it is no longer here."""
+        with self._file.transaction(wait_seconds) as db:
+            if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
+                return False
+            keep([Event(0, self._wall(), letter.sync, letter.id, letter.body)])
+            _note_step(db, token, step)
         return True
 
-    def let_go(self) -> None:
-        """Let other threads in again. In a forked child, by the thread that is left there."""
-        self._lock.release()
+    def prune(self, oldest: float, most: int, most_bytes: int) -> None:
+        """Forget the oldest dead letters beyond the bounds."""
+        if self._file.read(_MUST_PRUNE, (most, most_bytes, oldest)) == [(1,)]:
+            with self._file.transaction(WAIT_SECONDS) as db:
+                for _ in range(_PRUNED):
+                    db.execute(_PRUNE, (oldest, most, most_bytes))
 
-    # -- opening -----------------------------------------------------------------------------
+    def take_lost(self) -> list[Lost]:
+        """Returns what was lost since the last call."""
+        lost, self._lost = self._lost, []
+        return lost
 
-    def _leave(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            with suppress(sqlite3.Error):
-                db.close()
-
-    def _identity(self) -> tuple[object, ...]:
-        """Which files lie at the path: another process's close may remove the WAL, for example."""
-        return _file_id(self._path), _file_id(f"{self._path}-wal")
-
-    def _open(self) -> None:
-        with Gate(self._path, self._patience_seconds):
-            try:
-                self._set_up()
-            except Exception as error:
-                self._leave()
-                if not is_corrupt(error):
-                    raise
-                self._replace(error)
-
-    def _open_again(self, step: Callable[[], None]) -> None:
-        """Raises sqlite3.Error and OSError: no mistake of the app's can turn up while it runs."""
-        try:
-            step()
-        except ConfigurationError as error:
-            raise sqlite3.OperationalError(str(error)) from error
-
-    def _salvage(self, error: Exception) -> None:
-        before = self._opened[0]
-        with Gate(self._path, self._patience_seconds):
-            if self._identity()[0] == before:  # no other process was faster
-                self._replace(error)
-
-    def _set_up(self) -> None:
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        check_files(self._path)
-        db = self._db = self._connect(self._path)
-        version: int = _value(db, "PRAGMA user_version")
-        application_id = _value(db, "PRAGMA application_id")
-        is_new = not (version or application_id or _value(db, "SELECT count(*) FROM sqlite_master"))
-        name = one_line(self._path)
-        if not is_new and application_id != APPLICATION_ID:
-            raise ConfigurationError(
-                f"buffer: {name} is another application's SQLite file; use another path"
-            )
-        if version > VERSION:
-            raise ConfigurationError(
-                f"buffer: {name} has version {version} of the schema, this release uses "
-                f"{VERSION}; use the release that wrote it, or another path"
-            )
-        narrow(self._path)  # not before it is known to be a buffer, or empty
-        self._prepare(db, is_new=is_new)
-        self._migrate(db, version)
-        found = _value(db, "SELECT target FROM totals")
-        if found != self._target:
-            raise ConfigurationError(
-                f"buffer: {name} holds events for {found!r}, not for {self._target!r}; give each "
-                f"target a file of its own"
-            )
-        self._check(db)
-        try:
-            db.execute("UPDATE totals SET target = target")  # raises if the file is read-only
-        except sqlite3.OperationalError as error:
-            if not is_locked(error):
-                raise
-        self._opened = self._identity()
-
-    def _connect(self, path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            f"file:{quote(os.fsencode(path))}?mode=rw",
-            uri=True,  # for the mode: a file that is gone is not created again
-            timeout=0,  # see _begin
-            isolation_level=None,  # no implicit transactions
-            check_same_thread=False,
-        )
-        db.text_factory = lambda text: text.decode(errors="replace")
-        return db
-
-    def _prepare(self, db: sqlite3.Connection, *, is_new: bool) -> None:
-        if is_new:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect after the first table
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {self._synchronous}")
-        db.execute("PRAGMA secure_delete = ON")  # also where it is not the build's default
-
-    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
-        if version < VERSION:
-            self._begin(db, self._patience_seconds)
-            try:
-                if version:
-                    migrate(db)
-                else:
-                    create(db, self._target)
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-
-    def _check(self, db: sqlite3.Connection) -> None:
-        deadline = time.monotonic() + _CHECK_SECONDS
-        db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        try:
-            found = _value(db, "PRAGMA quick_check(1)")
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
-        except sqlite3.OperationalError as error:
-            if str(error) != "interrupted":
-                raise
-        finally:
-            db.set_progress_handler(None, 0)
-
-    def _replace(self, damage: Exception) -> None:
-        """Put what can be read into a new file, and the damaged one aside."""
-        if not was_ours(self._path):
-            raise stranger(self._path) from damage
-        fresh = Path(f"{self._path}-new")
-        fresh.unlink(missing_ok=True)
-        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-        lost = 1
-        new = self._connect(fresh)
-        try:
-            new.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            new.execute("BEGIN")
-            create(new, self._target)
-            with suppress(sqlite3.Error, UnicodeDecodeError):
-                old = self._connect(self._path)
-                try:
-                    lost = salvage(old, new)
-                finally:
-                    old.close()
-            new.execute("COMMIT")
-        finally:
-            new.close()
-        aside = _set_aside(self._path)
-        fresh.rename(self._path)
-        message = f"damaged, and set aside as {one_line(aside)} ({one_line(damage)})"
-        self._news.append((lost, message))
-        self._set_up()
-
-    def _begin(self, db: sqlite3.Connection, wait_seconds: float) -> None:
-        """Begin a transaction. SQLite's own waiting would be unfair."""
-        deadline = time.monotonic() + wait_seconds
-        never = threading.Event()
-        while True:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not is_locked(error) or time.monotonic() >= deadline:
-                    raise
-                never.wait(_POLL_SECONDS)
-            else:
-                return
+    def _set_aside(self, number: int, frame: object) -> None:
+        """Keep a damaged dead letter where it is not shown."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
+            db.execute("DELETE FROM letters WHERE number = ?", (number,))
+        self._lost.append(Lost(1, "a dead letter was damaged", number=number))
 
 
-def is_locked(error: Exception) -> bool:
-    """Whether another process or thread has the lock. Python 3.10 has no error codes."""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+def _held(db: sqlite3.Connection) -> tuple[int, int]:
+    ((events, size),) = db.execute("SELECT events, bytes FROM totals").fetchall()
+    return events, size
 
 
-def is_corrupt(error: Exception) -> bool:
-    """Whether the file is damaged, or not SQLite's. All other errors have subclasses of their own.
-
-    If the schema is damaged, Python may fail to decode the message that quotes it.
-    """
-    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+def _note_step(db: sqlite3.Connection, token: str, step: int) -> None:
+    db.execute("INSERT OR REPLACE INTO journals VALUES (?, ?)", (token, step))
 
 
-def _file_id(path: Path | str) -> object:
-    try:
-        found = Path(path).lstat()
-    except OSError:
+def _insert_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Insert events, in their old places unless these were given away in a new file."""
+    events = sorted(events, key=lambda event: event.order)
+    keys = [event.key for event in events if event.key]
+    used = {key for (key,) in _run_for(db, "SELECT key FROM events WHERE key IN ({})", keys)}
+    rows = [event_row(event._replace(key=0) if event.key in used else event) for event in events]
+    insert(db, "events", EVENT_COLUMNS, rows)
+
+
+def _letter_row(letter: Letter) -> tuple[Any, ...]:
+    event, buried_at, reason, status, message = letter
+    size = len(event.body)
+    return buried_at, event.attempts, status, reason.value, message, size, frame_of(event)
+
+
+def _letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
+    """Returns a dead letter; None if it is damaged."""
+    number, buried_at, attempts, status, reason, message, frame = row
+    event = read_event(frame)
+    if event is None:
         return None
-    return found.st_dev, found.st_ino
+    known = DeadLetterReason.REJECTED  # a damaged reason must not hide the letter
+    with suppress(ValueError):
+        known = DeadLetterReason(reason)
+    ids = event.id, event.sync, event.body, event.accepted_at
+    return DeadLetter(number, *ids, buried_at, attempts, known, status, message)
 
 
-def _set_aside(path: Path) -> Path:
-    now = int(time.time())
-    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).is_symlink() or aside.exists():
-        now += 1
-    path.rename(aside)  # first: without the file, SQLite would delete its WAL
-    for suffix in ("-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
-    return aside
-
-
-def _value(db: sqlite3.Connection, query: str) -> Any:
-    """Returns the only value of a query or a PRAGMA."""
-    return db.execute(query).fetchone()[0]
+def _run_for(db: sqlite3.Connection, statement: str, keys: list[int]) -> list[tuple[Any, ...]]:
+    """Run a statement for many keys, many at a time. Returns its rows."""
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(keys), 500):
+        chunk = keys[start : start + 500]
+        rows += db.execute(statement.format(", ".join("?" * len(chunk))), chunk).fetchall()
+    return rows

@@ -15,7 +15,7 @@ from support.sqlite_files import locked
 
 from amplitude_moloco.buffers.base import BufferState, Degraded, Entry
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
-from amplitude_moloco.reasons import DeadLetterReason
+from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 # -- the file ------------------------------------------------------------------------------------
 
@@ -273,12 +273,12 @@ def test_a_backlog_is_moved_and_comes_out_in_order(open_buffer: OpenBuffer, cloc
     assert ours.state() == BufferState(0, 0, 0)
 
 
-def test_what_finds_no_room_in_memory_waits_in_the_journal(
+def test_what_finds_no_room_in_memory_is_refused(
     open_buffer: OpenBuffer, path: Path, clock: Clock
 ) -> None:
-    """While nothing can be moved, memory stays bounded and no event is refused or lost."""
+    """While nothing can be moved, memory stays bounded, and nothing accepted is lost."""
     buffer = open_buffer(patience_seconds=0.05)
-    ids = list(map(str, range(40)))
+    ids = list(map(str, range(30)))
     body = bytes(1024**2)
     with locked(path):
         put(buffer, *ids, body=body)
@@ -288,18 +288,21 @@ def test_what_finds_no_room_in_memory_waits_in_the_journal(
         (news,) = buffer.tend()
         assert isinstance(news, Degraded)
         is_reached = buffer.checkpoint()
+        refusals = [buffer.put("more", "HOME", body) for _ in range(4)]
+        assert refusals[-1] is DropReason.FULL
+        ids += ["more"] * refusals.count(None)
         first = [claim_one(buffer) for _ in range(15)]
         assert all(map(buffer.ack, first))
         clock.advance(1)
         assert buffer.tend() == []
     clock.advance(1)
     assert buffer.tend() == []
-    assert buffer.state() == BufferState(25, 0, 0)
+    assert buffer.state() == BufferState(len(ids) - 15, 0, 0)
     rest = []
     while entries := buffer.claim(7).entries:
-        assert not is_reached()
-        assert all(map(buffer.ack, entries))
         rest += entries
+        assert is_reached() is False
+        assert all(map(buffer.ack, entries))
     assert [entry.id for entry in (*first, *rest)] == ids
     assert {entry.body for entry in rest} == {body}
     assert is_reached()

@@ -1,0 +1,176 @@
+"""Moves events between a process's memory and the store, and takes over what the dead have left.
+
+Each transaction is a step with a number, noted in the journal before and after it. If the process
+dies in between, the store knows whether that step was committed. So every event is in one place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from amplitude_moloco.buffers.base import BufferState, DeadLetter, Lost
+from amplitude_moloco.buffers.sqlite.journal import Remains, tokens_beside
+from amplitude_moloco.buffers.sqlite.owner import Owner
+from amplitude_moloco.buffers.sqlite.record import COMMITTED, STEP, Event, note_frame
+from amplitude_moloco.buffers.sqlite.store import WAIT_SECONDS, Store
+from amplitude_moloco.buffers.sqlite.waiting import Batch, Waiting
+
+_BATCHES = 4
+_TAKEOVER_SECONDS = 1.0
+"""The longest wait for other processes: a dead one's events are due."""
+
+
+class _Mark:
+    """Up to which event a checkpoint goes: its number, and its key if it is in the store."""
+
+    def __init__(self, last: int, until: int) -> None:
+        self.last = last
+        self.until = until
+
+
+class Exchange:
+    """Safe from any thread. All methods raise sqlite3.Error and OSError.
+
+    Args:
+        is_synced: Whether what leaves the store must be on the disk first.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        waiting: Waiting,
+        store: Store,
+        clocks: tuple[Callable[[], float], Callable[[], float]],
+        *,
+        is_synced: bool,
+    ) -> None:
+        self._file = file
+        self._waiting = waiting
+        self._store = store
+        self._is_synced = is_synced
+        self._wall, self._monotonic = clocks
+        self._steps = count(1)
+        self._marks: weakref.WeakSet[_Mark] = weakref.WeakSet()
+        self.lock = threading.RLock()
+        """Held while something is in neither place, or in both."""
+
+    def move(self, *, is_all: bool = False, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Move what waits for long, and what is too much for the memory, into the store; or all."""
+        with self.lock:
+            for _ in count() if is_all else range(_BATCHES):
+                batch = self._waiting.begin_move(is_all=is_all)
+                if not batch:
+                    return
+                is_done = False
+                try:
+                    self._put(batch, wait_seconds)
+                    is_done = True
+                finally:
+                    self._waiting.end_move(batch, is_done=is_done)
+
+    def _put(self, batch: Batch, wait_seconds: float) -> None:
+        token, journal, step = self._waiting.token, self._waiting.journal, next(self._steps)
+        shift = self._wall() - self._monotonic()
+        later = [
+            # 0 marks what was never sent
+            each.event._replace(due=max(each.due_at + shift, 1.0))
+            for each in batch.later
+        ]
+        numbers = [event.number for event in batch.events()]
+        buried = [letter.event.number for letter in batch.letters]
+        journal.note(STEP, [step, 1, 0, *numbers, *buried])  # it brings none
+        last_key = self._store.put(token, step, batch.new + later, batch.letters, wait_seconds)
+        journal.note(COMMITTED, [step])
+        for mark in self._marks:
+            if min(numbers, default=mark.last + 1) <= mark.last:
+                mark.until = last_key
+
+    def take(self, limit: int, newest: int) -> None:
+        """Take what is due out of the store, into the journal and the memory."""
+        with self.lock:
+            step, taken = next(self._steps), list[Event]()
+            keep = partial(self._keep, step, taken)
+            self._store.take(self._waiting.token, step, limit, newest, keep)
+            self._finish(step, taken)
+
+    def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
+        """As ``DeadLetters.resend``."""
+        with self.lock:
+            step, taken = next(self._steps), list[Event]()
+            keep = partial(self._keep, step, taken)
+            token = self._waiting.token
+            is_resent = self._store.resend(token, step, letter, keep, wait_seconds)
+            self._finish(step, taken)
+            return is_resent
+
+    def _keep(self, step: int, taken: list[Event], events: list[Event]) -> None:
+        taken += self._waiting.write_taken(
+            events, lambda first, last: note_frame(STEP, [step, first, last])
+        )
+        if self._is_synced:
+            self._waiting.journal.sync()
+
+    def _finish(self, step: int, taken: list[Event]) -> None:
+        self._waiting.journal.note(COMMITTED, [step])
+        self._waiting.add_taken(taken)
+
+    def checkpoint(self) -> Callable[[], bool]:
+        """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""
+        waiting = self._waiting
+        with self.lock:
+            mark = _Mark(waiting.last, self._store.last_key())
+            self._marks.add(mark)
+
+        def is_reached() -> bool:
+            with self.lock, waiting.lock:
+                if waiting.is_closed:
+                    return True
+                for event in waiting.all():
+                    is_before = event.key <= mark.until if event.key else event.number <= mark.last
+                    if is_before and not event.attempts:
+                        return False
+                return not self._store.has_untried(mark.until)
+
+        return is_reached
+
+    def state(self) -> BufferState:
+        """As ``Buffer.state``."""
+        waiting = self._waiting
+        with self.lock:
+            stored, dead = self._store.count()
+            others = sum(len(self._remains(token)) for token in self._other_tokens())
+            with waiting.lock:
+                waits = others + stored + waiting.count()
+                return BufferState(waits, len(waiting.claimed), dead + len(waiting.letters))
+
+    def take_over(self) -> list[Lost]:
+        """Move what dead processes have left into the store. Returns what can't be read."""
+        lost = []
+        for token in sorted(self._other_tokens()):
+            with suppress(BlockingIOError, FileNotFoundError):
+                dead = Owner(self._file, token)
+                is_done = False
+                try:
+                    remains = self._remains(token)
+                    if self._store.take_over(token, remains.events(), _TAKEOVER_SECONDS):
+                        lost += remains.lost()
+                    remains.delete()
+                    is_done = True
+                finally:
+                    dead.release(is_done=is_done)
+                with suppress(sqlite3.Error):
+                    self._store.forget(token)
+        return [Lost(1, "a record of a journal was damaged", number=number) for number in lost]
+
+    def _other_tokens(self) -> set[str]:
+        return tokens_beside(self._file) - {self._waiting.token}
+
+    def _remains(self, token: str) -> Remains:
+        return Remains(self._file, token, self._store.step_of(token))
