@@ -17,10 +17,9 @@ from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_token
 from amplitude_moloco.buffers.sqlite.store import Store
 from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
-from amplitude_moloco.buffers.sqlite.waiting import Waiting
+from amplitude_moloco.buffers.sqlite.waiting import Waiting, What
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
-from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 from amplitude_moloco.text import one_line
 
@@ -99,7 +98,6 @@ class SqliteBuffer:
             )
         bounds = bound("max_events", max_events), bound("max_bytes", max_bytes)
         self.drain_at_exit = drain_at_exit
-        self._is_synced = mode == "FULL"
         self._wall = wall
         self._patience_seconds = patience_seconds
         self._state_at_close = BufferState(0, 0, 0)
@@ -109,7 +107,9 @@ class SqliteBuffer:
         file, owner = self._open(target, _MODES[mode])
         clocks, is_synced = (wall, monotonic), mode != "OFF"
         journal = Journal(self._path, owner.token, is_synced=is_synced)
-        self._waiting = waiting = Waiting(journal, owner.token, bounds, clocks)
+        self._waiting = waiting = Waiting(
+            journal, owner.token, bounds, clocks, is_synced=mode == "FULL"
+        )
         self._store = store = Store(file, longest_delay_seconds + _HORIZON_SECONDS, wall)
         self._exchange = Exchange(self._path, waiting, store, clocks, is_synced=is_synced)
 
@@ -153,20 +153,7 @@ class SqliteBuffer:
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         if self._origin.is_elsewhere:
             return DropReason.FORKED
-        refused = self._waiting.put(id, sync, body)
-        if self._is_synced and refused is None:
-            journal = self._waiting.journal
-            try:
-                journal.sync()
-            except OSError as error:
-                if is_interruption(error):
-                    journal.recover()
-                    raise
-                self._upkeep.note_fault(error)
-            except BaseException:
-                journal.recover()
-                raise
-        return refused
+        return self._waiting.put(id, sync, body)
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
         if self._is_over:
@@ -240,7 +227,7 @@ class SqliteBuffer:
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Reads them page by page, since all together might not fit into memory."""
         if not self._is_over:
-            self._exchange.move(wait_seconds=self._patience_seconds)
+            self._exchange.move(What.LETTERS, self._patience_seconds)
             yield from self._store.letters()
 
     def resend(self, letter: DeadLetter) -> bool:

@@ -20,7 +20,7 @@ from amplitude_moloco.buffers.sqlite.journal import Remains, tokens_beside
 from amplitude_moloco.buffers.sqlite.owner import Owner
 from amplitude_moloco.buffers.sqlite.record import COMMITTED, STEP, Event, note_frame
 from amplitude_moloco.buffers.sqlite.store import WAIT_SECONDS, Store
-from amplitude_moloco.buffers.sqlite.waiting import Batch, Waiting
+from amplitude_moloco.buffers.sqlite.waiting import Batch, Waiting, What
 
 _BATCHES = 4
 _TAKEOVER_SECONDS = 1.0
@@ -61,11 +61,11 @@ class Exchange:
         self.lock = threading.RLock()
         """Held while something is in neither place, or in both."""
 
-    def move(self, *, is_all: bool = False, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Move what waits for long, and what is too much for the memory, into the store; or all."""
+    def move(self, what: What = What.LONG, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Move events and dead letters from the memory into the store."""
         with self.lock:
-            for _ in count() if is_all else range(_BATCHES):
-                batch = self._waiting.begin_move(is_all=is_all)
+            for _ in range(_BATCHES) if what is What.LONG else count():
+                batch = self._waiting.begin_move(what)
                 if not batch:
                     return
                 is_done = False

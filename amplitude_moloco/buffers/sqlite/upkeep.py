@@ -16,7 +16,7 @@ from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal, tokens_beside
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_token, published
 from amplitude_moloco.buffers.sqlite.store import Store
-from amplitude_moloco.buffers.sqlite.waiting import Waiting
+from amplitude_moloco.buffers.sqlite.waiting import Waiting, What
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ class Upkeep:
         self._news: list[News] = []
         self._locked_since: float | None = None
         self._troubles: dict[str, float] = {}  # what was told, and when it was there last
-        self._fault = ""
         self._held: ExitStack | None = None
         self.has_due = False
         """Whether something in the store was due when this process looked last."""
@@ -95,19 +94,12 @@ class Upkeep:
                 return
         self._tell_once("store", f"the file {self._path} can't be used: {error}")
 
-    def note_fault(self, error: OSError) -> None:
-        """The disk can't write the journal."""
-        self._fault = error.strerror or str(error)
-
     def _tend_now(self, now: float) -> None:
         self._mend()
         journal = self._waiting.journal
         if self._is_synced and now >= self._sync_at:
             self._sync_at = now + _SYNC_SECONDS
-            try:
-                journal.sync()
-            except OSError as error:
-                self.note_fault(error)
+            self._waiting.sync()
         steps = (self._exchange.move, self._take_over, self._look, self._prune)
         done = [self._try(step) for step in steps]
         with suppress(OSError, sqlite3.Error):  # a full disk has no room for it
@@ -133,8 +125,8 @@ class Upkeep:
         waiting = self._waiting
         self.publish()
         self._store.count()
-        held = [published(self._path, token) for token in tokens_beside(self._path)]
-        held += [self._store.held, (-waiting.events, -waiting.bytes)]
+        others = tokens_beside(self._path) - {waiting.token}
+        held = [self._store.held, *(published(self._path, token) for token in others)]
         waiting.shared = sum(events for events, _ in held), sum(size for _, size in held)
         self.has_due = self._store.next_seconds() == 0
         for lost, message in self._file.take_news():
@@ -166,9 +158,9 @@ class Upkeep:
         except OSError as error:
             with waiting.lock:
                 waiting.lose_journal(error)
-        fault = waiting.fault or self._fault
+        fault = waiting.fault or waiting.sync_fault
         if fault:
-            self._fault = ""
+            waiting.sync_fault = ""
             self._tell_once(
                 "journal", f"the journal can't be written ({fault}); new events wait in memory"
             )
@@ -219,7 +211,7 @@ class Upkeep:
             with waiting.lock:
                 waiting.is_closed = True
                 claims = waiting.return_claims()
-            is_done = self._try(lambda: self._exchange.move(is_all=True, wait_seconds=wait_seconds))
+            is_done = self._try(lambda: self._exchange.move(What.ALL, wait_seconds))
             lost = [] if is_done else waiting.unwritten(claims)
             waiting.journal.close(is_done=is_done)
             self._owner.release(is_done=is_done)

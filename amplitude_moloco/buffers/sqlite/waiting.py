@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
 from typing import Any, NamedTuple
 
 from amplitude_moloco.buffers.base import Entry
@@ -30,6 +32,14 @@ _MOVED_BYTES = 1024**2
 """About what goes into the store in one transaction."""
 _SOON_SECONDS = 1.0
 """What is due within this time stays in memory."""
+
+
+class What(Enum):
+    """What moves into the store."""
+
+    LETTERS = "the dead letters"
+    LONG = "what waits for long, and what is too much for the memory"
+    ALL = "all"
 
 
 class Later(NamedTuple):
@@ -71,6 +81,7 @@ class Waiting:
     Args:
         bounds: Of events and bytes, and of what is in the store as well; see ``shared``.
         clocks: The wall's, in Unix seconds, and one that never goes back.
+        is_synced: Whether each put waits for the disk.
     """
 
     def __init__(
@@ -79,8 +90,11 @@ class Waiting:
         token: str,
         bounds: tuple[int, int],
         clocks: tuple[Callable[[], float], Callable[[], float]],
+        *,
+        is_synced: bool,
     ) -> None:
         self.journal = journal
+        self._is_synced = is_synced
         self.token = token
         self._max_events, self._max_bytes = bounds
         self._wall, self._monotonic = clocks
@@ -102,6 +116,8 @@ class Waiting:
         """The first number that is not in the journal; 0 if there is none."""
         self.fault = ""
         """Why the journal can't be written."""
+        self.sync_fault = ""
+        """Why the disk has not written it."""
         self.is_closed = False
         self._claims = 0
 
@@ -110,28 +126,9 @@ class Waiting:
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         """As ``Buffer.put``. An exception that strikes from outside leaves all other events."""
         try:
-            with self.lock:
-                if self.is_closed:
-                    return DropReason.CLOSED
-                size = len(body)
-                events, shared_bytes = self.shared
-                if (
-                    self.events + events >= self._max_events
-                    or self.bytes + shared_bytes + size > self._max_bytes
-                    or self.bytes + self.events * _OVERHEAD_BYTES > _HARD_BYTES
-                ):
-                    return DropReason.FULL
-                # The copy lets go of what the encoder has allocated beyond its length.
-                event = Event(self.last + 1, self._wall(), sync, id, b"%b" % body)
-                frame = frame_of(event)
-                self.last += 1
-                segment = None if self.unwritten_from else self.journal.current
-                if segment is not None:
-                    self._append(segment, frame)
-                self.new.append(event)
-                self.events += 1
-                self.bytes += size
-                return None
+            refused = self._put(id, sync, body)
+            if self._is_synced and refused is None:
+                self.sync()
         except Exception as error:
             self._recover()
             if is_interruption(error):
@@ -140,6 +137,31 @@ class Waiting:
         except BaseException:  # from a signal handler, after any instruction
             self._recover()
             raise
+        return refused
+
+    def _put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+        size = len(body)
+        with self.lock:
+            if self.is_closed:
+                return DropReason.CLOSED
+            events, shared_bytes = self.shared
+            if (
+                self.events + events >= self._max_events
+                or self.bytes + shared_bytes + size > self._max_bytes
+                or self.bytes + self.events * _OVERHEAD_BYTES > _HARD_BYTES
+            ):
+                return DropReason.FULL
+            # The copy lets go of what the encoder has allocated beyond its length.
+            event = Event(self.last + 1, self._wall(), sync, id, b"%b" % body)
+            frame = frame_of(event)
+            self.last += 1
+            segment = None if self.unwritten_from else self.journal.current
+            if segment is not None:
+                self._append(segment, frame)
+            self.new.append(event)
+            self.events += 1
+            self.bytes += size
+            return None
 
     def _append(self, segment: Segment, frames: bytes) -> None:
         try:
@@ -149,6 +171,15 @@ class Waiting:
             if is_interruption(error):
                 raise
             self.lose_journal(error)
+
+    def sync(self) -> None:
+        """Have the disk write the journal."""
+        try:
+            self.journal.sync()
+        except OSError as error:
+            if is_interruption(error):
+                raise
+            self.sync_fault = error.strerror or str(error)
 
     def lose_journal(self, error: OSError) -> None:
         """Keep new events in memory alone."""
@@ -192,7 +223,7 @@ class Waiting:
             event = self.claimed.pop(key, None)
             if event is None:
                 return False
-            self._leave([event])
+            self._count([event], -1)
         self.journal.note(DONE, [event.number])
         return True
 
@@ -212,7 +243,7 @@ class Waiting:
             event = self.claimed.pop(key, None)
             if event is None:
                 return False
-            self._leave([event])
+            self._count([event], -1)
             self.letters.append(Letter(event._replace(attempts=attempts), buried_at, *how))
             return True
 
@@ -256,9 +287,16 @@ class Waiting:
         age_seconds = max(0.0, self._wall() - accepted_at)
         return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes)
 
-    def _leave(self, events: list[Event]) -> None:
-        self.events -= len(events)
-        self.bytes -= sum(len(event.body) for event in events)
+    def _count(self, events: list[Event], sign: int) -> None:
+        self.events += sign * len(events)
+        self.bytes += sign * sum(len(event.body) for event in events)
+
+    def _share(self, events: list[Event], sign: int) -> None:
+        shared, size = self.shared
+        self.shared = (
+            shared + sign * len(events),
+            size + sign * sum(len(event.body) for event in events),
+        )
 
     # -- to and from the store ---------------------------------------------------------------
 
@@ -266,12 +304,14 @@ class Waiting:
         """Whether there is more than should wait in memory."""
         return len(self.new) > _MOST_EVENTS or self.bytes > _MOST_BYTES
 
-    def begin_move(self, *, is_all: bool) -> Batch:
-        """Take out what should go into the store: what waits for long, and what is too much."""
+    def begin_move(self, what: What) -> Batch:
+        """Take out what should go into the store."""
         with self.lock:
-            letters = self.letters[:_MOVED_EVENTS]
-            del self.letters[: len(letters)]
-            batch = Batch(letters)
+            batch = self.moving = Batch(self.letters[:_MOVED_EVENTS])
+            del self.letters[: len(batch.letters)]
+            if what is What.LETTERS:
+                return batch
+            is_all = what is What.ALL
             if is_all or (self.is_beyond() and not self.unwritten_from):
                 size, most = 0, len(self.taken) + len(self.new)
                 most = min(_MOVED_EVENTS, most if is_all else (len(self.new) + 1) // 2)
@@ -279,12 +319,11 @@ class Waiting:
                     queue = self.taken if is_all and self.taken else self.new
                     batch.new.append(queue.popleft())
                     size += len(batch.new[-1].body)
-            soon = self._monotonic() + _SOON_SECONDS
-            batch.later = [each for each in self.later if is_all or each.due_at > soon]
+            soon = self._monotonic() + (-inf if is_all else _SOON_SECONDS)
+            batch.later = [each for each in self.later if each.due_at > soon]
             if batch.later:
-                self.later = [each for each in self.later if not (is_all or each.due_at > soon)]
+                self.later = [each for each in self.later if each.due_at <= soon]
                 heapq.heapify(self.later)
-            self.moving = batch
             return batch
 
     def end_move(self, batch: Batch, *, is_done: bool) -> None:
@@ -292,7 +331,8 @@ class Waiting:
         with self.lock:
             self.moving = Batch()
             if is_done:
-                self._leave(batch.events())
+                self._count(batch.events(), -1)
+                self._share(batch.events(), 1)
                 return
             self.letters[:0] = batch.letters
             self.taken.extendleft(event for event in reversed(batch.new) if event.key)
@@ -329,8 +369,8 @@ class Waiting:
                     self._add_later(event, now + min(0.0, event.due - wall))
                 else:
                     (self.taken if event.key else self.new).append(event)
-            self.events += len(events)
-            self.bytes += sum(len(event.body) for event in events)
+            self._count(events, 1)
+            self._share([event for event in events if event.key], -1)
 
     def return_claims(self) -> dict[int, Hashable]:
         """Take back everything that is claimed. Returns the claim of each number."""
