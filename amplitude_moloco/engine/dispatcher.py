@@ -123,7 +123,6 @@ class Dispatcher:
         self.has_sent = self._in_flight.has_sent
         self._is_claiming = False
         self.tending = Tending(buffer, ledger, runtime.monotonic)
-        self._drains = not buffer.is_durable or bool(getattr(buffer, "drain_at_exit", False))
         self._flushes = Flushes(
             buffer.checkpoint,
             settling=lambda: self._in_flight.settling,
@@ -173,10 +172,9 @@ class Dispatcher:
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """Send at once what waits for its first attempt. Never raises.
 
-        The future is done when everything stored before this call has been delivered, buried or
-        tried once, or when sending pauses, and at the latest after ``flush_timeout_seconds``, or
-        ``timeout_seconds`` if that is longer. Its result is the counters at that time, its
-        exception the buffer's.
+        The future is done when everything stored before has been delivered, buried or tried once,
+        or when sending pauses, and at the latest after ``flush_timeout_seconds``, or the longer
+        ``timeout_seconds``. Its result is the counters then, its exception the buffer's.
         """
         future = self._flushes.begin(timeout_seconds)
         with suppress(Exception):  # a sender finds out
@@ -246,9 +244,7 @@ class Dispatcher:
             delay_seconds = self.tending.begin_in()
             if delay_seconds == 0:
                 return _TendBuffer()
-            if self._in_flight.is_full:
-                return _WAIT_TO_BE_WOKEN if delay_seconds == inf else Wait(delay_seconds)
-            if self._in_flight.staged:
+            if self._in_flight.staged and not self._in_flight.is_full:
                 if self._breaker.is_open:
                     is_probe = self._breaker.begin_probe()
                     entry = self._in_flight.take()
@@ -257,7 +253,7 @@ class Dispatcher:
                 if rate_seconds == 0:
                     return Send(self._in_flight.take())
                 delay_seconds = min(delay_seconds, rate_seconds)
-            if not self._is_claiming:
+            if not (self._is_claiming or self._in_flight.is_full):
                 due_seconds = self._due_at - self._monotonic()
                 if due_seconds <= 0:
                     self._due_at, self._fresh, self._is_claiming = inf, 0, True
@@ -289,12 +285,13 @@ class Dispatcher:
     def _claim_due(self) -> tuple[list[Entry], float]:
         """Claim a batch. Returns it, and the seconds until the next claim."""
         is_durable = self._buffer.is_durable
-        if self._is_closing and not self._drains:  # what waits is safe there
+        if self._is_closing and not self.tending.drains_at_exit:  # what waits is safe there
             return [], inf
         delay_seconds = self._breaker.delay_seconds()
         if delay_seconds != 0:
             return [], inf if delay_seconds is None else delay_seconds
-        limit = self._claim_limit()
+        with self._lock:
+            limit = 1 if self._breaker.is_open else self._in_flight.limit(self._rate.rate)
         if limit <= 0:
             return [], AHEAD_SECONDS / 10
         entries, next_seconds = self._buffer.claim(limit, newest=limit // 4)
@@ -307,13 +304,6 @@ class Dispatcher:
         if is_durable and self._flushes:
             again_seconds = min(again_seconds, _FLUSH_POLL_SECONDS)
         return entries, again_seconds
-
-    def _claim_limit(self) -> int:
-        if self._breaker.is_open:
-            return 1
-        rate = self._rate.rate
-        with self._lock:
-            return self._in_flight.limit(rate)
 
     def _give_back(self, entry: Entry) -> None:
         self._in_flight.begin_settling(entry)

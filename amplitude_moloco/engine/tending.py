@@ -21,6 +21,8 @@ class Tending:
         self._ledger = ledger
         self._monotonic = monotonic
         self._due_at = -inf
+        self.drains_at_exit = not buffer.is_durable or bool(getattr(buffer, "drain_at_exit", False))
+        """Whether the end waits for what waits in the buffer: else it is safe there."""
 
     def __bool__(self) -> bool:
         """Whether the buffer needs care, even while all senders wait for answers."""
