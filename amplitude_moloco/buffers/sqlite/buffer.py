@@ -14,10 +14,11 @@ from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.sqlite.exchange import Exchange
 from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal
+from amplitude_moloco.buffers.sqlite.outbox import Outbox
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_token
 from amplitude_moloco.buffers.sqlite.store import Store
 from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
-from amplitude_moloco.buffers.sqlite.waiting import Waiting, What
+from amplitude_moloco.buffers.sqlite.waiting import What
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
@@ -98,7 +99,6 @@ class SqliteBuffer:
             )
         bounds = bound("max_events", max_events), bound("max_bytes", max_bytes)
         self.drain_at_exit = drain_at_exit
-        self._wall = wall
         self._patience_seconds = patience_seconds
         self._state_at_close = BufferState(0, 0, 0)
         self._origin = Origin()
@@ -107,16 +107,16 @@ class SqliteBuffer:
         file, owner = self._open(target, _MODES[mode])
         clocks, is_synced = (wall, monotonic), mode != "OFF"
         journal = Journal(self._path, owner.token, is_synced=is_synced)
-        self._waiting = waiting = Waiting(
+        self._outbox = outbox = Outbox(
             journal, owner.token, bounds, clocks, is_synced=mode == "FULL"
         )
         self._store = store = Store(file, longest_delay_seconds + _HORIZON_SECONDS, wall)
-        self._exchange = Exchange(self._path, waiting, store, clocks, is_synced=is_synced)
+        self._exchange = Exchange(self._path, outbox, store, clocks, is_synced=is_synced)
 
         def prune() -> None:
             store.prune(wall() - max_dead_age_seconds, max_dead_letters, max_dead_bytes)
 
-        parts = owner, waiting, self._exchange, store, file
+        parts = owner, outbox, self._exchange, store, file
         self._upkeep = Upkeep(self._path, parts, monotonic, is_synced=is_synced, prune=prune)
         take_part(self)
         logger.info("Events wait in the file %s", one_line(self._path))
@@ -131,7 +131,7 @@ class SqliteBuffer:
                 patience_seconds=self._patience_seconds,
             )
             owner = Owner(self._path, new_token())
-            owner.sign()
+            owner.publish(0, 0)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_unusable_message(self._path, error)) from error
         return file, owner
@@ -148,39 +148,40 @@ class SqliteBuffer:
     @property
     def _is_over(self) -> bool:
         """Whether it is closed, or another process opened it, and forked: it can't be used here."""
-        return self._origin.is_elsewhere or self._waiting.is_closed
+        return self._origin.is_elsewhere or self._outbox.is_closed
 
     def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
         if self._origin.is_elsewhere:
             return DropReason.FORKED
-        return self._waiting.put(id, sync, body)
+        return self._outbox.put(id, sync, body)
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
         if self._is_over:
             return Claim([], None)
-        waiting, stored = self._waiting, None
+        outbox, stored = self._outbox, None
         try:
-            is_wanted = self.has_due and len(waiting.taken) < limit
-            is_wanted = is_wanted or not waiting.has_enough(limit)
-            can_take = limit and waiting.journal.current is not None
+            is_wanted = (self.has_due and len(outbox.waiting.taken) < limit) or not outbox.has_due(
+                limit
+            )
+            can_take = limit and outbox.journal.current is not None
             if is_wanted and can_take and self._store.next_seconds() == 0:
                 self._exchange.take(limit, newest)
                 self._upkeep.publish()
-            if not waiting.has_enough(limit + 1):
+            if not outbox.has_due(limit + 1):
                 stored = self._store.next_seconds()
         except (OSError, sqlite3.Error) as error:
             self._upkeep.note_trouble(error)
-        entries = waiting.take(limit, newest)
-        dues = [each for each in (waiting.next_seconds(), stored) if each is not None]
+        entries, next_seconds = outbox.claim(limit, newest)
+        dues = [each for each in (next_seconds, stored) if each is not None]
         return Claim(entries, min(dues, default=None))
 
     def ack(self, entry: Entry) -> bool:
-        return not self._origin.is_elsewhere and self._waiting.ack(entry.key)
+        return not self._origin.is_elsewhere and self._outbox.ack(entry.key)
 
     def retry(self, entry: Entry, delay_seconds: float, *, attempts: int, strikes: int = 0) -> bool:
         if self._is_over:
             return False
-        return self._waiting.retry(entry.key, delay_seconds, attempts, strikes)
+        return self._outbox.retry(entry.key, delay_seconds, attempts, strikes)
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``: for this process's entries, and those that none has claimed.
@@ -221,8 +222,7 @@ class SqliteBuffer:
     ) -> bool:
         if self._is_over:
             return False
-        how = self._wall(), reason, status, message
-        return self._waiting.bury(entry.key, entry.attempts, *how)
+        return self._outbox.bury(entry.key, entry.attempts, reason, status, message)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Reads them page by page, since all together might not fit into memory."""

@@ -16,11 +16,12 @@ from itertools import count
 from pathlib import Path
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Lost
-from amplitude_moloco.buffers.sqlite.journal import Remains, tokens_beside
-from amplitude_moloco.buffers.sqlite.owner import Owner
+from amplitude_moloco.buffers.sqlite.outbox import Outbox
+from amplitude_moloco.buffers.sqlite.owner import Owner, tokens_beside
 from amplitude_moloco.buffers.sqlite.record import COMMITTED, STEP, Event, note_frame
+from amplitude_moloco.buffers.sqlite.remains import Remains
 from amplitude_moloco.buffers.sqlite.store import WAIT_SECONDS, Store
-from amplitude_moloco.buffers.sqlite.waiting import Batch, Waiting, What
+from amplitude_moloco.buffers.sqlite.waiting import Batch, What
 
 _BATCHES = 4
 _TAKEOVER_SECONDS = 1.0
@@ -45,14 +46,14 @@ class Exchange:
     def __init__(
         self,
         file: Path,
-        waiting: Waiting,
+        outbox: Outbox,
         store: Store,
         clocks: tuple[Callable[[], float], Callable[[], float]],
         *,
         is_synced: bool,
     ) -> None:
         self._file = file
-        self._waiting = waiting
+        self._outbox = outbox
         self._store = store
         self._is_synced = is_synced
         self._wall, self._monotonic = clocks
@@ -65,7 +66,7 @@ class Exchange:
         """Move events and dead letters from the memory into the store."""
         with self.lock:
             for _ in range(_BATCHES) if what is What.LONG else count():
-                batch = self._waiting.begin_move(what)
+                batch = self._outbox.begin_move(what)
                 if not batch:
                     return
                 is_done = False
@@ -73,10 +74,10 @@ class Exchange:
                     self._put(batch, wait_seconds)
                     is_done = True
                 finally:
-                    self._waiting.end_move(batch, is_done=is_done)
+                    self._outbox.end_move(batch, is_done=is_done)
 
     def _put(self, batch: Batch, wait_seconds: float) -> None:
-        token, journal, step = self._waiting.token, self._waiting.journal, next(self._steps)
+        token, journal, step = self._outbox.token, self._outbox.journal, next(self._steps)
         shift = self._wall() - self._monotonic()
         later = [
             # 0 marks what was never sent
@@ -97,7 +98,7 @@ class Exchange:
         with self.lock:
             step, taken = next(self._steps), list[Event]()
             keep = partial(self._keep, step, taken)
-            self._store.take(self._waiting.token, step, limit, newest, keep)
+            self._store.take(self._outbox.token, step, limit, newest, keep)
             self._finish(step, taken)
 
     def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
@@ -105,34 +106,34 @@ class Exchange:
         with self.lock:
             step, taken = next(self._steps), list[Event]()
             keep = partial(self._keep, step, taken)
-            token = self._waiting.token
+            token = self._outbox.token
             is_resent = self._store.resend(token, step, letter, keep, wait_seconds)
             self._finish(step, taken)
             return is_resent
 
     def _keep(self, step: int, taken: list[Event], events: list[Event]) -> None:
-        taken += self._waiting.write_taken(
+        taken += self._outbox.write_taken(
             events, lambda first, last: note_frame(STEP, [step, first, last])
         )
         if self._is_synced:
-            self._waiting.journal.sync()
+            self._outbox.journal.sync()
 
     def _finish(self, step: int, taken: list[Event]) -> None:
-        self._waiting.journal.note(COMMITTED, [step])
-        self._waiting.add_taken(taken)
+        self._outbox.journal.note(COMMITTED, [step])
+        self._outbox.add_taken(taken)
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""
-        waiting = self._waiting
+        outbox = self._outbox
         with self.lock:
-            mark = _Mark(waiting.last, self._store.last_key())
+            mark = _Mark(outbox.last, self._store.last_key())
             self._marks.add(mark)
 
         def is_reached() -> bool:
-            with self.lock, waiting.lock:
-                if waiting.is_closed:
+            with self.lock, outbox.lock:
+                if outbox.is_closed:
                     return True
-                for event in waiting.all():
+                for event in outbox.waiting:
                     is_before = event.key <= mark.until if event.key else event.number <= mark.last
                     if is_before and not event.attempts:
                         return False
@@ -142,12 +143,12 @@ class Exchange:
 
     def state(self) -> BufferState:
         """As ``Buffer.state``."""
-        waiting = self._waiting
+        outbox, waiting = self._outbox, self._outbox.waiting
         with self.lock:
-            stored, dead = self._store.count()
+            stored, _, dead = self._store.count()
             others = sum(len(self._remains(token)) for token in self._other_tokens())
-            with waiting.lock:
-                waits = others + stored + waiting.count()
+            with outbox.lock:
+                waits = others + stored + len(waiting)
                 return BufferState(waits, len(waiting.claimed), dead + len(waiting.letters))
 
     def take_over(self) -> list[Lost]:
@@ -170,7 +171,7 @@ class Exchange:
         return [Lost(1, "a record of a journal was damaged", number=number) for number in lost]
 
     def _other_tokens(self) -> set[str]:
-        return tokens_beside(self._file) - {self._waiting.token}
+        return tokens_beside(self._file) - {self._outbox.token}
 
     def _remains(self, token: str) -> Remains:
         return Remains(self._file, token, self._store.step_of(token))

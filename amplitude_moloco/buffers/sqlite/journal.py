@@ -8,28 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import threading
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from amplitude_moloco.buffers.sqlite.record import (
-    COMMITTED,
-    DONE,
-    EVENT,
-    START,
-    STEP,
-    Damage,
-    Event,
-    Record,
-    event_of,
-    note_frame,
-    number_of,
-    numbers_of,
-    scan,
-)
+from amplitude_moloco.buffers.sqlite.record import START, note_frame
 from amplitude_moloco.host.locks import release_fully
 
 SEGMENT_BYTES = 4 * 1024**2
@@ -39,7 +24,6 @@ _CRAMPED_BYTES = 1024**2
 _IDLE_BYTES = 64 * 1024
 """A segment in which everything is done is given up at this size."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Segment:
@@ -49,7 +33,7 @@ class Segment:
         self.path = path
         self.first = 0
         """The events from this number on are here, not in an older segment."""
-        self._appended_bytes = self._seen_bytes = 0
+        self._appended_bytes = 0
         self.descriptor = os.open(path, _FLAGS, 0o600)
 
     def __del__(self) -> None:
@@ -68,10 +52,10 @@ class Segment:
     def is_whole(self) -> bool:
         """Whether the file is where it was, and nothing was cut off."""
         found = os.fstat(self.descriptor)
-        is_cut = found.st_size < max(self._appended_bytes, self._seen_bytes)
-        self._seen_bytes = found.st_size
         try:
-            return not is_cut and os.path.samestat(os.lstat(self.path), found)
+            return found.st_size >= self._appended_bytes and os.path.samestat(
+                os.lstat(self.path), found
+            )
         except OSError:
             return False
 
@@ -134,20 +118,20 @@ class Journal:
             self.current = segment
             self.written += 1
 
-    def note(self, kind: int, numbers: Iterable[int]) -> bool:
-        """Append a note. Returns False if it can't be written now, and is written later."""
+    def note(self, kind: int, numbers: Iterable[int]) -> None:
+        """Append a note. What can't be written now is written later."""
         with self._noting:
             self._unnoted.append(note_frame(kind, numbers))
             if self.current is None:
-                return False
+                return
             frames = b"".join(self._unnoted)
             try:
-                is_written = os.write(self.current.descriptor, frames) == len(frames)
+                self.current.append(frames)
             except OSError:
-                is_written = False
-            self._unnoted = [] if is_written else [frames]
+                self._unnoted = [frames]
+            else:
+                self._unnoted = []
             self.written += 1
-            return is_written
 
     def is_due(self, *, is_cramped: bool, is_idle: bool) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""
@@ -198,71 +182,3 @@ class Journal:
                 self.current = None
             while len(self._segments) > most:
                 self._segments.popleft().close(is_done=is_done)
-
-
-class Remains:
-    """The journal of a process that has died, or of one that still writes.
-
-    Args:
-        step: The last transaction of its process with the store, as the store knows it.
-    """
-
-    def __init__(self, file: Path, token: str, step: int) -> None:
-        pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
-        found = (each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
-        self._paths = sorted(found)
-        self._events: dict[int, Record] = {}
-        self._notes: dict[int, list[list[int]]] = {DONE: [], STEP: [], COMMITTED: [], START: []}
-        self._damaged: list[Path] = []
-        for path in self._paths:
-            for record in scan(_content(path)):
-                if isinstance(record, Damage):
-                    if not record.is_torn:
-                        self._damaged.append(path)
-                elif record.kind == EVENT:
-                    self._events[number_of(record)] = record
-                else:
-                    self._notes[record.kind].append(numbers_of(record))
-        self._done = {number for note in self._notes[DONE] for number in note}
-        committed = {step, *(number for note in self._notes[COMMITTED] for number in note)}
-        for number, first, last, *moved in self._notes[STEP]:
-            self._done.update(moved if number in committed else range(first, last + 1))
-
-    def events(self) -> list[Event]:
-        """Returns the events that are not done, oldest first."""
-        records = (record for number, record in self._events.items() if number not in self._done)
-        return sorted(map(event_of, records), key=lambda event: event.order)
-
-    def lost(self) -> list[int | None]:
-        """Returns the numbers of events that were damaged; None where that can't be known."""
-        starts, numbers = self._notes[START], self._events
-        known = range(starts[0][0], max(numbers) + 1) if starts and numbers else ()
-        missing: list[int | None] = sorted({*known} - {*numbers} - self._done)
-        return missing or [None] * bool(self._damaged)
-
-    def __len__(self) -> int:
-        return len(self._events.keys() - self._done)
-
-    def delete(self) -> None:
-        """Delete the segments; those that are damaged are kept under another name."""
-        for path in self._paths:
-            if path in self._damaged:
-                path.rename(path.with_suffix(".damaged"))
-            else:
-                path.unlink(missing_ok=True)
-
-
-def tokens_beside(file: Path) -> set[str]:
-    """Returns the owners that have left a lock or a segment beside this file."""
-    pattern = re.compile(rf"{re.escape(file.name)}-([0-9a-f]{{16}})(?:-\d+\.journal|\.lock)")
-    found = (pattern.fullmatch(each.name) for each in file.parent.iterdir())
-    return {match[1] for match in found if match}
-
-
-def _content(path: Path) -> bytes:
-    """Returns the content of a segment; nothing if it is gone, or can't be read."""
-    try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
-            return file.read()
-    except OSError:
-        return b""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 from amplitude_moloco.host.fork import Origin, process_id
 
 _SUFFIX = ".lock"
-_held: dict[tuple[int, Path], tuple[int, int]] = {}
+_held: dict[tuple[int, Path], tuple[int, int] | None] = {}
 """For the process and the file of each lock that is held here, what was published."""
 _holding = threading.RLock()
 _LINE_BYTES = 100
@@ -50,19 +51,14 @@ class Owner:
             except BaseException:
                 os.close(descriptor)
                 raise
-            _held[mine] = 0, 0
+            _held[mine] = None
             self._descriptor = descriptor
 
     def __del__(self) -> None:
         self.release()
 
-    def sign(self) -> None:
-        """Write which process holds the lock from now on."""
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, _signature(process_id()), 0)
-
     def publish(self, events: int, size: int) -> None:
-        """Write how many events, and bytes of bodies, wait in its journal. Raises OSError."""
+        """Write that this process lives, and how many events and bytes it has. Raises OSError."""
         if self._descriptor is not None and _held.get((process_id(), self.path)) != (events, size):
             _held[process_id(), self.path] = events, size
             line = b"%s %d %d\n" % (_signature(process_id()), events, size)
@@ -102,9 +98,8 @@ def published(file: Path, token: str) -> tuple[int, int]:
     """Returns how many events, and bytes, wait in an owner's journal, as it has published."""
     path = lock_path(file, token)
     with _holding:
-        own = _held.get((process_id(), path))
-        if own is not None:  # opening the file would drop the lock
-            return own
+        if (process_id(), path) in _held:  # opening the file would drop the lock
+            return _held[process_id(), path] or (0, 0)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -161,3 +156,10 @@ def _is_alive(signature: bytes) -> bool:
     if len(words) < 2 or not words[0].isdigit() or int(words[0]) == process_id():
         return False
     return _started(int(words[0])) == words[1]
+
+
+def tokens_beside(file: Path) -> set[str]:
+    """Returns the owners that have left a lock or a segment beside this file."""
+    pattern = re.compile(rf"{re.escape(file.name)}-([0-9a-f]{{16}})(?:-\d+\.journal|\.lock)")
+    found = (pattern.fullmatch(each.name) for each in file.parent.iterdir())
+    return {match[1] for match in found if match}

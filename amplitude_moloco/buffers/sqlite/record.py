@@ -109,11 +109,6 @@ def numbers_of(record: Record) -> list[int]:
     return [number for (number,) in struct.iter_unpack("<Q", payload)]
 
 
-def number_of(record: Record) -> int:
-    """Returns the number of the event in a record of that kind."""
-    return int.from_bytes(record.frame[_HEAD.size : _HEAD.size + 8], "little")
-
-
 def scan(data: bytes) -> Iterator[Record | Damage]:
     """Yields all records of a journal in their order, and what lies between sound ones."""
     position = sound_until = 0

@@ -57,8 +57,6 @@ class Store:
         self._file = file
         self._horizon_seconds = horizon_seconds
         self._wall = wall
-        self.held = (0, 0)
-        """Events and bytes, as this process knows."""
         self._lost: list[Lost] = []
 
     # -- events ------------------------------------------------------------------------------
@@ -76,15 +74,12 @@ class Store:
             _insert_events(db, events)
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
             _note_step(db, token, step)
-            ((last_key,),) = db.execute(_LAST_KEY).fetchall()
-            held = _held(db)
-        self.held = held
-        return int(last_key)
+            return int(db.execute(_LAST_KEY).fetchone()[0])
 
     def take(self, token: str, step: int, limit: int, newest: int, keep: Keep) -> None:
         """Hand over what is due; a few more than the limit, if there are more."""
         with self._file.transaction(WAIT_SECONDS) as db:
-            events, size = _held(db)
+            ((events, size),) = db.execute("SELECT events, bytes FROM totals")
             most = max(limit, min(_TAKEN_EVENTS, _TAKEN_BYTES * events // max(1, size)))
             rows = self._due_rows(db, most, newest)
             _run_for(db, "DELETE FROM events WHERE key IN ({})", [row[0] for row in rows])
@@ -98,8 +93,6 @@ class Store:
                     sound.append(event._replace(key=key, due=due))
             keep(sound)
             _note_step(db, token, step)
-            held = _held(db)
-        self.held = held
         self._lost += damaged
 
     def _due_rows(self, db: sqlite3.Connection, most: int, newest: int) -> list[tuple[Any, ...]]:
@@ -130,11 +123,10 @@ class Store:
         """Whether an event that was never sent has a key up to this one."""
         return self._file.read(_UNTRIED, (until,)) == [(1,)]
 
-    def count(self) -> tuple[int, int]:
-        """Returns how many events and dead letters lie here."""
+    def count(self) -> tuple[int, int, int]:
+        """Returns how many events, bytes of them, and dead letters lie here."""
         ((events, size, dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
-        self.held = events, size
-        return events, dead
+        return events, size, dead
 
     # -- other processes ---------------------------------------------------------------------
 
@@ -202,11 +194,6 @@ class Store:
             db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
             db.execute("DELETE FROM letters WHERE number = ?", (number,))
         self._lost.append(Lost(1, "a dead letter was damaged", number=number))
-
-
-def _held(db: sqlite3.Connection) -> tuple[int, int]:
-    ((events, size),) = db.execute("SELECT events, bytes FROM totals").fetchall()
-    return events, size
 
 
 def _note_step(db: sqlite3.Connection, token: str, step: int) -> None:

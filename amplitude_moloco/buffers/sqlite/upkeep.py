@@ -13,10 +13,11 @@ from pathlib import Path
 from amplitude_moloco.buffers.base import BufferState, Degraded, Entry, Lost, News
 from amplitude_moloco.buffers.sqlite.exchange import Exchange
 from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
-from amplitude_moloco.buffers.sqlite.journal import Journal, tokens_beside
-from amplitude_moloco.buffers.sqlite.owner import Owner, new_token, published
+from amplitude_moloco.buffers.sqlite.journal import Journal
+from amplitude_moloco.buffers.sqlite.outbox import Outbox
+from amplitude_moloco.buffers.sqlite.owner import Owner, new_token, published, tokens_beside
 from amplitude_moloco.buffers.sqlite.store import Store
-from amplitude_moloco.buffers.sqlite.waiting import Waiting, What
+from amplitude_moloco.buffers.sqlite.waiting import What
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +38,14 @@ class Upkeep:
     def __init__(
         self,
         path: Path,
-        parts: tuple[Owner, Waiting, Exchange, Store, SqliteFile],
+        parts: tuple[Owner, Outbox, Exchange, Store, SqliteFile],
         monotonic: Callable[[], float],
         *,
         is_synced: bool,
         prune: Callable[[], None],
     ) -> None:
         self._path = path
-        self._owner, self._waiting, self._exchange, self._store, self._file = parts
+        self._owner, self._outbox, self._exchange, self._store, self._file = parts
         self._monotonic = monotonic
         self._is_synced = is_synced
         self._prune = prune
@@ -64,7 +65,7 @@ class Upkeep:
     def tend(self) -> list[News]:
         """Do what is due, and return what has happened since. Never raises."""
         now = self._monotonic()
-        is_due = now >= self._tend_at or self._waiting.is_beyond()
+        is_due = now >= self._tend_at or self._outbox.waiting.is_beyond
         if is_due and self._exchange.lock.acquire(blocking=False):
             try:
                 if now >= self._tend_at:
@@ -79,7 +80,7 @@ class Upkeep:
 
     def publish(self) -> None:
         """Say how much this process holds. Raises OSError."""
-        self._owner.publish(self._waiting.events, self._waiting.bytes)
+        self._owner.publish(self._outbox.waiting.events, self._outbox.waiting.bytes)
 
     def take_over(self) -> None:
         """Take over what dead processes have left. Never raises."""
@@ -96,10 +97,10 @@ class Upkeep:
 
     def _tend_now(self, now: float) -> None:
         self._mend()
-        journal = self._waiting.journal
+        journal = self._outbox.journal
         if self._is_synced and now >= self._sync_at:
             self._sync_at = now + _SYNC_SECONDS
-            self._waiting.sync()
+            self._outbox.sync()
         steps = (self._exchange.move, self._take_over, self._look, self._prune)
         done = [self._try(step) for step in steps]
         with suppress(OSError, sqlite3.Error):  # a full disk has no room for it
@@ -107,7 +108,7 @@ class Upkeep:
         if all(done):
             self._locked_since = None
             self._end_trouble("store", "The file %s can be used again")
-        journal.trim(self._waiting.oldest())
+        journal.trim(self._outbox.oldest())
 
     def _try(self, step: Callable[[], object]) -> bool:
         try:
@@ -122,12 +123,13 @@ class Upkeep:
 
     def _look(self) -> None:
         """Learn what the store and other processes hold, and publish what this one does."""
-        waiting = self._waiting
+        outbox = self._outbox
         self.publish()
-        self._store.count()
-        others = tokens_beside(self._path) - {waiting.token}
-        held = [self._store.held, *(published(self._path, token) for token in others)]
-        waiting.shared = sum(events for events, _ in held), sum(size for _, size in held)
+        events, size, _ = self._store.count()
+        others = tokens_beside(self._path) - {outbox.token}
+        for held in (published(self._path, token) for token in others):
+            events, size = events + held[0], size + held[1]
+        outbox.shared = events, size
         self.has_due = self._store.next_seconds() == 0
         for lost, message in self._file.take_news():
             self._news.append(
@@ -139,28 +141,25 @@ class Upkeep:
 
     def _mend(self) -> None:
         """Make sure that this process's lock and journal are there, and not too large."""
-        waiting, journal = self._waiting, self._waiting.journal
+        outbox, journal = self._outbox, self._outbox.journal
         is_cramped = False
         try:
             if not self._owner.is_held():
                 self._start_anew()
             elif not journal.is_whole():
                 self._news.append(Degraded("the journal was removed or cut; it is written anew"))
-                waiting.rewrite(journal)
+                outbox.rewrite(journal)
             elif is_cramped := self._is_cramped():
-                waiting.spare_disk()
-            elif waiting.unwritten_from:
-                waiting.rewrite(journal)
-            if journal.is_due(is_cramped=is_cramped, is_idle=waiting.oldest() > waiting.last):
-                segment = journal.new_segment()
-                with waiting.lock:
-                    journal.begin(segment, waiting.last + 1)
+                outbox.spare_disk()
+            elif outbox.unwritten_from:
+                outbox.rewrite(journal)
+            if journal.is_due(is_cramped=is_cramped, is_idle=outbox.oldest() > outbox.last):
+                outbox.rotate()
         except OSError as error:
-            with waiting.lock:
-                waiting.lose_journal(error)
-        fault = waiting.fault or waiting.sync_fault
+            outbox.lose_journal(error)
+        fault = outbox.fault or outbox.sync_fault
         if fault:
-            waiting.sync_fault = ""
+            outbox.sync_fault = ""
             self._tell_once(
                 "journal", f"the journal can't be written ({fault}); new events wait in memory"
             )
@@ -172,19 +171,19 @@ class Upkeep:
         disk = os.statvfs(self._path.parent)
         free = disk.f_bavail * disk.f_frsize
         reserved = min(_RESERVED_BYTES, disk.f_blocks * disk.f_frsize // 6)
-        if self._waiting.unwritten_from:  # all that is in memory is to be written then
-            reserved = 2 * reserved + self._waiting.bytes
+        if self._outbox.unwritten_from:  # all that is in memory is to be written then
+            reserved = 2 * reserved + self._outbox.waiting.bytes
         return free < reserved
 
     def _start_anew(self) -> None:
         """The lock is lost: write everything into a journal of a new name."""
-        waiting = self._waiting
-        waiting.unwritten_from = 1  # what is in the old one may be gone
+        outbox = self._outbox
+        outbox.unwritten_from = 1  # what is in the old one may be gone
         owner = Owner(self._path, new_token())
-        owner.sign()
+        owner.publish(0, 0)
         self._news.append(Degraded("the lock file was removed; the journal is written anew"))
-        waiting.rewrite(Journal(self._path, owner.token, is_synced=self._is_synced))
-        waiting.token = owner.token
+        outbox.rewrite(Journal(self._path, owner.token, is_synced=self._is_synced))
+        outbox.token = owner.token
         self._owner.release(is_done=True)
         self._owner = owner
 
@@ -204,19 +203,17 @@ class Upkeep:
 
     def close(self, wait_seconds: float) -> tuple[list[Entry], BufferState]:
         """Move all into the store. Returns what could not be kept, and the last state."""
-        waiting, state = self._waiting, BufferState(0, 0, 0)
+        outbox, state = self._outbox, BufferState(0, 0, 0)
         with self._exchange.lock:
             with suppress(OSError, sqlite3.Error):
                 state = self._exchange.state()
-            with waiting.lock:
-                waiting.is_closed = True
-                claims = waiting.return_claims()
+            claims = outbox.close()
             is_done = self._try(lambda: self._exchange.move(What.ALL, wait_seconds))
-            lost = [] if is_done else waiting.unwritten(claims)
-            waiting.journal.close(is_done=is_done)
+            lost = [] if is_done else outbox.unwritten(claims)
+            outbox.journal.close(is_done=is_done)
             self._owner.release(is_done=is_done)
             if is_done:
-                self._try(lambda: self._store.forget(waiting.token))
+                self._try(lambda: self._store.forget(outbox.token))
                 self._try(self._file.tidy)
             self._file.close()
         return lost, state
@@ -226,7 +223,7 @@ class Upkeep:
     def hold(self) -> None:
         """Keep other threads out during a fork, and close the connection to the store."""
         held = ExitStack()
-        for lock in (self._exchange.lock, self._waiting.lock):
+        for lock in (self._exchange.lock, self._outbox.lock):
             if lock.acquire(timeout=_FORK_SECONDS):
                 held.callback(lock.release)
         if self._file.hold():

@@ -16,7 +16,6 @@ import sys, threading
 from pathlib import Path
 from amplitude_moloco.buffers.sqlite.owner import Owner
 owner = Owner(Path(sys.argv[1]), sys.argv[2])
-owner.sign()
 owner.publish(3, 40)
 if len(sys.argv) > 3:
     open(owner.path, "rb").read()  # drops the lock
@@ -51,7 +50,7 @@ def test_a_living_process_is_known_and_a_dead_one_too(path: Path, reads: list[st
 def test_what_this_process_publishes_is_read_without_its_file(path: Path) -> None:
     """Reading what an own lock file says keeps its lock."""
     owner = Owner(path, new_token())
-    owner.sign()
+    owner.publish(0, 0)
     assert published(path, owner.token) == (0, 0)
     owner.publish(1, 2)
     assert published(path, owner.token) == (1, 2)
@@ -59,7 +58,6 @@ def test_what_this_process_publishes_is_read_without_its_file(path: Path) -> Non
     owner.release()
     owner.release()
     owner.publish(5, 5)
-    owner.sign()
     assert lock_path(path, owner.token).read_bytes().split()[-2:] == [b"1", b"2"]
 
 
@@ -94,7 +92,7 @@ def test_no_link_is_followed_to_a_lock(path: Path, tmp_path: Path) -> None:
 def test_a_child_does_not_hold_its_parents_lock(path: Path) -> None:
     """A forked child can't take the lock of its living parent, nor end it."""
     owner = Owner(path, new_token())
-    owner.sign()
+    owner.publish(0, 0)
     child = os.fork()
     if not child:
         held = owner.is_held()
