@@ -239,15 +239,12 @@ class SqliteFile:
     def _check(self, db: sqlite3.Connection) -> None:
         deadline = time.monotonic() + _CHECK_SECONDS
         db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        try:
+        found = "ok"
+        with suppress(sqlite3.OperationalError):  # interrupted
             found = _value(db, "PRAGMA quick_check(1)")
-            if found != "ok":
-                raise sqlite3.DatabaseError(found)
-        except sqlite3.OperationalError as error:
-            if str(error) != "interrupted":
-                raise
-        finally:
-            db.set_progress_handler(None, 0)
+        db.set_progress_handler(None, 0)
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
 
     def _replace(self, damage: Exception) -> None:
         """Put what can be read into a new file, and the damaged one aside."""

@@ -120,7 +120,7 @@ def new_token() -> str:
 def _lock(descriptor: int) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except PermissionError as error:  # some systems say this for a lock that is held
+    except OSError as error:  # of several kinds for a lock that is held
         raise BlockingIOError(errno.EAGAIN, str(error)) from None
 
 

@@ -146,7 +146,7 @@ class Upkeep:
         try:
             if not self._owner.is_held():
                 self._start_anew()
-            elif not journal.is_whole():
+            elif journal.current is not None and not journal.is_whole():
                 self._news.append(Degraded("the journal was removed or cut; it is written anew"))
                 outbox.rewrite(journal)
             elif is_cramped := self._is_cramped():

@@ -33,6 +33,7 @@ from support.sqlite_files import (
     overwrite_page,
     overwrite_pages,
     replace,
+    shell,
 )
 
 from amplitude_moloco.buffers.base import BufferState, Degraded, Lost
@@ -143,6 +144,66 @@ def test_damage_is_salvaged_while_it_runs(
     assert lost(news) >= 1 or len(found) == 2001 - 5
     put(buffer, "new")
     assert claim(buffer, 1) == ["new"]
+
+
+def test_a_page_that_goes_bad_unread_is_salvaged_when_it_is_read(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """Damage that is found when events are taken costs what it hit, and the rest is sent."""
+    ids = store(open_buffer(), 2000, body=bytes(4000))
+    buffer = open_buffer()
+    for page in range(1500, 1540):
+        overwrite_page(path, page)
+    news, found = [], []
+    for _ in range(10):
+        found += drain(buffer)
+        news += tended(buffer, clock)
+    assert len(found) == len(set(found)) == 2000 - lost(news)
+    assert len(found) >= 1900
+    assert set(found) <= set(ids)
+    assert len(list(path.parent.glob("*.corrupt-*"))) == 1
+    put(buffer, "new")
+    assert claim(buffer, 1) == ["new"]
+
+
+def test_another_applications_file_is_not_touched_while_it_runs(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """A strange file that takes the buffer's place is left alone, and events wait in memory."""
+    buffer = open_buffer(patience_seconds=0.05)
+    put(buffer, "a")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+    with shell(path) as db:
+        db.executescript("CREATE TABLE users (name)")
+    before = path.read_bytes()
+    assert "another application" in str(tended(buffer, clock))
+    assert claim(buffer) == ["a"]
+    assert path.read_bytes() == before
+    path.unlink()
+
+
+def test_a_file_that_is_removed_in_the_middle_of_a_claim_stops_nothing(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """Where the file vanishes while events are taken out of it, all goes on in a new one."""
+    store(open_buffer(), 3)
+    is_armed: list[bool] = []
+
+    def wall() -> float:
+        if is_armed and not is_armed.pop():
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink()
+        return clock.wall()
+
+    buffer = open_buffer(wall=wall, patience_seconds=0.05)
+    is_armed += [False, True]  # the second time, in the transaction
+    assert claim(buffer) == []
+    assert tended(buffer, clock)
+    put(buffer, "new")
+    assert claim(buffer) == ["new"]
+    buffer.close()
+    assert claim(open_buffer()) == ["new"]
 
 
 @pytest.mark.parametrize("is_letter", [False, True], ids=["event", "letter"])
@@ -282,6 +343,43 @@ def test_a_damaged_record_costs_one_event(
     assert (news.events, news.number) == (1, 2)
     assert len(list(copy.parent.glob("*.damaged"))) == 1
     assert journals(copy) == [each for each in journals(copy) if each != journal]
+
+
+def test_no_link_is_followed_to_a_journal(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer
+) -> None:
+    """A link in the place of a dead process's journal is removed, and what it leads to is not."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    link = path.with_name("buffer.db-0123456789abcdef-00000001.journal")
+    link.symlink_to(victim)
+    assert claim(open_buffer()) == []
+    assert (link.is_symlink(), victim.read_bytes()) == (False, b"precious")
+
+
+def test_a_journal_that_cannot_be_written_leaves_the_file_alone(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """Nothing is taken out of the shared file that could not be written to the journal first."""
+    first = open_buffer()
+    bury(first, "dead")
+    put(first, "stored")
+    first.close()
+    buffer = open_buffer()
+    (letter,) = buffer.dead_letters()
+    (journal,) = journals(path)
+    journal.with_name(journal.name.replace("-00000001.", "-00000002.")).mkdir()
+    journal.unlink()
+    told = tended(buffer, clock)
+    assert all(isinstance(each, Degraded) for each in told)
+    put(buffer, "new")
+    with pytest.raises(OSError, match="File exists"):
+        buffer.resend(letter)
+    assert claim(buffer) == ["new"]
+    assert tended(buffer, clock) == []
+    assert sorted(claim(buffer)) == ["stored"]
+    assert buffer.resend(letter)
+    assert claim(buffer) == ["dead"]
 
 
 @settings(

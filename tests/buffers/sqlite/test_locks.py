@@ -76,6 +76,45 @@ def test_what_the_app_asks_for_raises_what_a_lock_causes(
     assert [letter.id for letter in buffer.dead_letters()] == ["a", "b"]
 
 
+def test_a_file_can_be_opened_while_another_process_writes(
+    path: Path, open_buffer: OpenBuffer
+) -> None:
+    """A lock that is held for a moment keeps no process from starting."""
+    open_buffer().close()
+    with locked(path):
+        buffer = open_buffer(patience_seconds=0.02)
+        put(buffer, "a")
+        assert claim(buffer) == ["a"]
+
+
+def test_a_fork_waits_for_no_thread_that_is_stuck(open_buffer: OpenBuffer, clock: Clock) -> None:
+    """A thread that does not come back from the file holds up a fork for seconds, not for ever."""
+    first = open_buffer()
+    put(first, "a")
+    first.close()
+    is_stuck, go_on, calls = threading.Event(), threading.Event(), []
+
+    def wall() -> float:
+        if threading.current_thread().name == "stuck":
+            calls.append(1)
+            if len(calls) == 2:  # in the transaction
+                is_stuck.set()
+                assert go_on.wait(LONG)
+        return clock.wall()
+
+    buffer = open_buffer(wall=wall, patience_seconds=0.02)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(claim(buffer)), name="stuck")
+    thread.start()
+    assert is_stuck.wait(LONG)
+    buffer.before_fork()
+    buffer.after_fork(is_child=False)
+    buffer.after_fork(is_child=False)
+    go_on.set()
+    thread.join(LONG)
+    assert found == ["a"]
+
+
 def test_a_lock_at_the_end_leaves_the_journal_to_the_next_start(
     path: Path, open_buffer: OpenBuffer
 ) -> None:

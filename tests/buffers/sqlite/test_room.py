@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -277,6 +279,56 @@ def test_a_limit_of_file_sizes_loses_nothing(path: Path, open_buffer: OpenBuffer
     """With ``ulimit -f`` a journal that can't grow is followed by another one, and all goes on."""
     subprocess.run([sys.executable, "-c", LIMITED, path], check=True, timeout=50)
     assert claim(open_buffer(target="t")) == ["last"]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_cannot_be_journaled_stays_in_the_file(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """If the journal can't grow while events are taken, they stay stored; then all goes on."""
+    first = open_buffer()
+    put(first, *map(str, range(9)), body=bytes(1000))
+    first.close()
+    buffer = open_buffer()
+    put(buffer, "large", body=bytes(1024**2))
+    (journal,) = path.parent.glob("*.journal")
+    with largest_file(journal.stat().st_size + 10):
+        (large,) = buffer.claim(1, newest=1).entries
+        assert buffer.ack(large)
+        assert claim(buffer, 3) == []
+        put(buffer, "new")
+    assert all(isinstance(each, Degraded) for each in tend(buffer, clock))
+    assert claim(buffer) == [*map(str, range(9)), "new"]
+    assert buffer.state() == BufferState(0, 10, 0)
+
+
+def test_a_disk_that_fails_to_sync_is_told_once(
+    open_buffer: OpenBuffer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the disk can't write what was appended, events are accepted and sent all the same."""
+    buffer = open_buffer(synchronous="FULL")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    put(buffer, "a", "b")
+    (told,) = tend(buffer, clock) + tend(buffer, clock)
+    assert isinstance(told, Degraded)
+    assert "Input/output error" in told.message
+    monkeypatch.undo()
+    assert tend(buffer, clock) == []
+    assert claim(buffer) == ["a", "b"]
 
 
 def test_a_reader_that_never_ends_refuses_nothing(
