@@ -48,7 +48,7 @@ class SqliteBuffer:
     ``put`` never raises, and waits for no other process. It refuses an event with ``full`` (a bound
     is reached; or the disk can't be written, and the memory for that is used up), ``closed``,
     ``forked`` (another process opened it: a child has to open it again) or ``unavailable``.
-    ``state``, ``checkpoint``, ``dead_letters`` and ``resend`` raise sqlite3.Error on trouble.
+    ``state``, ``checkpoint``, ``dead_letters`` and ``resend`` raise sqlite3.Error or OSError.
 
     Beside the file lie ``NAME-lock``, ``NAME-wal``, ``NAME-shm``, and for each process
     ``NAME-TOKEN.lock`` and ``NAME-TOKEN-NUMBER.journal``. None of them may be a link. Damage costs

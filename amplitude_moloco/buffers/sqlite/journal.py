@@ -118,20 +118,23 @@ class Journal:
             self.current = segment
             self.written += 1
 
+    def append(self, frames: bytes) -> None:
+        """Append frames after all notes that could not be written before. Raises OSError."""
+        with self._noting:
+            if self.current is None:
+                raise OSError(errno.EIO, "the journal can't be written")
+            self.current.append(b"".join([*self._unnoted, frames]))
+            self._unnoted = []
+            self.written += 1
+
     def note(self, kind: int, numbers: Iterable[int]) -> None:
         """Append a note. What can't be written now is written later."""
+        frame = note_frame(kind, numbers)
         with self._noting:
-            self._unnoted.append(note_frame(kind, numbers))
-            if self.current is None:
-                return
-            frames = b"".join(self._unnoted)
             try:
-                self.current.append(frames)
+                self.append(frame)
             except OSError:
-                self._unnoted = [frames]
-            else:
-                self._unnoted = []
-            self.written += 1
+                self._unnoted.append(frame)
 
     def is_due(self, *, is_cramped: bool, is_idle: bool) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""

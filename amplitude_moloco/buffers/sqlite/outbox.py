@@ -196,15 +196,11 @@ class Outbox:
             first = self.last + 1
             events = [event._replace(number=first + i) for i, event in enumerate(events)]
             self.last += len(events)
-            segment = self.journal.current
-            if segment is None:
-                raise OSError(errno.EIO, self.fault)
             try:
-                segment.append(b"".join([note(first, self.last), *map(frame_of, events)]))
+                self.journal.append(b"".join([note(first, self.last), *map(frame_of, events)]))
             except OSError as error:
                 self.lose_journal(error)
                 raise
-            self.journal.written += 1
             return events
 
     def add_taken(self, events: list[Event]) -> None:

@@ -373,7 +373,7 @@ def test_a_journal_that_cannot_be_written_leaves_the_file_alone(
     told = tended(buffer, clock)
     assert all(isinstance(each, Degraded) for each in told)
     put(buffer, "new")
-    with pytest.raises(OSError, match="File exists"):
+    with pytest.raises(OSError, match="the journal can't be written"):
         buffer.resend(letter)
     assert claim(buffer) == ["new"]
     assert tended(buffer, clock) == []
