@@ -15,7 +15,7 @@ from amplitude_moloco.buffers.sqlite.exchange import Exchange
 from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
-from amplitude_moloco.buffers.sqlite.owner import Owner, new_token
+from amplitude_moloco.buffers.sqlite.owner import Owner, new_owner
 from amplitude_moloco.buffers.sqlite.store import Store
 from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
 from amplitude_moloco.buffers.sqlite.waiting import What
@@ -130,8 +130,7 @@ class SqliteBuffer:
                 synchronous=synchronous,
                 patience_seconds=self._patience_seconds,
             )
-            owner = Owner(self._path, new_token())
-            owner.publish(0, 0)
+            owner = new_owner(self._path)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(_unusable_message(self._path, error)) from error
         return file, owner

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.guard import check_place, open_lock
+from amplitude_moloco.host.fork import call_in_forked_child
 
 _POLL_SECONDS = 0.001
 _PATIENCE = 10
@@ -32,6 +33,7 @@ class Gate:
     def __enter__(self) -> None:
         check_place(self._path)
         self._descriptor = open_lock(Path(f"{self._path}-lock"))
+        call_in_forked_child(self._close)  # a lock of this kind lives on in a child
         never = threading.Event()
         deadline = time.monotonic() + self._seconds
         while time.monotonic() < deadline:
@@ -39,8 +41,13 @@ class Gate:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             never.wait(_POLL_SECONDS)
-        os.close(self._descriptor)
+        self._close()
         raise sqlite3.OperationalError("locked by another process that opens it")
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

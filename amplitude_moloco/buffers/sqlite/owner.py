@@ -112,6 +112,16 @@ def published(file: Path, token: str) -> tuple[int, int]:
     return (numbers[0], numbers[1]) if len(words) == 4 and len(numbers) == 2 else (0, 0)
 
 
+def new_owner(file: Path) -> Owner:
+    """Returns the lock of a new buffer of this process. Raises OSError."""
+    while True:
+        # Another process may take a lock file that was created just now for a dead one's.
+        with suppress(BlockingIOError):
+            owner = Owner(file, new_token())
+            owner.publish(0, 0)
+            return owner
+
+
 def new_token() -> str:
     """Returns a name for a new owner."""
     return os.urandom(8).hex()
@@ -120,7 +130,7 @@ def new_token() -> str:
 def _lock(descriptor: int) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # of several kinds for a lock that is held
+    except (BlockingIOError, PermissionError) as error:  # it depends on the system
         raise BlockingIOError(errno.EAGAIN, str(error)) from None
 
 

@@ -15,7 +15,7 @@ from amplitude_moloco.buffers.sqlite.exchange import Exchange
 from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
-from amplitude_moloco.buffers.sqlite.owner import Owner, new_token, published, tokens_beside
+from amplitude_moloco.buffers.sqlite.owner import Owner, new_owner, published, tokens_beside
 from amplitude_moloco.buffers.sqlite.store import Store
 from amplitude_moloco.buffers.sqlite.waiting import What
 
@@ -179,8 +179,7 @@ class Upkeep:
         """The lock is lost: write everything into a journal of a new name."""
         outbox = self._outbox
         outbox.unwritten_from = 1  # what is in the old one may be gone
-        owner = Owner(self._path, new_token())
-        owner.publish(0, 0)
+        owner = new_owner(self._path)
         self._news.append(Degraded("the lock file was removed; the journal is written anew"))
         outbox.rewrite(Journal(self._path, owner.token, is_synced=self._is_synced))
         outbox.token = owner.token
