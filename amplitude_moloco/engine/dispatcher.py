@@ -32,6 +32,7 @@ _FLUSH_POLL_SECONDS = 0.05
 _PAUSED_SECONDS = 1.0
 """While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
+_LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -301,8 +302,9 @@ class Dispatcher:
         if next_seconds == 0 and len(entries) < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
-        if is_durable and self._flushes:
-            again_seconds = min(again_seconds, _FLUSH_POLL_SECONDS)
+        if is_durable:  # other processes store, send and leave entries there
+            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
+            again_seconds = min(again_seconds, look_seconds)
         return entries, again_seconds
 
     def _give_back(self, entry: Entry) -> None:

@@ -405,8 +405,9 @@ def test_others_take_over_from_a_killed_process(tmp_path: Path) -> None:
         told[word][id] += 1
     assert set(told["put"]) <= set(told["send"])
     assert set(told["ack"].values()) == {1}
-    assert told["put"].keys() <= told["ack"].keys()
-    assert len(told["ack"].keys() - told["put"].keys()) <= 1  # killed before it told
+    # It may have been killed before it told the last put and the last acknowledgement.
+    assert len(told["ack"].keys() - told["put"].keys()) <= 1
+    assert len(told["put"].keys() - told["ack"].keys()) <= 1
     again = [id for id, count in told["send"].items() if count > 1]
     assert len(again) <= 8  # as many as one claim
     assert set(stored(tmp_path)) == set()
