@@ -149,13 +149,12 @@ class Engine:
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         try:
-            has_work = bool(self._dispatcher.tending) or (
-                self._buffer.is_durable and self._buffer.state().waiting > 0
-            )
+            has_backlog = self._buffer.is_durable and self._buffer.state().waiting > 0
         except Exception:  # the first event finds out
             return
-        if has_work:
+        if has_backlog:
             self._dispatcher.claim_within(0.0)
+        if has_backlog or self._dispatcher.tending:
             self._start_first_sender()
 
     def put(self, id: str, sync: str, body: bytes) -> None:

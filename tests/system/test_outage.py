@@ -122,7 +122,8 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBuffer:
     """Opens a buffer of each kind, with the clocks of a world."""
     if request.param == "memory":
         return lambda time: MemoryBuffer(wall=time.wall, monotonic=time.monotonic)
-    return lambda time: SqliteBuffer(tmp_path / "moloco.db", target="t", wall=time.wall)
+    path = tmp_path / "moloco.db"
+    return lambda time: SqliteBuffer(path, target="t", wall=time.wall, monotonic=time.monotonic)
 
 
 def test_72_hours_of_outage_cost_time_and_no_event(make_buffer: MakeBuffer) -> None:
