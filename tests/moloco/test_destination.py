@@ -496,6 +496,7 @@ def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) 
     flush(destination)
     count = iter(range(10**9))
     collected = iter(range(10**9))
+    depth = 0
 
     class Garbage:
         def __init__(self) -> None:
@@ -506,22 +507,33 @@ def test_what_interrupts_execute_may_call_it(transport: Accepting, buffer: str) 
                 destination.execute(home(insert_id=f"garbage {next(collected)}"))
 
     def interrupt(*_: object) -> None:
-        if not is_coverage_interrupted():
+        nonlocal depth
+        if depth < 3 and not is_coverage_interrupted():
+            depth += 1
             Garbage()
             destination.execute(home(insert_id=f"signal {next(count)}"))
+            depth -= 1
 
+    def send_signals() -> None:
+        # To the main thread: a timer's signal may reach any thread, and would not wake this one.
+        while not is_over.wait(0.001):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPROF)
+
+    is_over = threading.Event()
+    sender = threading.Thread(target=send_signals)
     thresholds = gc.get_threshold()
     before = signal.signal(signal.SIGPROF, interrupt)
     try:
         gc.set_threshold(5)
-        signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+        sender.start()
         deadline = time.monotonic() + 0.5
         rounds = 0
         while time.monotonic() < deadline:
             destination.execute(home(insert_id=f"own {rounds}"))
             rounds += 1
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        is_over.set()
+        sender.join()
         signal.signal(signal.SIGPROF, before)
         gc.set_threshold(*thresholds)
     gc.collect()

@@ -44,6 +44,7 @@ class _Seat:
         self.lock = threading.Lock()
         self.db: sqlite3.Connection | None = None
         self.queue: deque[None] = deque()  # one item for each thread that goes first and waits
+        self.threads: set[int] = set()  # those that use it, or wait for it
 
     def wait(self, deadline: float, *, goes_first: bool) -> None:
         """Wait for the lock."""
@@ -245,8 +246,26 @@ class SqliteFile:
 
         Waits at most ``turn_seconds`` for other threads and ``lock_seconds`` for the lock; each
         is ``patience_seconds`` by default. SQLite's own waiting is not used: it is unfair, and
-        would keep other threads out.
+        would keep other threads out. A signal handler or a finalizer that interrupts another call
+        never waits for its own thread: sqlite3.OperationalError is raised.
         """
+        thread = threading.get_ident()
+        if thread in seat.threads:
+            raise sqlite3.OperationalError("database is locked by this thread")
+        try:
+            seat.threads.add(thread)
+            return self._run_in_turn(seat, work, turn_seconds, lock_seconds, goes_first)
+        finally:
+            seat.threads.discard(thread)
+
+    def _run_in_turn(
+        self,
+        seat: _Seat,
+        work: Callable[[sqlite3.Connection], T],
+        turn_seconds: float | None,
+        lock_seconds: float | None,
+        goes_first: bool,
+    ) -> T | None:
         turn_ends: float | None = None
         lock_ends: float | None = None
         while not self.is_inherited:
