@@ -61,5 +61,5 @@ class Code:
         objects = dict(self._objects)
         # The lines hold names from this library's own tables, and text as repr() writes it.
         exec(compile(source, file, "exec"), objects)  # noqa: S102
-        function: Callable[..., Any] = objects[self._name]  # type: ignore[assignment]
+        function: Callable[..., Any] = objects[self._name]  # type: ignore[assignment]  # defined just now
         return function

@@ -59,6 +59,18 @@ class ProblemReason(Reason):
     """Anything else raised an exception before the event was converted."""
 
 
+CAUSED_BY_ABSENCE: frozenset[Reason] = frozenset(
+    {
+        ProblemReason.MISSING,
+        ProblemReason.NO_IDENTIFIER,
+        ProblemReason.MAPPING_FAILED,
+        ProblemReason.HALF_MONEY,
+        ProblemReason.APP_OS,
+    }
+)
+"""The reasons of problems that arise where an event lacks something."""
+
+
 class Line(NamedTuple):
     """A line of code that was running."""
 

@@ -59,6 +59,12 @@ def _unregister(call: Callable[[], None]) -> None:
     hooks = getattr(threading, "_threading_atexits", None)
     if isinstance(hooks, list):  # pragma: no branch  # as in all Pythons until now
         for hook in list(hooks):
-            if getattr(hook, "func", None) is call:  # it is a functools.partial
+            if _is_hook_of(hook, call):
                 with contextlib.suppress(ValueError):
                     hooks.remove(hook)
+
+
+def _is_hook_of(hook: Any, call: Callable[[], None]) -> bool:
+    """Whether a hook in that list calls this: a functools.partial, from Python 3.13 on a lambda."""
+    cells = getattr(hook, "__closure__", None) or ()
+    return getattr(hook, "func", None) is call or call in [cell.cell_contents for cell in cells]

@@ -18,7 +18,13 @@ from typing import Any
 
 from amplitude_moloco.convert.expression import compile_event_expression
 from amplitude_moloco.convert.paths import explain_nothing
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
+from amplitude_moloco.convert.problem import (
+    CAUSED_BY_ABSENCE,
+    Problem,
+    ProblemReason,
+    place_of,
+    trace_of,
+)
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
@@ -207,13 +213,14 @@ class Chart:
         return app_os(str.__str__(platform))
 
     def explain(self, problem: Problem, event: Any) -> Problem:
-        """Returns the problem with the expression of its field, and what that misses."""
+        """Returns the problem with the expression of its field, and what of it is absent."""
         fields = _IDENTIFIERS if problem.reason == ProblemReason.NO_IDENTIFIER else [problem.field]
         more = ""
         for field in (_FIELD.match(each)[0] for each in fields):  # type: ignore[index]  # never None
             source = self._expressions.get(field)
             if source is not None:
-                nothing = explain_nothing(source, vars(event))
+                is_absent = problem.reason in CAUSED_BY_ABSENCE
+                nothing = explain_nothing(source, vars(event)) if is_absent else ""
                 more += f"; mapping.{field} is {source!r}" + (nothing and f": {nothing}")
         return replace(problem, fix=problem.fix + more) if more else problem
 

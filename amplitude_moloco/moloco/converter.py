@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.paths import explain_nothing
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
+from amplitude_moloco.convert.problem import (
+    CAUSED_BY_ABSENCE,
+    Problem,
+    ProblemReason,
+    place_of,
+    trace_of,
+)
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
@@ -23,19 +29,9 @@ from amplitude_moloco.moloco.wire.identifiers import (
 from amplitude_moloco.moloco.wire.problems import InvalidValue
 from amplitude_moloco.moloco.wire.size import shrink
 from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, MAX_SIZE, ChannelType
-from amplitude_moloco.reasons import Reason
 
 _MAX_CACHED_NAMES = 1_000  # bounds the memory if an app generates names
 _IDENTIFIERS = frozenset({"user_id", "device_persistent_id", "custom_id"})
-_CAUSED_BY_MISSING_VALUE: frozenset[Reason] = frozenset(
-    {
-        ProblemReason.MISSING,
-        ProblemReason.NO_IDENTIFIER,
-        ProblemReason.MAPPING_FAILED,
-        ProblemReason.HALF_MONEY,
-        ProblemReason.APP_OS,
-    }
-)
 _EMPTIED_HINT = (
     ". The event has no event_properties at all: Amplitude's SDK silently empties them when one "
     "value is a datetime, a Decimal, a tuple, a set, bytes, a list in a list or None in a list, or "
@@ -226,7 +222,7 @@ def _with_failed(
 
 def _with_emptied_hint(problem: Problem, chart: Chart) -> Problem:
     """Returns the problem with a hint if missing event properties may have caused it."""
-    if problem.reason not in _CAUSED_BY_MISSING_VALUE:
+    if problem.reason not in CAUSED_BY_ABSENCE:
         return problem
     is_about_identifiers = problem.reason == ProblemReason.NO_IDENTIFIER
     fields = _IDENTIFIERS if is_about_identifiers else {problem.field}

@@ -107,9 +107,13 @@ def outcome(search: Callable[[Any], Any], value: Any) -> str:
 @given(source=COMPILED, value=JSON)
 @settings(UNHURRIED, max_examples=300)
 def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
-    """Every expression of these shapes is compiled, and gives the same result as jmespath."""
+    """Expressions of these shapes are compiled, and give the same results as jmespath.
+
+    Those nested too deeply for Python's own loops are interpreted.
+    """
     expression = compile_expression(source, "where")
-    assert isinstance(expression, FunctionType)
+    is_deep = sum(map(source.count, "[{(")) > 4
+    assert isinstance(expression, FunctionType) or is_deep
     assert outcome(expression, value) == outcome(jmespath.compile(source).search, value)
 
 

@@ -80,7 +80,7 @@ class Bench:
 
 
 def test_a_taken_event_is_out_of_the_buffer() -> None:
-    """A 2xx ends the event: it leaves the buffer, and is told and counted as delivered."""
+    """A 2xx ends the event: it leaves the buffer, and is counted and reported as delivered."""
     bench = Bench(SendResult(202))
     assert bench.settle() is None
     assert bench.facts == [Delivered("PURCHASE", "id-1", 1, 202)]
@@ -167,7 +167,7 @@ def test_a_throttle_and_a_wrong_key_are_no_strike(answer: SendResult) -> None:
 
 
 def test_more_than_five_failures_in_a_row_open_the_circuit_and_are_told_once() -> None:
-    """The sixth failure in a row pauses the destination, which is told once; a probe resumes it."""
+    """The sixth failure in a row pauses the destination, reported once; a probe resumes it."""
     bench = Bench(*[UNAVAILABLE] * 8, OK)
     for _ in range(5):
         bench.settle()

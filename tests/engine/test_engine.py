@@ -152,7 +152,7 @@ def test_an_invalid_event_is_told_by_a_sender(make_bench: MakeBench) -> None:
 
 
 def test_an_event_comes_again_when_it_is_due(make_bench: MakeBench) -> None:
-    """A failed event is sent again by itself once its delay is over."""
+    """A failed event is sent again once its delay is over."""
     answers = [SendResult(503), SendResult(200)]
     gate = Gate(lambda body: answers.pop(0))
     retry = RetrySchedule(delays_seconds=(0.05,), jitter=0)
@@ -260,7 +260,7 @@ def test_close_sends_what_waits(make_bench: MakeBench) -> None:
 def test_close_keeps_its_deadline_and_tells_what_is_lost(
     make_bench: MakeBench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a server that hangs, close ends in time, and every event that is lost is told."""
+    """With a server that hangs, close ends in time, and every event that is lost is reported."""
     gate = Gate()
     gate.open.clear()
     bench = make_bench(gate, connections=2)
@@ -435,7 +435,7 @@ def test_an_outage_pauses_everything_but_one_probe_at_a_time(make_bench: MakeBen
 
 
 def gate_reaches(gate: Gate, requests: int) -> bool:
-    """Wait until so many requests were made in all."""
+    """Wait until this many requests were made in all."""
     while len(gate.sent) < requests:
         if not gate.arrived.acquire(timeout=LONG):
             return False

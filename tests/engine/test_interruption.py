@@ -10,7 +10,8 @@ from types import FrameType
 
 import pytest
 from support.engines import LONG, Bench, Gate, closing, is_lawful
-from support.interruption import TimeLimit, interrupt
+from support.interruption import MANY, TimeLimit, interrupt
+from support.measuring import is_coverage_interrupted
 
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.problem import Problem, ProblemReason
@@ -40,7 +41,7 @@ def test_whatever_instruction_a_put_is_interrupted_at_only_that_event_is_lost(
             bench.put(after[-1])
             assert is_lawful(bench.engine.stats())
             at += 1
-        assert at > 100
+        assert at > MANY
         wait_for_all(bench, after)
         stats = bench.engine.stats()
         assert at + 1 <= stats.delivered == len(bench.gate.sent) <= 2 * at + 1
@@ -62,7 +63,7 @@ def test_the_first_event_may_be_interrupted_while_it_starts_the_sender(
             bench.gate.wait_for(1)
             wait_for_all(bench, ["after"])
         at += 3
-    assert at > 100
+    assert at > MANY
 
 
 def test_a_thread_that_was_interrupted_before_it_ran_is_no_sender() -> None:
@@ -99,7 +100,7 @@ def test_an_invalid_event_may_be_interrupted_as_well() -> None:
 
 
 def test_an_exception_at_the_clock_while_a_fact_is_posted_reaches_the_app() -> None:
-    """An exception that strikes where the time is read reaches the app, and the fact is told."""
+    """An exception that strikes at the clock reaches the app, and the fact is reported."""
     is_struck = threading.Event()
 
     def monotonic() -> float:
@@ -140,19 +141,20 @@ def test_the_buffers_room_is_the_same_after_interruptions() -> None:
         for entry in buffer.claim(10).entries:
             assert buffer.ack(entry)
         at += 1
-    assert at > 30
+    assert at > MANY // 3
     for entry in buffer.claim(10).entries:
         assert buffer.ack(entry)
     assert [buffer.put("id", "HOME", b"x" * 100) for _ in range(11)].count(None) == 10
 
 
+@pytest.mark.timeout(method="thread")  # the test uses the signal of the other method
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
 def test_a_storm_of_signals_changes_nothing_for_later_events() -> None:
     """While a timer raises into hundreds of puts, only struck events may be missing."""
     is_inside = False
 
     def strike(signum: int, frame: FrameType | None) -> None:
-        if is_inside:
+        if is_inside and not is_coverage_interrupted(frame):
             raise TimeLimit
 
     def put_twenty(number: int) -> None:
@@ -163,9 +165,20 @@ def test_a_storm_of_signals_changes_nothing_for_later_events() -> None:
             bench.put(f"{number}-{each}")
             is_inside = False
 
+    class Deaf(threading.Thread):
+        """Leaves the timer's signals to the main thread, which alone can handle them.
+
+        One that reaches another thread does not wake the main thread from waiting for a lock, and
+        a thread that is traced runs no code while a signal waits to be handled (Python 3.11).
+        """
+
+        def run(self) -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+            super().run()
+
     before = signal.signal(signal.SIGALRM, strike)
     gc.disable()  # an exception in a callback of the collector reaches nothing
-    with closing(Bench(Gate())) as bench:
+    with closing(Bench(Gate(), runtime=Runtime(new_thread=Deaf))) as bench:
         struck = 0
         try:
             for number in range(300):

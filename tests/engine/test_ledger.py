@@ -313,7 +313,7 @@ def test_hooks_are_those_of_the_beginning() -> None:
 
 
 def test_what_is_posted_is_told_later_and_in_order(caplog: pytest.LogCaptureFixture) -> None:
-    """A posted fact is told, and logged, by whoever comes to tell it, and only once."""
+    """The first thread that reports posted facts reports and logs each of them, once."""
     told: list[Fact] = []
     ledger = Ledger([told.append])
     ledger.post(DROPPED)
@@ -356,7 +356,7 @@ def test_bodies_that_wait_for_hooks_are_bounded_in_bytes() -> None:
 
 
 def test_a_hook_may_post_and_tell() -> None:
-    """What a hook posts while it is told something is told too, each fact once."""
+    """What a hook posts while it runs is reported too, each fact once."""
     told: list[Fact] = []
 
     def hook(fact: Fact) -> None:
@@ -373,7 +373,7 @@ def test_a_hook_may_post_and_tell() -> None:
 
 
 def test_threads_tell_each_posted_fact_once() -> None:
-    """With four threads posting and telling, every fact is told exactly once."""
+    """With four threads posting and telling, every fact is reported exactly once."""
     told: list[str] = []
     ledger = Ledger([lambda fact: told.append(getattr(fact, "id", ""))])
     all_ready = threading.Barrier(4)

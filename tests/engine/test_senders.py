@@ -162,7 +162,7 @@ def test_what_a_broken_loop_had_on_its_way_is_tried_again() -> None:
 
 
 def test_answers_are_read_while_a_hook_is_slow() -> None:
-    """While one hook call takes long, the loop is polled again before the next result is told."""
+    """While a hook call takes long, the loop is polled again before the next result is reported."""
     polls: list[int] = []
     told: list[str] = []
 

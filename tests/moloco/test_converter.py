@@ -307,6 +307,14 @@ def test_a_problem_names_the_mapping_and_the_key_that_was_meant() -> None:
     )
 
 
+def test_a_value_that_was_found_misses_no_key() -> None:
+    """A value that can't be sent was found, so its problem names no key that is absent."""
+    either = "event_properties.[page, url][?@] | [0]"
+    sync = Sync("HOME", "Viewed", mapping={"page_id": either})
+    (omission,) = only(event({"url": "a" * 200}), sync).omissions
+    assert omission.fix == f"use at most 128 characters; mapping.page_id is {either!r}"
+
+
 def test_a_problem_of_identifiers_names_their_mappings() -> None:
     """An event without identifiers shows the expressions of those that are mapped."""
     sync = Sync("HOME", "Viewed", mapping={"user_id": "user_properties.id"})
@@ -636,7 +644,7 @@ def test_a_body_over_the_limit_loses_its_user_properties_first() -> None:
 
 
 def test_a_mapping_that_raises_costs_its_field_alone() -> None:
-    """A mapping that raises is told, and the event goes without its field if it can."""
+    """A mapping that raises is reported, and the event goes without its field if it can."""
 
     def failing(made: Any) -> Any:
         raise KeyError

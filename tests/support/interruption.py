@@ -1,4 +1,4 @@
-"""An exception that strikes before one chosen instruction of the library, as a signal handler's."""
+"""An exception that strikes before one chosen step of the library, as a signal handler's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from types import FrameType
 from typing import Any
 
 PACKAGE = "amplitude_moloco"
+# Python 3.12.1 crashes if a tracer raises before an instruction, and 3.13.0 does not call it there.
+STEP = "line" if sys.version_info >= (3, 12) else "opcode"
+MANY = 30 if STEP == "line" else 100
+"""The library takes more steps than this for an event."""
 
 
 class TimeLimit(Exception):
@@ -15,7 +19,7 @@ class TimeLimit(Exception):
 
 
 class Interrupter:
-    """Raises TimeLimit before one instruction of the library, in this thread alone.
+    """Raises TimeLimit before one step of the library, in this thread alone.
 
     Args:
         at: Which one; 0 is the first.
@@ -38,8 +42,8 @@ class Interrupter:
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if self.has_struck or PACKAGE not in frame.f_code.co_filename:
             return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
+        frame.f_trace_opcodes, frame.f_trace_lines = STEP == "opcode", STEP == "line"
+        if event == STEP:
             self._left -= 1
             if self.has_struck:
                 raise TimeLimit
@@ -47,7 +51,7 @@ class Interrupter:
 
 
 def interrupt(work: Callable[[], object], at: int) -> bool:
-    """Interrupt a piece of work at one instruction. Returns False if it has fewer."""
+    """Interrupt a piece of work at one step. Returns False if it has fewer."""
     interrupter = Interrupter(at)
     try:
         with interrupter:

@@ -73,12 +73,13 @@ def interrupted_at(destination: MolocoDestination, at: int) -> bool:
                 raise TimeLimit
         return trace
 
+    before = sys.gettrace()  # that of coverage
     try:
         sys.settrace(trace)
         try:
             destination.execute(home(f"struck {at}"))
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
     except TimeLimit:
         return True
     return False

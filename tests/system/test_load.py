@@ -35,7 +35,6 @@ def url(tmp_path: Path) -> Iterator[str]:
         server.communicate(timeout=20)
 
 
-@pytest.mark.timeout(240)  # measuring coverage takes several times as long
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_ten_thousand_purchases_arrive_once(url: str, transport: str) -> None:
     """Of 10,000 purchases of two items none is lost and none comes twice, on either side."""

@@ -346,10 +346,15 @@ send(b"3")
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param("del transport; gc.collect(); os._exit(0)", id="collected"),
-        pytest.param("transport.close(); del transport; gc.collect(); os._exit(0)", id="closed"),
+        pytest.param("del NAME; gc.collect(); os._exit(0)", id="collected"),
+        pytest.param("NAME.close(); del NAME; gc.collect(); os._exit(0)", id="closed"),
         pytest.param("sys.exit()", id="end-of-interpreter"),
     ],
+)
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [(FORKING, "transport"), (FORKING_WITH_A_LOOP, "loop")],
+    ids=["transport", "loop"],
 )
 @pytest.mark.parametrize("is_http_2", [False, True], ids=["1.1", "2"])
 def test_a_forked_child_leaves_the_parents_connections_alone(
@@ -359,42 +364,15 @@ def test_a_forked_child_leaves_the_parents_connections_alone(
     bare_environment: pytest.MonkeyPatch,
     *,
     is_http_2: bool,
+    script: str,
+    name: str,
     end: str,
 ) -> None:
-    """However a child drops a transport, the parent keeps using the same TLS connection."""
+    """However a child drops a transport or a loop, its parent goes on with the same connection."""
     server = http_2[0] if is_http_2 else start_server(tls.context)
+    script = script.format(end=end.replace("NAME", name))
     subprocess.run(
-        [sys.executable, "-c", FORKING.format(end=end), server.url, str(tls.ca_bundle)],
-        timeout=40,
-        check=True,
-    )
-    assert server.connections == 1
-
-
-@pytest.mark.parametrize(
-    "end",
-    [
-        pytest.param("del loop; gc.collect(); os._exit(0)", id="collected"),
-        pytest.param("loop.close(); del loop; gc.collect(); os._exit(0)", id="closed"),
-        pytest.param("sys.exit()", id="end-of-interpreter"),
-    ],
-)
-@pytest.mark.parametrize("is_http_2", [False, True], ids=["1.1", "2"])
-def test_a_forked_child_leaves_the_parents_loop_alone(
-    http_2: tuple[FaultyServer, Http2],
-    start_server: StartServer,
-    tls: Tls,
-    bare_environment: pytest.MonkeyPatch,
-    *,
-    is_http_2: bool,
-    end: str,
-) -> None:
-    """However a child drops a loop, the parent's requests in flight get their answers."""
-    server = http_2[0] if is_http_2 else start_server(tls.context)
-    subprocess.run(
-        [sys.executable, "-c", FORKING_WITH_A_LOOP.format(end=end), server.url, str(tls.ca_bundle)],
-        timeout=40,
-        check=True,
+        [sys.executable, "-c", script, server.url, str(tls.ca_bundle)], timeout=40, check=True
     )
     assert server.connections == 1
 

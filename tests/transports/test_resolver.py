@@ -62,7 +62,7 @@ def in_time() -> float:
 
 
 def test_a_late_answer_serves_the_next_request(lookups: Lookups) -> None:
-    """An answer that came too late is used by who asks next, and once."""
+    """An answer that came too late serves the next lookup, once."""
     resolver = Resolver()
     with pytest.raises(TimeoutError):
         resolver.resolve("shop.example", 443, 0.0)

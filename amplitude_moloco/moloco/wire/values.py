@@ -227,7 +227,7 @@ def scalar(value: object) -> object:
         return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
     if type(inner) is type(value):
-        inner = value.item()  # type: ignore[attr-defined]
+        inner = value.item()  # type: ignore[attr-defined]  # as above
     # A long double has no counterpart in Python, and is its own item.
     return value if type(inner) is type(value) else inner
 

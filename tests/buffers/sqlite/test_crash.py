@@ -370,7 +370,6 @@ def outcomes(children: list[subprocess.Popen[str]]) -> dict[str, Counter[str]]:
     return told
 
 
-@pytest.mark.timeout(300)
 def test_four_processes_send_each_event_once(tmp_path: Path) -> None:
     """With four processes that put and claim on one file, every event is sent exactly once."""
     with (

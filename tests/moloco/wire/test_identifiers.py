@@ -47,7 +47,7 @@ def test_a_word_for_nothing_does_not_identify_in_any_dress(word: str, around: st
 @pytest.mark.parametrize("between", "-_:|,;/@+.")
 @pytest.mark.parametrize("first", ["None", "nan", "undefined"])
 def test_several_words_for_nothing_do_not_identify(first: str, between: str) -> None:
-    """An id that was joined from nothing and nothing stands for nobody."""
+    """An id that was joined from two empty parts identifies no shopper."""
     assert identifier(f"{first}{between}{first}") is None
     assert identifier(f"{first}{between}guest") is None
     assert identifier(f"{first}{between}4711") == f"{first}{between}4711"

@@ -85,7 +85,7 @@ def test_the_systems_of_apps_are_known(os: str, sent: str) -> None:
 
 
 def test_the_platform_implies_the_os() -> None:
-    """The platform's os completes an app's event, and replaces another, which is told."""
+    """The platform's os completes an app's event, and replaces another, which is reported."""
     ios = {"platform": "APP", "platform_os": lambda: "iOS"}
     assert payload(**ios)["device"] == {"os": "iOS"}
     assert trimmed(**ios, os_name="Windows").code == "os_name unknown_value"
