@@ -16,9 +16,9 @@ from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
 from amplitude_moloco.buffers.sqlite.owner import Owner, new_owner
-from amplitude_moloco.buffers.sqlite.store import Store
+from amplitude_moloco.buffers.sqlite.store import LetterBounds, Store
+from amplitude_moloco.buffers.sqlite.tail import What
 from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
-from amplitude_moloco.buffers.sqlite.waiting import What
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
@@ -105,19 +105,17 @@ class SqliteBuffer:
         # SQLite, too, puts the WAL beside what a link leads to.
         self._path = Path(os.path.realpath(path))
         file, owner = self._open(target, _MODES[mode])
-        clocks, is_synced = (wall, monotonic), mode != "OFF"
-        journal = Journal(self._path, owner.token, is_synced=is_synced)
+        token, is_synced = owner.token, mode != "OFF"
+        journal = Journal(self._path, token, is_synced=is_synced)
         self._outbox = outbox = Outbox(
-            journal, owner.token, bounds, clocks, is_synced=mode == "FULL"
+            journal, token, bounds, wall=wall, monotonic=monotonic, is_synced=mode == "FULL"
         )
-        self._store = store = Store(file, longest_delay_seconds + _HORIZON_SECONDS, wall)
-        self._exchange = Exchange(self._path, outbox, store, clocks, is_synced=is_synced)
-
-        def prune() -> None:
-            store.prune(wall() - max_dead_age_seconds, max_dead_letters, max_dead_bytes)
-
+        letter_bounds = LetterBounds(max_dead_letters, max_dead_bytes, max_dead_age_seconds)
+        horizon_seconds = longest_delay_seconds + _HORIZON_SECONDS
+        self._store = store = Store(file, token, horizon_seconds, letter_bounds, wall)
+        self._exchange = Exchange(self._path, token, outbox, store, wall=wall, monotonic=monotonic)
         parts = owner, outbox, self._exchange, store, file
-        self._upkeep = Upkeep(self._path, parts, monotonic, is_synced=is_synced, prune=prune)
+        self._upkeep = Upkeep(self._path, parts, monotonic, is_synced=is_synced)
         take_part(self)
         logger.info("Events wait in the file %s", one_line(self._path))
 
@@ -159,13 +157,10 @@ class SqliteBuffer:
             return Claim([], None)
         outbox, stored = self._outbox, None
         try:
-            is_wanted = (self.has_due and len(outbox.waiting.taken) < limit) or not outbox.has_due(
-                limit
-            )
-            can_take = limit and outbox.journal.current is not None
-            if is_wanted and can_take and self._store.next_seconds() == 0:
-                self._exchange.take(limit, newest)
-                self._upkeep.publish()
+            if limit and (self.has_due or not outbox.has_due(limit)):
+                stored = self._store.next_seconds()
+                if stored == 0 and limit > len(outbox.tail.taken):
+                    self._exchange.take(limit, newest)
             if not outbox.has_due(limit + 1):
                 stored = self._store.next_seconds()
         except (OSError, sqlite3.Error) as error:

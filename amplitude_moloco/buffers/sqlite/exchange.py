@@ -1,27 +1,21 @@
-"""Moves events between a process's memory and the store, and takes over what the dead have left.
-
-Each transaction is a step with a number, noted in the journal before and after it. If the process
-dies in between, the store knows whether that step was committed. So every event is in one place.
-"""
+"""Moves events between a process's memory and the store, and takes over what the dead have left."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from itertools import count
+from math import inf
 from pathlib import Path
+from threading import RLock
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Lost
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
 from amplitude_moloco.buffers.sqlite.owner import Owner, tokens_beside
-from amplitude_moloco.buffers.sqlite.record import COMMITTED, STEP, Event, note_frame
 from amplitude_moloco.buffers.sqlite.remains import Remains
 from amplitude_moloco.buffers.sqlite.store import WAIT_SECONDS, Store
-from amplitude_moloco.buffers.sqlite.waiting import Batch, What
+from amplitude_moloco.buffers.sqlite.tail import Batch, What
 
 _BATCHES = 4
 _TAKEOVER_SECONDS = 1.0
@@ -40,26 +34,28 @@ class Exchange:
     """Safe from any thread. All methods raise sqlite3.Error and OSError.
 
     Args:
-        is_synced: Whether what leaves the store must be on the disk first.
+        token: Names this process's lock and journal.
+        wall, monotonic: Give Unix seconds, and seconds that never go back.
     """
 
     def __init__(
         self,
         file: Path,
+        token: str,
         outbox: Outbox,
         store: Store,
-        clocks: tuple[Callable[[], float], Callable[[], float]],
         *,
-        is_synced: bool,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._file = file
+        self._token = token
         self._outbox = outbox
         self._store = store
-        self._is_synced = is_synced
-        self._wall, self._monotonic = clocks
-        self._steps = count(1)
+        self._wall = wall
+        self._monotonic = monotonic
         self._marks: weakref.WeakSet[_Mark] = weakref.WeakSet()
-        self.lock = threading.RLock()
+        self.lock = RLock()
         """Held while something is in neither place, or in both."""
 
     def move(self, what: What = What.LONG, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -77,50 +73,44 @@ class Exchange:
                     self._outbox.end_move(batch, is_done=is_done)
 
     def _put(self, batch: Batch, wait_seconds: float) -> None:
-        token, journal, step = self._outbox.token, self._outbox.journal, next(self._steps)
         shift = self._wall() - self._monotonic()
-        later = [
+        retries = [
             # 0 marks what was never sent
             each.event._replace(due=max(each.due_at + shift, 1.0))
-            for each in batch.later
+            for each in batch.retries
         ]
-        numbers = [event.number for event in batch.events()]
-        buried = [letter.event.number for letter in batch.letters]
-        journal.note(STEP, [step, 1, 0, *numbers, *buried])  # it brings none
-        last_key = self._store.put(token, step, batch.new + later, batch.letters, wait_seconds)
-        journal.note(COMMITTED, [step])
+        events, unnoted = batch.fresh + retries, self._outbox.unnoted
+        last_key = self._store.put(events, batch.letters, batch.gone, unnoted, wait_seconds)
+        numbers = [event.number for event in events if not event.key]
         for mark in self._marks:
-            if min(numbers, default=mark.last + 1) <= mark.last:
+            if min(numbers, default=inf) <= mark.last:
                 mark.until = last_key
 
     def take(self, limit: int, newest: int) -> None:
-        """Take what is due out of the store, into the journal and the memory."""
+        """Claim what is due in the store, and hold it in the memory."""
         with self.lock:
-            step, taken = next(self._steps), list[Event]()
-            keep = partial(self._keep, step, taken)
-            self._store.take(self._outbox.token, step, limit, newest, keep)
-            self._finish(step, taken)
+            gone = [*self._outbox.tail.gone]
+            self._outbox.add_taken(self._store.take(limit, newest, gone), gone)
+
+    def keep(self) -> None:
+        """Store again what this process has claimed, where the file was replaced."""
+        with self.lock:
+            self._store.keep([event for event in self._outbox.tail if event.key])
 
     def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
-        """As ``DeadLetters.resend``."""
+        """As ``DeadLetters.resend``. What is in the memory is older, and moves first."""
         with self.lock:
-            step, taken = next(self._steps), list[Event]()
-            keep = partial(self._keep, step, taken)
-            token = self._outbox.token
-            is_resent = self._store.resend(token, step, letter, keep, wait_seconds)
-            self._finish(step, taken)
+            self.move(What.ALL, wait_seconds)
+            is_resent = self._store.resend(letter, wait_seconds)
+            self.count()
             return is_resent
 
-    def _keep(self, step: int, taken: list[Event], events: list[Event]) -> None:
-        taken += self._outbox.write_taken(
-            events, lambda first, last: note_frame(STEP, [step, first, last])
-        )
-        if self._is_synced:
-            self._outbox.journal.sync()
-
-    def _finish(self, step: int, taken: list[Event]) -> None:
-        self._outbox.journal.note(COMMITTED, [step])
-        self._outbox.add_taken(taken)
+    def count(self) -> None:
+        """Learn what the store holds."""
+        with self.lock:
+            settled = self._outbox.tail.settled()
+            events, size, _ = self._store.count()
+            self._outbox.shared = events - len(settled), size - sum(settled)
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""
@@ -133,7 +123,7 @@ class Exchange:
             with self.lock, outbox.lock:
                 if outbox.is_closed:
                     return True
-                for event in outbox.waiting:
+                for event in outbox.tail:
                     is_before = event.key <= mark.until if event.key else event.number <= mark.last
                     if is_before and not event.attempts:
                         return False
@@ -143,35 +133,43 @@ class Exchange:
 
     def state(self) -> BufferState:
         """As ``Buffer.state``."""
-        outbox, waiting = self._outbox, self._outbox.waiting
-        with self.lock:
+        tail = self._outbox.tail
+        with self.lock, self._outbox.lock:
+            others = sum(len(self._remains(token).events()) for token in self._others())
             stored, _, dead = self._store.count()
-            others = sum(len(self._remains(token)) for token in self._other_tokens())
-            with outbox.lock:
-                waits = others + stored + len(waiting)
-                return BufferState(waits, len(waiting.claimed), dead + len(waiting.letters))
+            claimed = len(tail.claimed)
+            waiting = stored - len(tail.settled()) + tail.events + others - claimed
+            return BufferState(waiting, claimed, dead + len(tail.letters))
 
-    def take_over(self) -> list[Lost]:
-        """Move what dead processes have left into the store. Returns what can't be read."""
-        lost = []
-        for token in sorted(self._other_tokens()):
-            with suppress(BlockingIOError, FileNotFoundError):
-                dead = Owner(self._file, token)
-                is_done = False
-                try:
-                    remains = self._remains(token)
-                    if self._store.take_over(token, remains.events(), _TAKEOVER_SECONDS):
-                        lost += remains.lost()
-                    remains.delete()
-                    is_done = True
-                finally:
-                    dead.release(is_done=is_done)
-                with suppress(sqlite3.Error):
-                    self._store.forget(token)
-        return [Lost(1, "a record of a journal was damaged", number=number) for number in lost]
+    def take_over(self) -> None:
+        """Move what dead processes have left into the store."""
+        errors = []
+        for token in sorted(self._others()):
+            try:
+                self._take_over_from(token)
+            except (OSError, sqlite3.Error) as error:
+                if not isinstance(error, BlockingIOError):  # else it lives
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
-    def _other_tokens(self) -> set[str]:
-        return tokens_beside(self._file) - {self._outbox.token}
+    def _take_over_from(self, token: str) -> None:
+        dead = Owner(self._file, token)
+        is_done = False
+        try:
+            remains = self._remains(token)
+            self._store.take_over(token, remains.events(), remains.gone, _TAKEOVER_SECONDS)
+            for number in remains.lost():
+                lost = Lost(1, "a record of a journal was damaged", number=number)
+                self._store.lost.append(lost)
+            remains.delete()
+            self._store.forget(token)
+            is_done = True
+        finally:
+            dead.release(is_done=is_done)
+
+    def _others(self) -> set[str]:
+        return (tokens_beside(self._file) | self._store.owners()) - {self._token}
 
     def _remains(self, token: str) -> Remains:
-        return Remains(self._file, token, self._store.step_of(token))
+        return Remains(self._file, token, self._store.numbers_of(token))

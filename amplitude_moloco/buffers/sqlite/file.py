@@ -21,7 +21,6 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, never_free
 from amplitude_moloco.text import one_line
 
-_POLL_SECONDS = 0.001
 _CHECK_SECONDS = 0.3
 """The longest check at the start. What it does not find is found when it is read."""
 _SPARE_PAGES = 256
@@ -67,14 +66,8 @@ class SqliteFile:
         Raises too where the file was replaced meanwhile, so that the changes may be lost with it.
         """
         with self.connection() as db:
-            self._begin(db, self._patience_seconds if wait_seconds is None else wait_seconds)
-            try:
+            with _transaction(db, wait_seconds, self._patience_seconds):
                 yield db
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
             if self._identity() != self._opened:
                 self._leave()
                 raise sqlite3.OperationalError("the file was replaced")
@@ -208,7 +201,7 @@ class SqliteFile:
         db = sqlite3.connect(
             f"file:{quote(os.fsencode(path))}?mode=rw",
             uri=True,  # for the mode: a file that is gone is not created again
-            timeout=0,  # see _begin
+            timeout=self._patience_seconds,
             isolation_level=None,  # no implicit transactions
             check_same_thread=False,
         )
@@ -224,17 +217,11 @@ class SqliteFile:
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
         if version < VERSION:
-            self._begin(db, self._patience_seconds)
-            try:
+            with _transaction(db, None, self._patience_seconds):
                 if version:
                     migrate(db)
                 else:
                     create(db, self._target)
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
 
     def _check(self, db: sqlite3.Connection) -> None:
         deadline = time.monotonic() + _CHECK_SECONDS
@@ -274,19 +261,26 @@ class SqliteFile:
         self._news.append((lost, message))
         self._set_up()
 
-    def _begin(self, db: sqlite3.Connection, wait_seconds: float) -> None:
-        """Begin a transaction. SQLite's own waiting would be unfair."""
-        deadline = time.monotonic() + wait_seconds
-        never = threading.Event()
-        while True:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not is_locked(error) or time.monotonic() >= deadline:
-                    raise
-                never.wait(_POLL_SECONDS)
-            else:
-                return
+
+@contextmanager
+def _transaction(
+    db: sqlite3.Connection, wait_seconds: float | None, patience_seconds: float
+) -> Iterator[None]:
+    """Wait for other processes' transactions this long; or as long as for all else, if None."""
+    if wait_seconds is not None:
+        db.execute(f"PRAGMA busy_timeout = {1000 * wait_seconds:.0f}")
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+    finally:
+        if wait_seconds is not None:
+            db.execute(f"PRAGMA busy_timeout = {1000 * patience_seconds:.0f}")
 
 
 def is_locked(error: Exception) -> bool:

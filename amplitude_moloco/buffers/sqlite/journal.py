@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.record import START, note_frame
-from amplitude_moloco.host.locks import release_fully
 
 SEGMENT_BYTES = 4 * 1024**2
 """A segment that is larger is followed by a new one."""
@@ -29,9 +26,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O
 class Segment:
     """One file of a journal. Raises OSError where it can't be created."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first: int) -> None:
         self.path = path
-        self.first = 0
+        self.first = first
         """The events from this number on are here, not in an older segment."""
         self._appended_bytes = 0
         self.descriptor = os.open(path, _FLAGS, 0o600)
@@ -52,14 +49,13 @@ class Segment:
     def is_whole(self) -> bool:
         """Whether the file is where it was, and nothing was cut off."""
         found = os.fstat(self.descriptor)
-        try:
-            return found.st_size >= self._appended_bytes and os.path.samestat(
-                os.lstat(self.path), found
-            )
-        except OSError:
-            return False
+        with suppress(OSError):
+            if os.path.samestat(self.path.lstat(), found):
+                return found.st_size >= self._appended_bytes
+        return False
 
     def close(self, *, is_done: bool) -> None:
+        """Close the file. ``is_done``: nothing in it is needed, so it goes as well."""
         descriptor = getattr(self, "descriptor", -1)
         if descriptor >= 0:
             if is_done and self.is_whole():
@@ -70,10 +66,10 @@ class Segment:
 
 
 class Journal:
-    """The segments of one process. Safe from any thread.
+    """The segments of one process. Not safe from several threads at a time.
 
     Args:
-        is_synced: Whether ``sync`` will be called.
+        is_synced: Whether it has to survive a loss of power.
     """
 
     def __init__(self, file: Path, token: str, *, is_synced: bool) -> None:
@@ -81,60 +77,32 @@ class Journal:
         self._start = f"{file}-{token}"
         self._segments: deque[Segment] = deque()
         self._count = 0
-        self._unnoted: list[bytes] = []
-        self._noting = threading.RLock()  # also keeps what is written to from being closed
-        self._syncing = threading.RLock()
-        self._synced = 0
         self.written = 0
         """How often something was appended to it."""
         self.current: Segment | None = None
         """Where the next event goes; None while nothing can be written."""
 
-    def new_segment(self) -> Segment:
-        """Create the file of the next segment. Raises OSError."""
+    def begin(self, first: int, frames: bytes = b"") -> None:
+        """Put events from this number on into a new segment, after these frames. Raises OSError."""
         self._count += 1
-        segment = Segment(Path(f"{self._start}-{self._count:08d}.journal"))
-        if self._is_synced:  # its name must survive a loss of power, too
-            folder = os.open(segment.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        return segment
-
-    def begin(self, segment: Segment, first: int, frames: bytes = b"") -> None:
-        """Put events from this number on into a new segment, after these frames. Raises OSError.
-
-        No event is appended meanwhile: the caller sees to it.
-        """
-        segment.first = first
+        segment = Segment(Path(f"{self._start}-{self._count:08d}.journal"), first)
         try:
             segment.append(note_frame(START, [first]) + frames)
+            if self._is_synced:
+                _sync_folder(segment.path.parent)
         except OSError:
             segment.close(is_done=True)
             raise
-        with self._noting:
-            self._segments.append(segment)
-            self.current = segment
-            self.written += 1
+        self._segments.append(segment)
+        self.current = segment
+        self.written += 1
 
     def append(self, frames: bytes) -> None:
-        """Append frames after all notes that could not be written before. Raises OSError."""
-        with self._noting:
-            if self.current is None:
-                raise OSError(errno.EIO, "the journal can't be written")
-            self.current.append(b"".join([*self._unnoted, frames]))
-            self._unnoted = []
-            self.written += 1
-
-    def note(self, kind: int, numbers: Iterable[int]) -> None:
-        """Append a note. What can't be written now is written later."""
-        frame = note_frame(kind, numbers)
-        with self._noting:
-            try:
-                self.append(frame)
-            except OSError:
-                self._unnoted.append(frame)
+        """Append to the newest segment. Raises OSError."""
+        if self.current is None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.current.append(frames)
+        self.written += 1
 
     def is_due(self, *, is_cramped: bool, is_idle: bool) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""
@@ -147,41 +115,27 @@ class Journal:
         """Whether no segment was removed, replaced or truncated."""
         return all(segment.is_whole() for segment in self._segments)
 
-    def trim(self, oldest: int) -> None:
+    def trim(self, oldest: float) -> None:
         """Delete the segments with nothing but events older than this number."""
-        with self._noting:
-            while len(self._segments) > 1 and self._segments[1].first <= oldest:
-                self._segments.popleft().close(is_done=True)
+        while len(self._segments) > 1 and self._segments[1].first <= oldest:
+            self._segments.popleft().close(is_done=True)
 
-    def sync(self) -> None:
-        """Have the disk write what was appended until now, once for all that wait. Raises OSError.
-
-        One thread waits for the disk; those that come meanwhile share the next time.
-        """
-        wanted = self.written
-        with self._syncing:
-            if self._synced < wanted:
-                synced = self.written
-                with self._noting:  # the last but one may have been written to until just now
-                    last = [os.dup(segment.descriptor) for segment in [*self._segments][-2:]]
-                try:
-                    for descriptor in last:
-                        os.fdatasync(descriptor)
-                finally:
-                    for descriptor in last:
-                        os.close(descriptor)
-                self._synced = synced
-
-    def recover(self) -> None:
-        """Call it after an exception that may have struck anywhere in ``sync``."""
-        release_fully(self._noting)
-        release_fully(self._syncing)
+    def last_descriptors(self) -> list[int]:
+        """Returns copies of those that something was written to since the last rotation."""
+        return [os.dup(segment.descriptor) for segment in [*self._segments][-2:]]
 
     def close(self, *, is_done: bool, most: int = 0) -> None:
         """Close the files, but the newest ``most``; delete them if nothing in them is needed."""
-        with self._noting:
-            self._unnoted = []
-            if not most:
-                self.current = None
-            while len(self._segments) > most:
-                self._segments.popleft().close(is_done=is_done)
+        if not most:
+            self.current = None
+        while len(self._segments) > most:
+            self._segments.popleft().close(is_done=is_done)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk write which files are in it: a new name must survive a loss of power, too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

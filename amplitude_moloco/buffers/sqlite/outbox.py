@@ -6,12 +6,13 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Any
 
 from amplitude_moloco.buffers.base import Claim, Entry
 from amplitude_moloco.buffers.sqlite.journal import Journal
-from amplitude_moloco.buffers.sqlite.record import DONE, Event, frame_of
-from amplitude_moloco.buffers.sqlite.waiting import Batch, Letter, Waiting, What
+from amplitude_moloco.buffers.sqlite.record import DONE, GONE, Event, frame_of, note_frame
+from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Row, Tail, What
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
@@ -21,8 +22,9 @@ class Outbox:
     """Safe from any thread. Its lock is held for an append to the journal at most.
 
     Args:
+        token: Names this process's claims.
         bounds: Of events and bytes, and of what is in the store as well; see ``shared``.
-        clocks: The wall's, in Unix seconds, and one that never goes back.
+        wall, monotonic: Give Unix seconds, and seconds that never go back.
         is_synced: Whether each put waits for the disk.
     """
 
@@ -31,21 +33,27 @@ class Outbox:
         journal: Journal,
         token: str,
         bounds: tuple[int, int],
-        clocks: tuple[Callable[[], float], Callable[[], float]],
         *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
         is_synced: bool,
     ) -> None:
         self.journal = journal
-        self.token = token
+        self._token = token
         self._max_events, self._max_bytes = bounds
-        self._wall, monotonic = clocks
+        self._wall = wall
         self._is_synced = is_synced
         self.lock = threading.RLock()
-        self.waiting = Waiting(monotonic)
+        self._syncing = threading.RLock()
+        self._synced = 0
+        self.tail = Tail(*bounds, monotonic)
+        self._numbers = count(1)
         self.last = 0
         """The number of the newest event."""
         self.shared = (0, 0)
         """Events and bytes of the store, and of other processes."""
+        self.unnoted: list[int] = []
+        """The numbers of events that are done, though the journal could not be told."""
         self.unwritten_from = 1
         """The first number that is not in the journal; 0 if there is none."""
         self.fault = ""
@@ -53,7 +61,7 @@ class Outbox:
         self.sync_fault = ""
         """Why the disk has not written it."""
         self.is_closed = False
-        self._claims = 0
+        self._claims = count(1)
 
     # -- the app's threads -------------------------------------------------------------------
 
@@ -74,21 +82,24 @@ class Outbox:
         return refused
 
     def _put(self, id: str, sync: str, body: bytes) -> DropReason | None:
-        size, waiting = len(body), self.waiting
+        """A finalizer or a signal handler may call it once more, anywhere in the midst."""
+        size, tail = len(body), self.tail
         with self.lock:
             if self.is_closed:
                 return DropReason.CLOSED
             events, shared_bytes = self.shared
             if (
-                waiting.events + events >= self._max_events
-                or waiting.bytes + shared_bytes + size > self._max_bytes
-                or waiting.is_full
+                tail.events + events >= self._max_events
+                or tail.bytes + shared_bytes + size > self._max_bytes
+                or tail.is_full
             ):
                 return DropReason.FULL
+            number = next(self._numbers)
+            if number > self.last:  # noqa: PLR1730  # a call could be interrupted by another put
+                self.last = number
             # The copy lets go of what the encoder has allocated beyond its length.
-            event = Event(self.last + 1, self._wall(), sync, id, b"%b" % body)
+            event = Event(number, self._wall(), sync, id, b"%b" % body)
             frame = frame_of(event)
-            self.last += 1
             segment = None if self.unwritten_from else self.journal.current
             if segment is not None:
                 try:
@@ -97,76 +108,93 @@ class Outbox:
                 except OSError as error:
                     if is_interruption(error):
                         raise
-                    self.lose_journal(error)
-            waiting.new.append(event)
-            waiting.events += 1
-            waiting.bytes += size
+                    self.lose_journal(error, number)
+            tail.new.append(event)
+            tail.events += 1
+            tail.bytes += size
             return None
 
     def _recover(self) -> None:
-        """Called without the lock, or with one that was not released."""
+        """Called without the locks, or with some that were not released."""
+        release_fully(self._syncing)
         release_fully(self.lock)
-        self.journal.recover()
         with self.lock:
-            self.waiting.recount()
+            self.tail.recount()
 
     def sync(self) -> None:
-        """Have the disk write the journal."""
-        try:
-            self.journal.sync()
-        except OSError as error:
-            if is_interruption(error):
-                raise
-            self.sync_fault = error.strerror or str(error)
+        """Have the disk write what was appended until now, once for all threads that wait."""
+        wanted = self.journal.written
+        with self._syncing:
+            if self._synced >= wanted:
+                return
+            with self.lock:
+                written, last = self.journal.written, self.journal.last_descriptors()
+            try:
+                for descriptor in last:
+                    os.fdatasync(descriptor)
+                self._synced = written
+            except OSError as error:
+                if is_interruption(error):
+                    raise
+                self.sync_fault = error.strerror or str(error)
+            finally:
+                for descriptor in last:
+                    os.close(descriptor)
 
     # -- the senders -------------------------------------------------------------------------
 
     def has_due(self, limit: int) -> bool:
         """Whether this many are due here."""
         with self.lock:
-            return self.waiting.has_due(limit)
+            return self.tail.has_due(limit)
 
     def claim(self, limit: int, newest: int) -> Claim:
         """As ``Buffer.claim``, of what is here."""
         with self.lock:
             entries = []
-            for event in self.waiting.pop_due(limit, newest):
-                self._claims += 1
-                key = self.token, self._claims
-                self.waiting.claimed[key] = event
+            for event in self.tail.pop_due(limit, newest):
+                key = self._token, next(self._claims)
+                self.tail.claimed[key] = event
                 entries.append(self._entry(key, event))
-            return Claim(entries, self.waiting.next_seconds())
+            return Claim(entries, self.tail.next_seconds())
 
     def ack(self, key: Hashable) -> bool:
         """Remove a claimed event that was delivered, and note it."""
         with self.lock:
-            event = self.waiting.claimed.pop(key, None)
-            if event is None:
-                return False
-            self.waiting.count([event], -1)
-        self.journal.note(DONE, [event.number])
-        return True
+            event = self._remove(key)
+            if event is not None and event.key:
+                self.tail.gone.append(Row(event.key, len(event.body)))
+                self._note(GONE, [event.key])
+            elif event is not None:
+                self._note(DONE, [event.number])
+            return event is not None
 
     def retry(self, key: Hashable, delay_seconds: float, attempts: int, strikes: int) -> bool:
         """Keep a claimed event until it is due again."""
         with self.lock:
-            event = self.waiting.claimed.pop(key, None)
+            event = self.tail.claimed.pop(key, None)
             if event is None:
                 return False
             event = event._replace(attempts=attempts, strikes=strikes)
-            self.waiting.add_later(event, delay_seconds)
+            self.tail.add_retry(event, delay_seconds)
             return True
 
     def bury(self, key: Hashable, attempts: int, *how: Any) -> bool:
         """Turn a claimed event into a dead letter; ``how`` it ended, as ``Letter`` has it."""
         with self.lock:
-            event = self.waiting.claimed.pop(key, None)
-            if event is None:
-                return False
-            self.waiting.count([event], -1)
-            letter = Letter(event._replace(attempts=attempts), self._wall(), *how)
-            self.waiting.letters.append(letter)
-            return True
+            event = self._remove(key)
+            if event is not None:
+                letter = Letter(event._replace(attempts=attempts), self._wall(), *how)
+                self.tail.letters.append(letter)
+            return event is not None
+
+    def _remove(self, key: Hashable) -> Event | None:
+        event = self.tail.claimed.pop(key, None)
+        if event is not None and event.key:
+            self._share([event], -1)
+        elif event is not None:
+            self.tail.count([event], -1)
+        return event
 
     def _entry(self, key: Hashable, event: Event) -> Entry:
         _, accepted_at, sync, id, body, attempts, strikes, _, _ = event
@@ -178,36 +206,22 @@ class Outbox:
     def begin_move(self, what: What) -> Batch:
         """Take out what should go into the store."""
         with self.lock:
-            return self.waiting.begin_move(what, is_written=not self.unwritten_from)
+            return self.tail.begin_move(what, is_written=not self.unwritten_from)
 
     def end_move(self, batch: Batch, *, is_done: bool) -> None:
         """It is in the store now, or must come back here."""
         with self.lock:
-            self.waiting.end_move(batch, is_done=is_done)
+            self.tail.end_move(batch, is_done=is_done)
             if is_done:
-                self._share(batch.events(), 1)
+                self._share([event for event in batch.events() if not event.key], 1)
+                moved = batch.events() + [letter.event for letter in batch.letters]
+                self._note(DONE, [event.number for event in moved if not event.key])
 
-    def write_taken(self, events: list[Event], note: Callable[[int, int], bytes]) -> list[Event]:
-        """Append events from the store to the journal, after a note. Returns them with numbers.
-
-        Raises OSError.
-        """
+    def add_taken(self, events: list[Event], gone: list[Row]) -> None:
+        """Hold events that were claimed in the store, from which these rows were deleted."""
         with self.lock:
-            first = self.last + 1
-            events = [event._replace(number=first + i) for i, event in enumerate(events)]
-            self.last += len(events)
-            try:
-                self.journal.append(b"".join([note(first, self.last), *map(frame_of, events)]))
-            except OSError as error:
-                self.lose_journal(error)
-                raise
-            return events
-
-    def add_taken(self, events: list[Event]) -> None:
-        """Hold events that have left the store."""
-        with self.lock:
-            self.waiting.add_taken(events, self._wall())
-            self._share([event for event in events if event.key], -1)
+            del self.tail.gone[: len(gone)]
+            self.tail.add_taken(events, self._wall())
 
     def _share(self, events: list[Event], sign: int) -> None:
         shared, size = self.shared
@@ -220,16 +234,25 @@ class Outbox:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
         with self.lock:
             self.is_closed = True
-            return self.waiting.return_claims(self._wall())
+            return self.tail.return_claims(self._wall())
 
     # -- the journal -------------------------------------------------------------------------
 
-    def lose_journal(self, error: OSError) -> None:
-        """Keep new events in memory alone."""
+    def _note(self, kind: int, numbers: list[int]) -> None:
+        try:
+            self.journal.append(note_frame(kind, numbers))
+        except OSError as error:
+            self.lose_journal(error)
+            if kind == DONE:
+                self.unnoted += numbers
+
+    def lose_journal(self, error: OSError, first: int = 0) -> None:
+        """Keep events in memory alone, from this number on or from the next one."""
         with self.lock:
+            first = first or self.last + 1
             self.journal.current = None
-            self.unwritten_from = self.unwritten_from or max(1, self.last)
-            self.fault = error.strerror or str(error)
+            self.unwritten_from = min(self.unwritten_from or first, first)
+            self.fault = self.fault or error.strerror or str(error)
 
     def spare_disk(self) -> None:
         """Keep new events in memory alone: the rest of the disk is for settling what is stored."""
@@ -242,27 +265,31 @@ class Outbox:
         first = self.unwritten_from or self.last + 1
         return [
             self._entry(claims.get(event.number), event)
-            for event in self.waiting
-            if event.number >= first
+            for event in self.tail
+            if event.number >= first and not event.key
         ]
 
-    def oldest(self) -> int:
-        """Returns the lowest number that the journal must keep."""
+    def rotate_journal(self, *, is_cramped: bool) -> None:
+        """Begin another segment if it is time. Raises OSError."""
         with self.lock:
-            return self.waiting.oldest() or self.last + 1
+            is_idle = self.tail.oldest() > self.last
+            if self.journal.is_due(is_cramped=is_cramped, is_idle=is_idle):
+                self.journal.begin(self.last + 1)
 
-    def rotate(self) -> None:
-        """Begin another segment. Raises OSError."""
-        segment = self.journal.new_segment()
-        with self.lock:
-            self.journal.begin(segment, self.last + 1)
+    def trim_journal(self) -> None:
+        """Delete the segments in which nothing is needed, if no row waits for its deletion.
 
-    def rewrite(self, journal: Journal) -> None:
-        """Write all into a new segment of this journal, and give up the others. Raises OSError."""
-        segment = journal.new_segment()
+        Call it after a move that followed the last rotation: notes of rows are in the newest then.
+        """
         with self.lock:
-            events = [*self.waiting, *(letter.event for letter in self.waiting.letters)]
-            journal.begin(segment, self.last + 1, b"".join(map(frame_of, events)))
-            old, self.journal = self.journal, journal
-            self.unwritten_from, self.fault = 0, ""
-            old.close(is_done=True, most=1 if old is journal else 0)
+            self.journal.trim(self.tail.oldest())
+
+    def rewrite_journal(self) -> None:
+        """Write all into a new segment, and give up the others. Raises OSError."""
+        with self.lock:
+            events = [*self.tail, *(letter.event for letter in self.tail.letters)]
+            frames = [frame_of(event) for event in events if not event.key]
+            gone = note_frame(GONE, [row.key for row in self.tail.gone])
+            self.journal.begin(self.last + 1, b"".join([gone, *frames]))
+            self.journal.close(is_done=True, most=1)
+            self.unwritten_from, self.fault, self.unnoted = 0, "", []

@@ -19,11 +19,10 @@ from pathlib import Path
 
 from amplitude_moloco.host.fork import Origin, process_id
 
-_SUFFIX = ".lock"
-_held: dict[tuple[int, Path], tuple[int, int] | None] = {}
-"""For the process and the file of each lock that is held here, what was published."""
+_held: set[tuple[int, Path]] = set()
+"""The process and the file of each lock that is held here."""
 _holding = threading.RLock()
-_LINE_BYTES = 100
+_SIGNATURE_BYTES = 100
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -35,81 +34,57 @@ class Owner:
 
     def __init__(self, file: Path, token: str) -> None:
         self.token = token
-        self.path = lock_path(file, token)
+        self.path = Path(f"{file}-{token}.lock")
         self._origin = Origin()
-        self._descriptor: int | None = None
-        with _holding:
-            mine = process_id(), self.path
-            if mine in _held:
-                raise BlockingIOError(errno.EAGAIN, "held by this process")
-            descriptor = os.open(self.path, _FLAGS, 0o600)
-            try:
-                _lock(descriptor)
-                line = os.pread(descriptor, _LINE_BYTES, 0)
-                if not _is_at(self.path, descriptor) or _is_alive(line):
-                    raise BlockingIOError(errno.EAGAIN, "its process lives")
-            except BaseException:
-                os.close(descriptor)
-                raise
-            _held[mine] = None
-            self._descriptor = descriptor
+        self._descriptor = -1
+        self._take()
 
     def __del__(self) -> None:
         self.release()
 
-    def publish(self, events: int, size: int) -> None:
-        """Write that this process lives, and how many events and bytes it has. Raises OSError."""
-        if self._descriptor is not None and _held.get((process_id(), self.path)) != (events, size):
-            _held[process_id(), self.path] = events, size
-            line = b"%s %d %d\n" % (_signature(process_id()), events, size)
-            os.pwrite(self._descriptor, line.ljust(_LINE_BYTES), 0)
+    def hold(self) -> bool:
+        """Take the lock again. Returns False if its file was gone, so that others may have had it.
 
-    def is_held(self) -> bool:
-        """Take the lock again. Returns False if it is lost, or its file was removed."""
-        if self._descriptor is None:
-            return False
-        try:
-            _lock(self._descriptor)
-        except OSError:
-            return False
-        return _is_at(self.path, self._descriptor)
+        Raises BlockingIOError if another process has it now, and OSError.
+        """
+        if self._descriptor >= 0:
+            with suppress(BlockingIOError):
+                _lock(self._descriptor)
+                if _is_at(self.path, self._descriptor):
+                    return True
+        self.release()
+        self._take()
+        return False
 
     def release(self, *, is_done: bool = False) -> None:
         """Free the lock. ``is_done``: nothing of its process is left, so its file goes as well."""
-        descriptor, self._descriptor = getattr(self, "_descriptor", None), None
-        if descriptor is None:
+        descriptor, self._descriptor = getattr(self, "_descriptor", -1), -1
+        if descriptor < 0:
             return
         with _holding:
             if is_done:
                 with suppress(OSError):
                     self.path.unlink()
-            with suppress(OSError):
-                os.close(descriptor)
-            if not self._origin.is_elsewhere:
-                _held.pop((process_id(), self.path), None)
-
-
-def lock_path(file: Path, token: str) -> Path:
-    """Returns the lock file of an owner."""
-    return Path(f"{file}-{token}{_SUFFIX}")
-
-
-def published(file: Path, token: str) -> tuple[int, int]:
-    """Returns how many events, and bytes, wait in an owner's journal, as it has published."""
-    path = lock_path(file, token)
-    with _holding:
-        if (process_id(), path) in _held:  # opening the file would drop the lock
-            return _held[process_id(), path] or (0, 0)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return 0, 0
-        try:
-            words = os.read(descriptor, _LINE_BYTES).split()
-        finally:
             os.close(descriptor)
-    numbers = [int(word) for word in words[-2:] if word.isdigit()]
-    return (numbers[0], numbers[1]) if len(words) == 4 and len(numbers) == 2 else (0, 0)
+            if not self._origin.is_elsewhere:
+                _held.discard((process_id(), self.path))
+
+    def _take(self) -> None:
+        with _holding:
+            if (process_id(), self.path) in _held:
+                raise BlockingIOError(errno.EAGAIN, "held by this process")
+            descriptor = os.open(self.path, _FLAGS, 0o600)
+            try:
+                _lock(descriptor)
+                signature = os.pread(descriptor, _SIGNATURE_BYTES, 0)
+                if not _is_at(self.path, descriptor) or _is_alive(signature):
+                    raise BlockingIOError(errno.EAGAIN, "its process lives")
+                os.pwrite(descriptor, _own_signature(), 0)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            _held.add((process_id(), self.path))
+            self._descriptor = descriptor
 
 
 def new_owner(file: Path) -> Owner:
@@ -117,14 +92,14 @@ def new_owner(file: Path) -> Owner:
     while True:
         # Another process may take a lock file that was created just now for a dead one's.
         with suppress(BlockingIOError):
-            owner = Owner(file, new_token())
-            owner.publish(0, 0)
-            return owner
+            return Owner(file, os.urandom(8).hex())
 
 
-def new_token() -> str:
-    """Returns a name for a new owner."""
-    return os.urandom(8).hex()
+def tokens_beside(file: Path) -> set[str]:
+    """Returns the owners that have left a lock or a segment beside this file. Raises OSError."""
+    pattern = re.compile(rf"{re.escape(file.name)}-([0-9a-f]{{16}})(?:-\d+\.journal|\.lock)")
+    found = (pattern.fullmatch(each.name) for each in file.parent.iterdir())
+    return {match[1] for match in found if match}
 
 
 def _lock(descriptor: int) -> None:
@@ -142,19 +117,9 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _signature(pid: int) -> bytes:
-    """Returns a process id with the time of its start, where the system tells it."""
-    return b"%d %s" % (pid, _started(pid))
-
-
-def _started(pid: int) -> bytes:
-    """Returns when a process started; nothing if it is dead, or where the system tells nothing."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return b""
-    fields = stat.rpartition(b")")[2].split()
-    return b"" if fields[0] in (b"Z", b"X") else fields[19]
+def _own_signature() -> bytes:
+    """Returns this process's id, and when it started, where the system says it."""
+    return (b"%d %b" % (process_id(), _started(process_id()))).ljust(_SIGNATURE_BYTES)
 
 
 def _is_alive(signature: bytes) -> bool:
@@ -163,13 +128,16 @@ def _is_alive(signature: bytes) -> bool:
     Its app has read the lock file, and so dropped the lock. A lock of this process is known.
     """
     words = signature.split()
-    if len(words) < 2 or not words[0].isdigit() or int(words[0]) == process_id():
+    if len(words) != 2 or not words[0].isdigit() or int(words[0]) == process_id():
         return False
     return _started(int(words[0])) == words[1]
 
 
-def tokens_beside(file: Path) -> set[str]:
-    """Returns the owners that have left a lock or a segment beside this file."""
-    pattern = re.compile(rf"{re.escape(file.name)}-([0-9a-f]{{16}})(?:-\d+\.journal|\.lock)")
-    found = (pattern.fullmatch(each.name) for each in file.parent.iterdir())
-    return {match[1] for match in found if match}
+def _started(pid: int) -> bytes:
+    """Returns when a process started; nothing if it is dead, or where the system has no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return b""
+    fields = stat.rpartition(b")")[2].split()
+    return b"" if fields[0] in (b"Z", b"X") else fields[19]

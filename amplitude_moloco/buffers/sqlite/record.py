@@ -6,30 +6,28 @@ A frame is a mark, a length, a CRC-32, a kind and a payload: an event, or a list
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from zlib import crc32
 
 EVENT = 1
 DONE = 2
-"""The events with these numbers need not be sent again."""
-STEP = 3
-"""A transaction with the store follows: its number, the first and the last number of the events
-that it brings into this journal, and the numbers of those that it moves into the store."""
-COMMITTED = 4
-"""The transactions with these numbers are committed."""
-START = 5
+"""The events with these numbers are delivered, or in the store."""
+GONE = 3
+"""The rows with these keys are delivered, and are to be deleted from the store."""
+START = 4
 """The segment holds the events from this number on; older ones may follow, written once more."""
 
 _MARK = b"\xf1MLJ"
 _HEAD = struct.Struct("<4sIIB")  # mark, length of the payload, CRC of kind and payload, kind
-_META = struct.Struct("<QQddIIII")  # see frame_of
-_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, STEP, COMMITTED, START)}
+_META = struct.Struct("<QdIIII")  # see frame_of
+_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, GONE, START)}
 _TEXTS_AT = _HEAD.size + _META.size
 
 
 class Event(NamedTuple):
-    """An event as its frame holds it."""
+    """An event. Its frame holds all but the key and the due time."""
 
     number: int
     """Its place in the journal."""
@@ -41,9 +39,9 @@ class Event(NamedTuple):
     attempts: int = 0
     strikes: int = 0
     key: int = 0
-    """Its key in the store that it was taken from; 0 if it was never there."""
+    """The key of its row in the store; 0 if it is in the journal."""
     due: float = 0.0
-    """Unix time at which it was due there; 0 if it had not been sent yet."""
+    """Unix time at which it is due in the store; 0 if it was not sent yet."""
 
     @property
     def order(self) -> tuple[bool, int]:
@@ -68,10 +66,10 @@ class Damage(NamedTuple):
 
 def frame_of(event: Event) -> bytes:
     """Returns the frame of an event. Raises UnicodeEncodeError where a text can't be encoded."""
-    number, accepted_at, sync, id, body, attempts, strikes, key, due = event
+    number, accepted_at, sync, id, body, attempts, strikes, _, _ = event
     sync_bytes, id_bytes = sync.encode(), id.encode()
     sizes = len(sync_bytes), len(id_bytes)
-    meta = _META.pack(number, key, accepted_at, due, attempts, strikes, *sizes)
+    meta = _META.pack(number, accepted_at, attempts, strikes, *sizes)
     start = b"%b%b%b" % (meta, sync_bytes, id_bytes)
     crc = crc32(body, crc32(start, _KIND_CRC[EVENT]))
     return b"%b%b%b" % (_HEAD.pack(_MARK, len(start) + len(body), crc, EVENT), start, body)
@@ -79,8 +77,18 @@ def frame_of(event: Event) -> bytes:
 
 def note_frame(kind: int, numbers: Iterable[int]) -> bytes:
     """Returns the frame of a note about these numbers."""
-    payload = b"".join(number.to_bytes(8, "little") for number in numbers)
+    payload = pack(numbers)
     return _HEAD.pack(_MARK, len(payload), crc32(payload, _KIND_CRC[kind]), kind) + payload
+
+
+def pack(numbers: Iterable[int]) -> bytes:
+    """Returns numbers as bytes."""
+    return array("Q", numbers).tobytes()
+
+
+def unpack(packed: bytes) -> list[int]:
+    """Returns what ``pack`` was given."""
+    return array("Q", packed).tolist()
 
 
 def read_event(frame: object) -> Event | None:
@@ -94,19 +102,17 @@ def read_event(frame: object) -> Event | None:
 def event_of(record: Record) -> Event:
     """Returns the event in a record of that kind."""
     frame = record.frame
-    number, key, accepted_at, due, attempts, strikes, sync_size, id_size = _META.unpack_from(
-        frame, _HEAD.size
-    )
+    meta = _META.unpack_from(frame, _HEAD.size)
+    number, accepted_at, attempts, strikes, sync_size, id_size = meta
     id_at = _TEXTS_AT + sync_size
     body_at = id_at + id_size
     sync, id = frame[_TEXTS_AT:id_at].decode(), frame[id_at:body_at].decode()
-    return Event(number, accepted_at, sync, id, frame[body_at:], attempts, strikes, key, due)
+    return Event(number, accepted_at, sync, id, frame[body_at:], attempts, strikes)
 
 
 def numbers_of(record: Record) -> list[int]:
     """Returns the numbers in a record of another kind."""
-    payload = record.frame[_HEAD.size :]
-    return [number for (number,) in struct.iter_unpack("<Q", payload)]
+    return unpack(record.frame[_HEAD.size :])
 
 
 def scan(data: bytes) -> Iterator[Record | Damage]:

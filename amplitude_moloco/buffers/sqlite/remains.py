@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.record import (
-    COMMITTED,
     DONE,
     EVENT,
+    GONE,
     START,
-    STEP,
     Damage,
     Event,
     event_of,
@@ -23,18 +23,18 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Remains:
-    """The journal of a process that has died, or of one that still writes.
+    """The journal of a process that has died, or of one that still writes. Raises OSError.
 
     Args:
-        step: The last transaction of its process with the store, as the store knows it.
+        stored: The numbers of events that are in the store, though the journal may not say so.
     """
 
-    def __init__(self, file: Path, token: str, step: int) -> None:
+    def __init__(self, file: Path, token: str, stored: set[int]) -> None:
         pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
         found = (each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
         self._paths = sorted(found)
         self._events: dict[int, Event] = {}
-        self._notes: dict[int, list[list[int]]] = {DONE: [], STEP: [], COMMITTED: [], START: []}
+        self._notes: dict[int, list[int]] = {DONE: [], GONE: [], START: []}
         self._damaged: list[Path] = []
         for path in self._paths:
             for record in scan(_content(path)):
@@ -45,26 +45,25 @@ class Remains:
                     event = event_of(record)
                     self._events[event.number] = event
                 else:
-                    self._notes[record.kind].append(numbers_of(record))
-        self._done = {number for note in self._notes[DONE] for number in note}
-        committed = {step, *(number for note in self._notes[COMMITTED] for number in note)}
-        for number, first, last, *moved in self._notes[STEP]:
-            self._done.update(moved if number in committed else range(first, last + 1))
+                    self._notes[record.kind] += numbers_of(record)
+        self._done = stored.union(self._notes[DONE])
+
+    @property
+    def gone(self) -> list[int]:
+        """The keys of rows that are to be deleted from the store."""
+        return self._notes[GONE]
 
     def events(self) -> list[Event]:
         """Returns the events that are not done, oldest first."""
-        left = (event for event in self._events.values() if event.number not in self._done)
-        return sorted(left, key=lambda event: event.order)
+        return [self._events[number] for number in sorted(self._events.keys() - self._done)]
 
     def lost(self) -> list[int | None]:
         """Returns the numbers of events that were damaged; None where that can't be known."""
-        starts, numbers = self._notes[START], self._events
-        known = range(starts[0][0], max(numbers) + 1) if starts and numbers else ()
-        missing: list[int | None] = sorted({*known} - {*numbers} - self._done)
-        return missing or [None] * bool(self._damaged)
-
-    def __len__(self) -> int:
-        return len(self._events.keys() - self._done)
+        if not self._damaged:
+            return []
+        starts, numbers = self._notes[START], self._events.keys()
+        known = range(starts[0], max(numbers) + 1) if starts and numbers else ()
+        return [*sorted({*known} - numbers - self._done)] or [None]
 
     def delete(self) -> None:
         """Delete the segments; those that are damaged are kept under another name."""
@@ -76,9 +75,11 @@ class Remains:
 
 
 def _content(path: Path) -> bytes:
-    """Returns the content of a segment; nothing if it is gone, or can't be read."""
+    """Returns the content of a segment; nothing if it is gone, or is a link."""
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
             return file.read()
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return b""
+        raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from amplitude_moloco.buffers.sqlite.record import read_event
 from amplitude_moloco.buffers.sqlite.schema import (
     EVENT_COLUMNS,
+    KEY_BITS,
     LETTER_COLUMNS,
     insert,
     old_events,
@@ -17,12 +18,12 @@ from amplitude_moloco.buffers.sqlite.schema import (
 )
 
 _CHUNK = 512
-_MOST_EMPTY = 8
-"""After this many chunks without a row a table ends, where its highest key can't be read."""
 _ERRORS = (sqlite3.Error, ValueError, TypeError)
 """A damaged text or number may also be of no use to Python."""
+_OWNERS = "token, numbers"
 _LETTERS = f"number, {LETTER_COLUMNS}"
-Read = Callable[[sqlite3.Connection, str], "list[tuple[Any, ...]]"]
+Read = Callable[[sqlite3.Connection, str], Iterator[tuple[int, tuple[Any, ...]]]]
+"""Yields rows, each after its key, in the order of the keys."""
 
 
 def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
@@ -31,79 +32,93 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     Returns how many events and dead letters are lost, as far as the old file knows.
     """
     saved = 0
-    for key, table, columns, read in _TABLES:
-        into = "letters" if table in ("letters", "dead_letters") else "events"
-        low, highest = _ranges(old, table, key)
-        empty = 0
-        while low <= highest if highest is not None else empty < _MOST_EMPTY:
-            rows = _rows(old, read, key, low, low + _CHUNK - 1)
-            low += _CHUNK
-            empty = 0 if rows else empty + 1
-            sound = [row for row in rows if _is_sound(row)]
-            insert(new, into, columns, sound, otherwise="IGNORE")  # a damaged key may come twice
-            saved += len(sound)
+    for table, key, into, columns, read in _TABLES:
+        rows = []
+        for row in _readable(old, table, key, read):
+            if read_event(row[-1]) is not None:
+                rows.append(row)
+                saved += 1
+            if len(rows) == _CHUNK:
+                insert(new, into, columns, rows)
+                rows = []
+        insert(new, into, columns, rows)
     with suppress(*_ERRORS):
-        journals = _all(old, "token, step", "journals")
-        insert(new, "journals", "token, step", journals, otherwise="IGNORE")
+        owners = old.execute(f"SELECT {_OWNERS} FROM owners NOT INDEXED").fetchall()  # noqa: S608  # our own words
+        insert(new, "owners", _OWNERS, owners)
     return max(1, _counted(old) - saved)
 
 
-def _read(columns: str, table: str) -> Read:
-    return lambda db, where: _all(db, columns, table, where)
+def _readable(
+    db: sqlite3.Connection, table: str, key: str, read: Read
+) -> Iterator[tuple[Any, ...]]:
+    """Yields all rows of a table that can be read."""
+    low: int | None = _lowest(db, table, key)
+    while low is not None:
+        try:
+            for number, row in read(db, f"{key} >= {low}"):
+                low = number + 1
+                yield row
+        except _ERRORS:
+            low = _behind_damage(db, key, read, low)
+        else:
+            return
 
 
-def _all(
-    db: sqlite3.Connection, columns: str, table: str, where: str = "1"
-) -> list[tuple[Any, ...]]:
-    return db.execute(f"SELECT {columns} FROM {table} NOT INDEXED WHERE {where}").fetchall()  # noqa: S608  # our own words
+def _lowest(db: sqlite3.Connection, table: str, key: str) -> int:
+    """Returns a number that all keys of a table exceed; 0 if that can't be known."""
+    queries = (
+        f"SELECT min({key}) - 1 FROM {table} NOT INDEXED",  # noqa: S608  # our own words
+        f"SELECT seq >> {KEY_BITS} << {KEY_BITS} FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608
+        f"SELECT max({key}) >> {KEY_BITS} << {KEY_BITS} FROM {table} NOT INDEXED",  # noqa: S608
+    )
+    for query in queries:
+        with suppress(*_ERRORS):
+            return int(db.execute(query).fetchone()[0])
+    return 0
 
 
-_TABLES: tuple[tuple[str, str, str, Read], ...] = (
-    ("key", "events", EVENT_COLUMNS, _read(EVENT_COLUMNS, "events")),
-    ("number", "letters", _LETTERS, _read(_LETTERS, "letters")),
-    ("key", "claimed", EVENT_COLUMNS, lambda db, w: list(old_events(db, "claimed", w))),
-    ("key", "fresh", EVENT_COLUMNS, lambda db, w: list(old_events(db, "fresh", w))),
-    ("number", "dead_letters", LETTER_COLUMNS, lambda db, w: list(old_letters(db, w))),
+def _behind_damage(db: sqlite3.Connection, key: str, read: Read, low: int) -> int | None:
+    """Returns where rows can be read again, from this key on; None if nowhere."""
+
+    def is_readable(number: int) -> bool:
+        try:
+            next(read(db, f"{key} >= {number}"), None)
+        except _ERRORS:
+            return False
+        return True
+
+    step = 1
+    while not is_readable(low + step):
+        if step >> KEY_BITS:
+            return None
+        step *= 2
+    failing = step // 2
+    while step - failing > 1:  # the first one lies between these
+        middle = (failing + step) // 2
+        if is_readable(low + middle):
+            step = middle
+        else:
+            failing = middle
+    return low + step
+
+
+def _read(columns: str, table: str, key: str) -> Read:
+    query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {{}} ORDER BY {key}"  # noqa: S608  # our own words
+    return lambda db, where: ((row[0], row) for row in db.execute(query.format(where)))
+
+
+_TABLES: tuple[tuple[str, str, str, str, Read], ...] = (
+    ("events", "key", "events", EVENT_COLUMNS, _read(EVENT_COLUMNS, "events", "key")),
+    ("letters", "number", "letters", _LETTERS, _read(_LETTERS, "letters", "number")),
+    ("claimed", "key", "events", EVENT_COLUMNS, lambda db, w: old_events(db, "claimed", w)),
+    ("fresh", "key", "events", EVENT_COLUMNS, lambda db, w: old_events(db, "fresh", w)),
+    ("dead_letters", "number", "letters", LETTER_COLUMNS, old_letters),
 )
 
 
-def _ranges(db: sqlite3.Connection, table: str, key: str) -> tuple[int, int | None]:
-    """Returns the lowest and the highest key of a table; None if the highest is not known."""
-    low, highest = 1, None
-    with suppress(*_ERRORS):
-        low = _all(db, f"min({key})", table)[0][0] or 1
-    with suppress(*_ERRORS):
-        highest = _all(db, f"max({key})", table)[0][0] or 0
-    with suppress(*_ERRORS, IndexError):
-        highest = _all(db, "seq", "sqlite_sequence", f"name = '{table}'")[0][0]
-    return low, highest
-
-
-def _rows(
-    db: sqlite3.Connection, read: Read, key: str, low: int, high: int
-) -> list[tuple[Any, ...]]:
-    """Returns the rows of a range that can be read: what can't is halved until one row is left."""
-    try:
-        return read(db, f"{key} BETWEEN {low} AND {high}")
-    except _ERRORS:
-        if low == high:
-            return []
-        middle = (low + high) // 2
-        return _rows(db, read, key, low, middle) + _rows(db, read, key, middle + 1, high)
-
-
-def _is_sound(row: tuple[Any, ...]) -> bool:
-    return read_event(row[-1]) is not None
-
-
 def _counted(db: sqlite3.Connection) -> int:
-    """Returns how many there were, by the file's own count."""
-    for query in (
-        "SELECT events + dead FROM totals",
-        "SELECT events + dead FROM counted",
-    ):
+    """Returns how many there were, by the file's own count; 0 if that can't be read."""
+    for query in ("SELECT events + dead FROM totals", "SELECT events + dead FROM counted"):
         with suppress(*_ERRORS):
-            for (count,) in db.execute(query):
-                if isinstance(count, int):  # pragma: no branch
-                    return count
+            return int(db.execute(query).fetchone()[0])
     return 0

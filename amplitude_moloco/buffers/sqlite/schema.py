@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from amplitude_moloco.buffers.sqlite.record import Event, frame_of
 
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
 VERSION = 2
+KEY_BITS = 40
+"""The keys of a file differ in these bits, and have the others in common."""
 
 SCHEMA = """
     CREATE TABLE totals (
@@ -17,17 +20,18 @@ SCHEMA = """
         events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
         dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
     );
-    -- A frame is a record as a journal has it, with its checksum. What a process has taken into its
-    -- memory is in its journal, and no longer here.
+    -- A frame is a record as a journal has it, with its checksum.
     CREATE TABLE events (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
         due REAL NOT NULL,  -- Unix time of the next attempt; 0 if there was none yet
         attempts INTEGER NOT NULL,
         size INTEGER NOT NULL,  -- of the body
-        frame BLOB NOT NULL
+        frame BLOB NOT NULL,
+        owner TEXT  -- the process that has claimed it
     );
-    CREATE INDEX events_due ON events (due, key);
-    CREATE INDEX events_untried ON events (key) WHERE attempts = 0;
+    CREATE INDEX events_due ON events (due, key) WHERE owner IS NULL;
+    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND owner IS NULL;
+    CREATE INDEX events_owned ON events (owner) WHERE owner IS NOT NULL;
     CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
         UPDATE totals SET events = events + 1, bytes = bytes + NEW.size;
     END;
@@ -45,20 +49,22 @@ SCHEMA = """
     CREATE TRIGGER letter_out AFTER DELETE ON letters BEGIN
         UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - OLD.size;
     END;
-    -- The last transaction that moved events between a process's journal and here; -1 if all of its
-    -- journal is here.
-    CREATE TABLE journals (token TEXT PRIMARY KEY, step INTEGER NOT NULL);
+    -- The processes that have stored or claimed anything.
+    CREATE TABLE owners (
+        token TEXT PRIMARY KEY,
+        numbers BLOB NOT NULL DEFAULT x''  -- of its events that are here, or gone; see record.pack
+    );
     -- What can't be read any more, kept for a person to look at.
     CREATE TABLE damaged (found_at REAL NOT NULL, frame BLOB);
 """
-EVENT_COLUMNS = "key, due, attempts, size, frame"
+EVENT_COLUMNS = "key, due, attempts, size, owner, frame"
 LETTER_COLUMNS = "buried_at, attempts, status, reason, message, size, frame"
 
 _OLD_EVENTS = {
     "claimed": "CASE WHEN token IS NULL THEN due ELSE was_due END, attempts, strikes",
     "fresh": "0, 0, 0",
 }
-_OLD_LETTER = "buried_at, attempts, status, reason, message"
+_OLD_LETTER = "number, buried_at, attempts, status, reason, message"
 _OLD_FRAME = "accepted_at, sync, id, body"
 _OLD_REST = """
     DROP VIEW counted;
@@ -67,7 +73,7 @@ _OLD_REST = """
     DROP TABLE dead_letters;
     DROP TABLE totals;
 """
-Rows = Iterator[tuple[Any, ...]]
+Row = tuple[Any, ...]
 
 
 def create(db: sqlite3.Connection, target: str) -> None:
@@ -75,6 +81,9 @@ def create(db: sqlite3.Connection, target: str) -> None:
     for statement in _statements(SCHEMA):
         db.execute(statement)
     db.execute("INSERT INTO totals (target) VALUES (?)", (target,))
+    # A key of another file, which was here before, must not be one of this file's.
+    last = random.getrandbits(20) << KEY_BITS
+    db.execute("INSERT INTO sqlite_sequence VALUES ('events', ?), ('letters', ?)", (last, last))
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -82,8 +91,8 @@ def create(db: sqlite3.Connection, target: str) -> None:
 def migrate(db: sqlite3.Connection) -> None:
     """Turn the schema of release 0.1 into this one, in a transaction that is open."""
     (target,) = db.execute("SELECT target FROM totals").fetchone()
-    events = [row for table in _OLD_EVENTS for row in old_events(db, table, "1")]
-    letters = list(old_letters(db, "1"))
+    events = [row for table in _OLD_EVENTS for _, row in old_events(db, table, "1")]
+    letters = [row for _, row in old_letters(db, "1")]
     for statement in _statements(_OLD_REST):
         db.execute(statement)
     create(db, target)
@@ -95,39 +104,40 @@ def insert(
     db: sqlite3.Connection,
     table: str,
     columns: str,
-    rows: list[tuple[Any, ...]],
-    *,
-    otherwise: str = "ABORT",
+    rows: list[Row],
 ) -> None:
-    """Insert rows, many in a statement: Python may keep a thread waiting after each statement."""
+    """Insert rows, but not those whose key is there already.
+
+    Many in a statement: Python may keep a thread waiting after each statement.
+    """
     width = columns.count(",") + 1
     for start in range(0, len(rows), 100):
         chunk = rows[start : start + 100]
         places = ", ".join([f"({', '.join('?' * width)})"] * len(chunk))
         db.execute(
-            f"INSERT OR {otherwise} INTO {table} ({columns}) VALUES {places}",  # noqa: S608  # question marks
+            f"INSERT OR IGNORE INTO {table} ({columns}) VALUES {places}",  # noqa: S608  # question marks
             [value for row in chunk for value in row],
         )
 
 
-def event_row(event: Event) -> tuple[Any, ...]:
+def event_row(event: Event, owner: str | None = None) -> Row:
     """Returns an event as a row, with its key if it has one, and due as it says."""
-    return event.key or None, event.due, event.attempts, len(event.body), frame_of(event)
+    return event.key or None, event.due, event.attempts, len(event.body), owner, frame_of(event)
 
 
-def old_events(db: sqlite3.Connection, table: str, where: str) -> Rows:
-    """Yields the events of release 0.1 in the order of their keys, as rows of this schema."""
-    what = f"{_OLD_EVENTS[table]}, {_OLD_FRAME}"
+def old_events(db: sqlite3.Connection, table: str, where: str) -> Iterator[tuple[int, Row]]:
+    """Yields the events of release 0.1, each after its key, as rows of this schema."""
+    what = f"key, {_OLD_EVENTS[table]}, {_OLD_FRAME}"
     query = f"SELECT {what} FROM {table} WHERE {where} ORDER BY key"  # noqa: S608  # our own words
-    for due, *counts, accepted_at, sync, id, body in db.execute(query):
-        yield event_row(Event(0, accepted_at, sync, id, body, *counts)._replace(due=due))
+    for key, due, *counts, accepted_at, sync, id, body in db.execute(query):
+        yield key, event_row(Event(0, accepted_at, sync, id, body, *counts)._replace(due=due))
 
 
-def old_letters(db: sqlite3.Connection, where: str) -> Rows:
-    """Yields the dead letters of release 0.1 as rows of this schema."""
+def old_letters(db: sqlite3.Connection, where: str) -> Iterator[tuple[int, Row]]:
+    """Yields the dead letters of release 0.1, each after its key, as rows of this schema."""
     query = f"SELECT {_OLD_LETTER}, {_OLD_FRAME} FROM dead_letters WHERE {where} ORDER BY number"  # noqa: S608  # our own words
-    for *letter, accepted_at, sync, id, body in db.execute(query):
-        yield *letter, len(body), frame_of(Event(0, accepted_at, sync, id, body))
+    for number, *letter, accepted_at, sync, id, body in db.execute(query):
+        yield number, (*letter, len(body), frame_of(Event(0, accepted_at, sync, id, body)))
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from amplitude_moloco.buffers.base import DeadLetter, Lost
 from amplitude_moloco.buffers.sqlite.file import SqliteFile
-from amplitude_moloco.buffers.sqlite.record import Event, frame_of, read_event
+from amplitude_moloco.buffers.sqlite.record import Event, frame_of, pack, read_event, unpack
 from amplitude_moloco.buffers.sqlite.schema import (
     EVENT_COLUMNS,
     LETTER_COLUMNS,
     event_row,
     insert,
 )
-from amplitude_moloco.buffers.sqlite.waiting import Letter
+from amplitude_moloco.buffers.sqlite.tail import Letter, Row
 from amplitude_moloco.reasons import DeadLetterReason
 
 WAIT_SECONDS = 0.05
@@ -26,74 +26,99 @@ _TAKEN_BYTES = 1024**2
 _PRUNED = 1000
 """How many dead letters are forgotten at a time."""
 _PAGE = 100
-_ALL_STEPS = -1
 
-_RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
-_FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
-_NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
-_UNTRIED = "SELECT EXISTS (SELECT * FROM events WHERE attempts = 0 AND key <= ?)"
+_FREE = "FROM events WHERE owner IS NULL"
+_RETRIES = f"SELECT key, due, frame {_FREE} AND {{}} ORDER BY due, key LIMIT ?"
+_FRESH = f"SELECT key, due, frame {_FREE} AND due = 0 ORDER BY key {{}} LIMIT ?"
+_NEXT = f"SELECT (SELECT min(due) {_FREE}), (SELECT max(due) {_FREE})"
+_UNTRIED = f"SELECT EXISTS (SELECT * {_FREE} AND attempts = 0 AND key <= ?)"
 _LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+_OWNERS = "SELECT token FROM owners WHERE token <> ?"
 _LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
     WHERE number > ? ORDER BY number LIMIT ?"""
 _MUST_PRUNE = """SELECT (SELECT dead > ? OR dead_bytes > ? FROM totals) OR EXISTS (SELECT * FROM
     letters WHERE buried_at < ? AND number = (SELECT min(number) FROM letters))"""
 _PRUNE = """DELETE FROM letters WHERE number IN (SELECT number FROM letters ORDER BY number LIMIT 1)
     AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
-Keep = Callable[[list[Event]], object]
-"""Appends events to a process's journal, before they leave the store. Raises OSError."""
+
+
+class LetterBounds(NamedTuple):
+    """Beyond them, the oldest dead letters are forgotten."""
+
+    letters: int
+    bytes: int
+    age_seconds: float
 
 
 class Store:
     """Safe from any thread. All methods raise sqlite3.Error and OSError.
 
-    Where a method takes a token and a step, its transaction also notes that this step of that
-    process is committed.
-
     Args:
+        token: Owns what this process claims.
         horizon_seconds: What is due even later was stored before the clock was set back.
     """
 
-    def __init__(self, file: SqliteFile, horizon_seconds: float, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        file: SqliteFile,
+        token: str,
+        horizon_seconds: float,
+        letter_bounds: LetterBounds,
+        wall: Callable[[], float],
+    ) -> None:
         self._file = file
+        self._token = token
         self._horizon_seconds = horizon_seconds
+        self._letter_bounds = letter_bounds
         self._wall = wall
-        self._lost: list[Lost] = []
+        self.lost: list[Lost] = []
+        """What can't be read any more, and was not told yet."""
 
-    # -- events ------------------------------------------------------------------------------
+    # -- this process's events ---------------------------------------------------------------
 
     def put(
         self,
-        token: str,
-        step: int,
-        events: Iterable[Event],
-        letters: Iterable[Letter],
-        wait_seconds: float = WAIT_SECONDS,
+        events: list[Event],
+        letters: list[Letter],
+        gone: list[Row],
+        unnoted: list[int],
+        wait_seconds: float,
     ) -> int:
-        """Store events and dead letters. Returns the highest key that was ever used."""
+        """Store events and dead letters, and delete what is gone. Returns the last key of all.
+
+        The numbers of its events, and those that the journal does not note as done, are kept
+        until the next call: what takes over the journal finds them here.
+        """
+        stored = [*events, *(letter.event for letter in letters)]
+        old = [row.key for row in gone] + [event.key for event in stored if event.key]
+        numbers = [event.number for event in stored if not event.key]
         with self._file.transaction(wait_seconds) as db:
-            _insert_events(db, events)
+            _delete_owned(db, self._token, old)
+            insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
-            _note_step(db, token, step)
+            _keep_numbers(db, self._token, numbers + unnoted)
             return int(db.execute(_LAST_KEY).fetchone()[0])
 
-    def take(self, token: str, step: int, limit: int, newest: int, keep: Keep) -> None:
-        """Hand over what is due; a few more than the limit, if there are more."""
+    def take(self, limit: int, newest: int, gone: list[Row]) -> list[Event]:
+        """Claim what is due; a few more than the limit, if there are more. Deletes what is gone."""
         with self._file.transaction(WAIT_SECONDS) as db:
+            _delete_owned(db, self._token, [row.key for row in gone])
+            _add_owner(db, self._token)
             ((events, size),) = db.execute("SELECT events, bytes FROM totals")
             most = max(limit, min(_TAKEN_EVENTS, _TAKEN_BYTES * events // max(1, size)))
-            rows = self._due_rows(db, most, newest)
-            _run_for(db, "DELETE FROM events WHERE key IN ({})", [row[0] for row in rows])
             sound, damaged = [], []
-            for key, due, frame in rows:
+            for key, due, frame in self._due_rows(db, most, newest):
                 event = read_event(frame)
                 if event is None:
                     damaged.append(Lost(1, "a stored event was damaged", number=key))
                     db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
+                    db.execute("DELETE FROM events WHERE key = ?", (key,))
                 else:
-                    sound.append(event._replace(key=key, due=due))
-            keep(sound)
-            _note_step(db, token, step)
-        self._lost += damaged
+                    sound.append(event._replace(number=0, key=key, due=due))
+            claim = f"UPDATE events SET owner = '{self._token}' WHERE key IN ({{}})"  # noqa: S608  # hexadecimal
+            _run_for(db, claim, [event.key for event in sound])
+        self.lost += damaged
+        return sound
 
     def _due_rows(self, db: sqlite3.Connection, most: int, newest: int) -> list[tuple[Any, ...]]:
         now = self._wall()
@@ -128,28 +153,40 @@ class Store:
         ((events, size, dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
         return events, size, dead
 
+    def keep(self, events: list[Event]) -> None:
+        """Store again what this process has claimed, where the file was replaced."""
+        rows = [event_row(event, self._token) for event in events]
+        with self._file.transaction(WAIT_SECONDS) as db:
+            _add_owner(db, self._token)
+            insert(db, "events", EVENT_COLUMNS, rows)
+
     # -- other processes ---------------------------------------------------------------------
 
-    def step_of(self, token: str) -> int:
-        """Returns the last step of a process that was committed."""
-        rows = self._file.read("SELECT step FROM journals WHERE token = ?", (token,))
-        return int(rows[0][0]) if rows else 0
+    def owners(self) -> set[str]:
+        """Returns the other processes that are known here."""
+        return {token for (token,) in self._file.read(_OWNERS, (self._token,))}
 
-    def take_over(self, token: str, events: list[Event], wait_seconds: float) -> bool:
-        """Store what a dead process has left. Returns False if that was done before."""
+    def numbers_of(self, token: str) -> set[int]:
+        """Returns the numbers of a process's events that its journal may not note as done."""
+        rows = self._file.read("SELECT numbers FROM owners WHERE token = ?", (token,))
+        return {number for (numbers,) in rows for number in unpack(numbers)}
+
+    def take_over(
+        self, token: str, events: list[Event], gone: list[int], wait_seconds: float
+    ) -> None:
+        """Store what a dead process has left in its journal, and free what it had claimed."""
         with self._file.transaction(wait_seconds) as db:
-            is_done = db.execute(
-                "SELECT 1 FROM journals WHERE token = ? AND step = ?", (token, _ALL_STEPS)
-            ).fetchone()
-            if not is_done:
-                _insert_events(db, events)
-                _note_step(db, token, _ALL_STEPS)
-        return not is_done
+            _delete_owned(db, token, gone)
+            insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
+            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
+            known = self.numbers_of(token)
+            _keep_numbers(db, token, [*known, *(event.number for event in events)])
 
     def forget(self, token: str) -> None:
-        """Forget the steps of a process that has left nothing."""
+        """Forget a process, and free what it had claimed: nothing is left of its journal."""
         with self._file.transaction(WAIT_SECONDS) as db:
-            db.execute("DELETE FROM journals WHERE token = ?", (token,))
+            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
+            db.execute("DELETE FROM owners WHERE token = ?", (token,))
 
     # -- dead letters ------------------------------------------------------------------------
 
@@ -165,48 +202,44 @@ class Store:
                     yield letter
             last = rows[-1][0]
 
-    def resend(
-        self, token: str, step: int, letter: DeadLetter, keep: Keep, wait_seconds: float
-    ) -> bool:
-        """Hand over a dead letter as a new event. Returns False if it is no longer here."""
+    def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
+        """Turn a dead letter into an event. Returns False if it is no longer here."""
         with self._file.transaction(wait_seconds) as db:
             if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
                 return False
-            keep([Event(0, self._wall(), letter.sync, letter.id, letter.body)])
-            _note_step(db, token, step)
+            event = Event(0, self._wall(), letter.sync, letter.id, letter.body)
+            insert(db, "events", EVENT_COLUMNS, [event_row(event)])
         return True
 
-    def prune(self, oldest: float, most: int, most_bytes: int) -> None:
+    def prune(self) -> None:
         """Forget the oldest dead letters beyond the bounds."""
+        most, most_bytes, age_seconds = self._letter_bounds
+        oldest = self._wall() - age_seconds
         if self._file.read(_MUST_PRUNE, (most, most_bytes, oldest)) == [(1,)]:
             with self._file.transaction(WAIT_SECONDS) as db:
                 for _ in range(_PRUNED):
                     db.execute(_PRUNE, (oldest, most, most_bytes))
-
-    def take_lost(self) -> list[Lost]:
-        """Returns what was lost since the last call."""
-        lost, self._lost = self._lost, []
-        return lost
 
     def _set_aside(self, number: int, frame: object) -> None:
         """Keep a damaged dead letter where it is not shown."""
         with self._file.transaction(WAIT_SECONDS) as db:
             db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
             db.execute("DELETE FROM letters WHERE number = ?", (number,))
-        self._lost.append(Lost(1, "a dead letter was damaged", number=number))
+        self.lost.append(Lost(1, "a dead letter was damaged", number=number))
 
 
-def _note_step(db: sqlite3.Connection, token: str, step: int) -> None:
-    db.execute("INSERT OR REPLACE INTO journals VALUES (?, ?)", (token, step))
+def _add_owner(db: sqlite3.Connection, token: str) -> None:
+    db.execute("INSERT OR IGNORE INTO owners (token) VALUES (?)", (token,))
 
 
-def _insert_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
-    """Insert events, in their old places unless these were given away in a new file."""
-    events = sorted(events, key=lambda event: event.order)
-    keys = [event.key for event in events if event.key]
-    used = {key for (key,) in _run_for(db, "SELECT key FROM events WHERE key IN ({})", keys)}
-    rows = [event_row(event._replace(key=0) if event.key in used else event) for event in events]
-    insert(db, "events", EVENT_COLUMNS, rows)
+def _keep_numbers(db: sqlite3.Connection, token: str, numbers: list[int]) -> None:
+    _add_owner(db, token)
+    db.execute("UPDATE owners SET numbers = ? WHERE token = ?", (pack(numbers), token))
+
+
+def _delete_owned(db: sqlite3.Connection, token: str, keys: list[int]) -> None:
+    """Delete events that a process has claimed, unless others have taken them over."""
+    _run_for(db, f"DELETE FROM events WHERE owner = '{token}' AND key IN ({{}})", keys)  # noqa: S608  # hexadecimal
 
 
 def _letter_row(letter: Letter) -> tuple[Any, ...]:

@@ -13,11 +13,10 @@ from pathlib import Path
 from amplitude_moloco.buffers.base import BufferState, Degraded, Entry, Lost, News
 from amplitude_moloco.buffers.sqlite.exchange import Exchange
 from amplitude_moloco.buffers.sqlite.file import SqliteFile, is_locked
-from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
-from amplitude_moloco.buffers.sqlite.owner import Owner, new_owner, published, tokens_beside
+from amplitude_moloco.buffers.sqlite.owner import Owner
 from amplitude_moloco.buffers.sqlite.store import Store
-from amplitude_moloco.buffers.sqlite.waiting import What
+from amplitude_moloco.buffers.sqlite.tail import What
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,11 @@ _RESERVED_BYTES = 16 * 1024**2
 
 
 class Upkeep:
-    """Safe from any thread: while one tends, others return at once."""
+    """Safe from any thread: while one tends, others return at once.
+
+    Args:
+        is_synced: Whether the disk is to write the journal each second.
+    """
 
     def __init__(
         self,
@@ -42,13 +45,11 @@ class Upkeep:
         monotonic: Callable[[], float],
         *,
         is_synced: bool,
-        prune: Callable[[], None],
     ) -> None:
         self._path = path
         self._owner, self._outbox, self._exchange, self._store, self._file = parts
         self._monotonic = monotonic
         self._is_synced = is_synced
-        self._prune = prune
         self._tend_at = self._sync_at = 0.0
         self._news: list[News] = []
         self._locked_since: float | None = None
@@ -58,14 +59,14 @@ class Upkeep:
         """Whether something in the store was due when this process looked last."""
         with self._exchange.lock:
             self._mend()
-            self._try(self._take_over)
+            self._try(self._exchange.take_over)
             self._try(self._look)
             self._tend_at = self._monotonic() + _TEND_SECONDS
 
     def tend(self) -> list[News]:
         """Do what is due, and return what has happened since. Never raises."""
         now = self._monotonic()
-        is_due = now >= self._tend_at or self._outbox.waiting.is_beyond
+        is_due = now >= self._tend_at or self._outbox.tail.is_beyond
         if is_due and self._exchange.lock.acquire(blocking=False):
             try:
                 if now >= self._tend_at:
@@ -78,14 +79,10 @@ class Upkeep:
         news, self._news = self._news, []
         return news
 
-    def publish(self) -> None:
-        """Say how much this process holds. Raises OSError."""
-        self._owner.publish(self._outbox.waiting.events, self._outbox.waiting.bytes)
-
     def take_over(self) -> None:
         """Take over what dead processes have left. Never raises."""
         with self._exchange.lock:
-            self._try(self._take_over)
+            self._try(self._exchange.take_over)
 
     def note_trouble(self, error: Exception) -> None:
         """The store can't be used now."""
@@ -97,18 +94,19 @@ class Upkeep:
 
     def _tend_now(self, now: float) -> None:
         self._mend()
-        journal = self._outbox.journal
         if self._is_synced and now >= self._sync_at:
             self._sync_at = now + _SYNC_SECONDS
             self._outbox.sync()
-        steps = (self._exchange.move, self._take_over, self._look, self._prune)
-        done = [self._try(step) for step in steps]
+        is_moved = self._try(self._exchange.move)
+        done = [self._try(step) for step in (self._exchange.take_over, self._look)]
+        done.append(self._try(self._store.prune))
         with suppress(OSError, sqlite3.Error):  # a full disk has no room for it
             self._file.tidy()
-        if all(done):
+        if is_moved:
+            self._outbox.trim_journal()
+        if is_moved and all(done):
             self._locked_since = None
             self._end_trouble("store", "The file %s can be used again")
-        journal.trim(self._outbox.oldest())
 
     def _try(self, step: Callable[[], object]) -> bool:
         try:
@@ -118,24 +116,18 @@ class Upkeep:
             return False
         return True
 
-    def _take_over(self) -> None:
-        self._news += self._exchange.take_over()
-
     def _look(self) -> None:
-        """Learn what the store and other processes hold, and publish what this one does."""
-        outbox = self._outbox
-        self.publish()
-        events, size, _ = self._store.count()
-        others = tokens_beside(self._path) - {outbox.token}
-        for held in (published(self._path, token) for token in others):
-            events, size = events + held[0], size + held[1]
-        outbox.shared = events, size
+        """Learn what the store holds, and what happened to it."""
+        self._exchange.count()
         self.has_due = self._store.next_seconds() == 0
         for lost, message in self._file.take_news():
-            self._news.append(
-                Lost(lost, message) if lost else Degraded(f"{message}; a new one was started")
-            )
-        self._news += self._store.take_lost()
+            if lost:
+                self._news.append(Lost(lost, message))
+            else:
+                self._news.append(Degraded(f"{message}; a new one was started"))
+                self._exchange.keep()
+        self._news += self._store.lost
+        self._store.lost.clear()
 
     # -- the journal -------------------------------------------------------------------------
 
@@ -144,19 +136,19 @@ class Upkeep:
         outbox, journal = self._outbox, self._outbox.journal
         is_cramped = False
         try:
-            if not self._owner.is_held():
-                self._start_anew()
-            elif journal.current is not None and not journal.is_whole():
+            if not self._owner.hold():
+                self._news.append(Degraded("the lock file was removed; it is made anew"))
+            is_cramped = self._is_cramped()
+            if journal.current is not None and not journal.is_whole():
                 self._news.append(Degraded("the journal was removed or cut; it is written anew"))
-                outbox.rewrite(journal)
-            elif is_cramped := self._is_cramped():
+                outbox.rewrite_journal()
+            elif is_cramped:
                 outbox.spare_disk()
             elif outbox.unwritten_from:
-                outbox.rewrite(journal)
-            if journal.is_due(is_cramped=is_cramped, is_idle=outbox.oldest() > outbox.last):
-                outbox.rotate()
+                outbox.rewrite_journal()
+            outbox.rotate_journal(is_cramped=is_cramped)
         except OSError as error:
-            outbox.lose_journal(error)
+            outbox.lose_journal(error, 0 if journal.is_whole() else 1)
         fault = outbox.fault or outbox.sync_fault
         if fault:
             outbox.sync_fault = ""
@@ -172,19 +164,8 @@ class Upkeep:
         free = disk.f_bavail * disk.f_frsize
         reserved = min(_RESERVED_BYTES, disk.f_blocks * disk.f_frsize // 6)
         if self._outbox.unwritten_from:  # all that is in memory is to be written then
-            reserved = 2 * reserved + self._outbox.waiting.bytes
+            reserved = 2 * reserved + self._outbox.tail.bytes
         return free < reserved
-
-    def _start_anew(self) -> None:
-        """The lock is lost: write everything into a journal of a new name."""
-        outbox = self._outbox
-        outbox.unwritten_from = 1  # what is in the old one may be gone
-        owner = new_owner(self._path)
-        self._news.append(Degraded("the lock file was removed; the journal is written anew"))
-        outbox.rewrite(Journal(self._path, owner.token, is_synced=self._is_synced))
-        outbox.token = owner.token
-        self._owner.release(is_done=True)
-        self._owner = owner
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -210,10 +191,10 @@ class Upkeep:
             is_done = self._try(lambda: self._exchange.move(What.ALL, wait_seconds))
             lost = [] if is_done else outbox.unwritten(claims)
             outbox.journal.close(is_done=is_done)
-            self._owner.release(is_done=is_done)
             if is_done:
-                self._try(lambda: self._store.forget(outbox.token))
+                self._try(lambda: self._store.forget(self._owner.token))
                 self._try(self._file.tidy)
+            self._owner.release(is_done=is_done)
             self._file.close()
         return lost, state
 
