@@ -140,7 +140,7 @@ class SqliteBuffer:
     @property
     def has_due(self) -> bool:
         """As ``Tended.has_due``."""
-        return self._upkeep.has_due
+        return self._exchange.has_due
 
     @property
     def _is_over(self) -> bool:

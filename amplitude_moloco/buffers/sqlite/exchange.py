@@ -6,13 +6,13 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 from itertools import count
-from math import inf
 from pathlib import Path
 from threading import RLock
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Lost
 from amplitude_moloco.buffers.sqlite.outbox import Outbox
 from amplitude_moloco.buffers.sqlite.owner import Owner, tokens_beside
+from amplitude_moloco.buffers.sqlite.record import Event
 from amplitude_moloco.buffers.sqlite.remains import Remains
 from amplitude_moloco.buffers.sqlite.store import WAIT_SECONDS, Store
 from amplitude_moloco.buffers.sqlite.tail import Batch, What
@@ -23,11 +23,15 @@ _TAKEOVER_SECONDS = 1.0
 
 
 class _Mark:
-    """Up to which event a checkpoint goes: its number, and its key if it is in the store."""
+    """Which events a checkpoint waits for."""
 
     def __init__(self, last: int, until: int) -> None:
         self.last = last
+        """The highest number."""
         self.until = until
+        """The highest key of those that were in the store."""
+        self.keys: list[int] = []
+        """The keys of those that have moved into the store since."""
 
 
 class Exchange:
@@ -57,6 +61,8 @@ class Exchange:
         self._marks: weakref.WeakSet[_Mark] = weakref.WeakSet()
         self.lock = RLock()
         """Held while something is in neither place, or in both."""
+        self.has_due = False
+        """Whether something in the store was due when this process looked last."""
 
     def move(self, what: What = What.LONG, wait_seconds: float = WAIT_SECONDS) -> None:
         """Move events and dead letters from the memory into the store."""
@@ -80,11 +86,10 @@ class Exchange:
             for each in batch.retries
         ]
         events, unnoted = batch.fresh + retries, self._outbox.unnoted
-        last_key = self._store.put(events, batch.letters, batch.gone, unnoted, wait_seconds)
-        numbers = [event.number for event in events if not event.key]
+        first = self._store.put(events, batch.letters, batch.gone, unnoted, wait_seconds)
+        own = [event for event in events if not event.key]
         for mark in self._marks:
-            if min(numbers, default=inf) <= mark.last:
-                mark.until = last_key
+            mark.keys += [first + i for i, event in enumerate(own) if event.number <= mark.last]
 
     def take(self, limit: int, newest: int) -> None:
         """Claim what is due in the store, and hold it in the memory."""
@@ -111,6 +116,7 @@ class Exchange:
             settled = self._outbox.tail.settled()
             events, size, _ = self._store.count()
             self._outbox.shared = events - len(settled), size - sum(settled)
+            self.has_due = self._store.next_seconds() == 0
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""
@@ -119,15 +125,18 @@ class Exchange:
             mark = _Mark(outbox.last, self._store.last_key())
             self._marks.add(mark)
 
+        def is_before(event: Event) -> bool:
+            if event.key:
+                return event.key <= mark.until or event.key in mark.keys
+            return event.number <= mark.last
+
         def is_reached() -> bool:
             with self.lock, outbox.lock:
                 if outbox.is_closed:
                     return True
-                for event in outbox.tail:
-                    is_before = event.key <= mark.until if event.key else event.number <= mark.last
-                    if is_before and not event.attempts:
-                        return False
-                return not self._store.has_untried(mark.until)
+                if any(is_before(event) for event in outbox.tail if not event.attempts):
+                    return False
+                return not self._store.has_untried(mark.until, mark.keys)
 
         return is_reached
 

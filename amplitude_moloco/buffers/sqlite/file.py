@@ -60,13 +60,14 @@ class SqliteFile:
             self._leave()
 
     @contextmanager
-    def transaction(self, wait_seconds: float | None = None) -> Iterator[sqlite3.Connection]:
-        """All changes are made, or none. Raises sqlite3.Error and OSError.
+    def transaction(self, wait_seconds: float) -> Iterator[sqlite3.Connection]:
+        """All changes are made, or none. Waits this long for other processes.
 
-        Raises too where the file was replaced meanwhile, so that the changes may be lost with it.
+        Raises sqlite3.Error and OSError; also where the file was replaced meanwhile, so that the
+        changes may be lost with it.
         """
         with self.connection() as db:
-            with _transaction(db, wait_seconds, self._patience_seconds):
+            with _waiting(db, wait_seconds), _transaction(db):
                 yield db
             if self._identity() != self._opened:
                 self._leave()
@@ -105,7 +106,8 @@ class SqliteFile:
                     db.execute("PRAGMA incremental_vacuum(1)")
         with suppress(OSError):
             if Path(f"{self._path}-wal").stat().st_size > _LONG_WAL_BYTES:
-                self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+                with self.connection() as db, _waiting(db, 0.0):
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def take_news(self) -> list[tuple[int, str]]:
         """Returns how many rows were lost, and how, since the last call."""
@@ -217,7 +219,7 @@ class SqliteFile:
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
         if version < VERSION:
-            with _transaction(db, None, self._patience_seconds):
+            with _transaction(db):
                 if version:
                     migrate(db)
                 else:
@@ -263,24 +265,27 @@ class SqliteFile:
 
 
 @contextmanager
-def _transaction(
-    db: sqlite3.Connection, wait_seconds: float | None, patience_seconds: float
-) -> Iterator[None]:
-    """Wait for other processes' transactions this long; or as long as for all else, if None."""
-    if wait_seconds is not None:
-        db.execute(f"PRAGMA busy_timeout = {1000 * wait_seconds:.0f}")
+def _waiting(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Wait for other processes this long, and then as long as before again."""
+    before = _value(db, "PRAGMA busy_timeout")
+    db.execute(f"PRAGMA busy_timeout = {1000 * seconds:.0f}")
     try:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            raise
+        yield
     finally:
-        if wait_seconds is not None:
-            db.execute(f"PRAGMA busy_timeout = {1000 * patience_seconds:.0f}")
+        db.execute(f"PRAGMA busy_timeout = {before}")
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Make all changes, or none."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
 
 
 def is_locked(error: Exception) -> bool:

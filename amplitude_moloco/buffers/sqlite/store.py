@@ -84,8 +84,9 @@ class Store:
         unnoted: list[int],
         wait_seconds: float,
     ) -> int:
-        """Store events and dead letters, and delete what is gone. Returns the last key of all.
+        """Store events and dead letters, and delete what is gone.
 
+        Returns the key of the first event that had none; the others of these have the next ones.
         The numbers of its events, and those that the journal does not note as done, are kept
         until the next call: what takes over the journal finds them here.
         """
@@ -93,11 +94,12 @@ class Store:
         old = [row.key for row in gone] + [event.key for event in stored if event.key]
         numbers = [event.number for event in stored if not event.key]
         with self._file.transaction(wait_seconds) as db:
+            ((last_key,),) = db.execute(_LAST_KEY)
             _delete_owned(db, self._token, old)
             insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
             _keep_numbers(db, self._token, numbers + unnoted)
-            return int(db.execute(_LAST_KEY).fetchone()[0])
+        return int(last_key) + 1
 
     def take(self, limit: int, newest: int, gone: list[Row]) -> list[Event]:
         """Claim what is due; a few more than the limit, if there are more. Deletes what is gone."""
@@ -144,9 +146,12 @@ class Store:
         """Returns the highest key that was ever used."""
         return int(self._file.read(_LAST_KEY)[0][0])
 
-    def has_untried(self, until: int) -> bool:
-        """Whether an event that was never sent has a key up to this one."""
-        return self._file.read(_UNTRIED, (until,)) == [(1,)]
+    def has_untried(self, until: int, keys: list[int]) -> bool:
+        """Whether an event with a key up to this one, or with one of these, was never sent."""
+        with self._file.connection() as db:
+            return db.execute(_UNTRIED, (until,)).fetchone() == (1,) or bool(
+                _run_for(db, f"SELECT 1 {_FREE} AND attempts = 0 AND key IN ({{}})", keys)
+            )
 
     def count(self) -> tuple[int, int, int]:
         """Returns how many events, bytes of them, and dead letters lie here."""

@@ -55,8 +55,6 @@ class Upkeep:
         self._locked_since: float | None = None
         self._troubles: dict[str, float] = {}  # what was told, and when it was there last
         self._held: ExitStack | None = None
-        self.has_due = False
-        """Whether something in the store was due when this process looked last."""
         with self._exchange.lock:
             self._mend()
             self._try(self._exchange.take_over)
@@ -119,7 +117,6 @@ class Upkeep:
     def _look(self) -> None:
         """Learn what the store holds, and what happened to it."""
         self._exchange.count()
-        self.has_due = self._store.next_seconds() == 0
         for lost, message in self._file.take_news():
             if lost:
                 self._news.append(Lost(lost, message))
