@@ -8,7 +8,7 @@ from math import inf
 from amplitude_moloco.buffers.base import News, Storage
 from amplitude_moloco.engine.ledger import Ledger
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.9
 """Other processes store, send and leave entries in a durable buffer."""
 
 

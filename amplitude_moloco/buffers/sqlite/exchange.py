@@ -85,11 +85,12 @@ class Exchange:
             each.event._replace(due=max(each.due_at + shift, 1.0))
             for each in batch.retries
         ]
-        events, unnoted = batch.fresh + retries, self._outbox.unnoted
+        events = sorted(batch.fresh + retries, key=lambda event: event.order)
+        unnoted = self._outbox.unnoted
         first = self._store.put(events, batch.letters, batch.gone, unnoted, wait_seconds)
-        own = [event for event in events if not event.key]
+        own = [event.number for event in events if event.number]
         for mark in self._marks:
-            mark.keys += [first + i for i, event in enumerate(own) if event.number <= mark.last]
+            mark.keys += [first + i for i, number in enumerate(own) if number <= mark.last]
 
     def take(self, limit: int, newest: int) -> None:
         """Claim what is due in the store, and hold it in the memory."""
@@ -103,12 +104,12 @@ class Exchange:
             self._store.keep([event for event in self._outbox.tail if event.key])
 
     def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
-        """As ``DeadLetters.resend``. What is in the memory is older, and moves first."""
+        """As ``DeadLetters.resend``."""
         with self.lock:
-            self.move(What.ALL, wait_seconds)
-            is_resent = self._store.resend(letter, wait_seconds)
-            self.count()
-            return is_resent
+            event = self._store.resend(letter, wait_seconds)
+            if event is not None:
+                self._outbox.add_resent(event)
+            return event is not None
 
     def count(self) -> None:
         """Learn what the store holds."""
@@ -116,7 +117,7 @@ class Exchange:
             settled = self._outbox.tail.settled()
             events, size, _ = self._store.count()
             self._outbox.shared = events - len(settled), size - sum(settled)
-            self.has_due = self._store.next_seconds() == 0
+            self.has_due = events > 0 and self._store.next_seconds() == 0
 
     def checkpoint(self) -> Callable[[], bool]:
         """As ``Buffer.checkpoint``, for what this process holds and what no process has claimed."""

@@ -42,6 +42,7 @@ class SqliteFile:
         self, path: Path, *, target: str, synchronous: str, patience_seconds: float
     ) -> None:
         self._path = path
+        self._wal = Path(f"{path}-wal")
         self._target = target
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
@@ -105,7 +106,7 @@ class SqliteFile:
                 for _ in range(free - _SPARE_PAGES // 2):
                     db.execute("PRAGMA incremental_vacuum(1)")
         with suppress(OSError):
-            if Path(f"{self._path}-wal").stat().st_size > _LONG_WAL_BYTES:
+            if self._wal.stat().st_size > _LONG_WAL_BYTES:
                 with self.connection() as db, _waiting(db, 0.0):
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -139,7 +140,7 @@ class SqliteFile:
 
     def _identity(self) -> tuple[object, ...]:
         """Which files lie at the path: another process's close may remove the WAL, for example."""
-        return _file_id(self._path), _file_id(f"{self._path}-wal")
+        return _file_id(self._path), _file_id(self._wal)
 
     def _open(self) -> None:
         with Gate(self._path, self._patience_seconds):
@@ -301,9 +302,9 @@ def is_corrupt(error: Exception) -> bool:
     return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
-def _file_id(path: Path | str) -> object:
+def _file_id(path: Path) -> object:
     try:
-        found = Path(path).lstat()
+        found = path.lstat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,20 +105,21 @@ class Journal:
         self.current.append(frames)
         self.written += 1
 
-    def is_due(self, *, is_cramped: bool, is_idle: bool) -> bool:
+    def is_due(self, *, is_cramped: bool, is_idle: Callable[[], bool]) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""
         if self.current is None:
             return True
-        most = _IDLE_BYTES if is_idle else _CRAMPED_BYTES if is_cramped else SEGMENT_BYTES
-        return self.current.size() >= most
+        size = self.current.size()
+        most = _CRAMPED_BYTES if is_cramped else SEGMENT_BYTES
+        return size >= most or (size >= _IDLE_BYTES and is_idle())
 
     def is_whole(self) -> bool:
         """Whether no segment was removed, replaced or truncated."""
         return all(segment.is_whole() for segment in self._segments)
 
-    def trim(self, oldest: float) -> None:
+    def trim(self, oldest: Callable[[], float]) -> None:
         """Delete the segments with nothing but events older than this number."""
-        while len(self._segments) > 1 and self._segments[1].first <= oldest:
+        while len(self._segments) > 1 and self._segments[1].first <= oldest():
             self._segments.popleft().close(is_done=True)
 
     def last_descriptors(self) -> list[int]:

@@ -94,9 +94,7 @@ class Outbox:
                 or tail.is_full
             ):
                 return DropReason.FULL
-            number = next(self._numbers)
-            if number > self.last:  # noqa: PLR1730  # a call could be interrupted by another put
-                self.last = number
+            number = self._next_number()
             # The copy lets go of what the encoder has allocated beyond its length.
             event = Event(number, self._wall(), sync, id, b"%b" % body)
             frame = frame_of(event)
@@ -113,6 +111,12 @@ class Outbox:
             tail.events += 1
             tail.bytes += size
             return None
+
+    def _next_number(self) -> int:
+        number = next(self._numbers)
+        # A call could be interrupted by another put.
+        self.last = number if number > self.last else self.last  # noqa: FURB136
+        return number
 
     def _recover(self) -> None:
         """Called without the locks, or with some that were not released."""
@@ -223,6 +227,12 @@ class Outbox:
             del self.tail.gone[: len(gone)]
             self.tail.add_taken(events, self._wall())
 
+    def add_resent(self, event: Event) -> None:
+        """Hold a dead letter that is an event again, claimed in the store."""
+        with self.lock:
+            self.tail.new.append(event._replace(number=self._next_number()))
+            self._share([event], 1)
+
     def _share(self, events: list[Event], sign: int) -> None:
         shared, size = self.shared
         self.shared = (
@@ -272,8 +282,9 @@ class Outbox:
     def rotate_journal(self, *, is_cramped: bool) -> None:
         """Begin another segment if it is time. Raises OSError."""
         with self.lock:
-            is_idle = self.tail.oldest() > self.last
-            if self.journal.is_due(is_cramped=is_cramped, is_idle=is_idle):
+            if self.journal.is_due(
+                is_cramped=is_cramped, is_idle=lambda: self.tail.oldest() > self.last
+            ):
                 self.journal.begin(self.last + 1)
 
     def trim_journal(self) -> None:
@@ -282,7 +293,7 @@ class Outbox:
         Call it after a move that followed the last rotation: notes of rows are in the newest then.
         """
         with self.lock:
-            self.journal.trim(self.tail.oldest())
+            self.journal.trim(self.tail.oldest)
 
     def rewrite_journal(self) -> None:
         """Write all into a new segment, and give up the others. Raises OSError."""

@@ -30,7 +30,7 @@ class Event(NamedTuple):
     """An event. Its frame holds all but the key and the due time."""
 
     number: int
-    """Its place in the journal."""
+    """Its place among those that this process has put or resent; 0 if another one has."""
     accepted_at: float
     """Unix time in seconds."""
     sync: str
@@ -39,14 +39,14 @@ class Event(NamedTuple):
     attempts: int = 0
     strikes: int = 0
     key: int = 0
-    """The key of its row in the store; 0 if it is in the journal."""
+    """The key of its row in the store; 0 if it is in the journal alone."""
     due: float = 0.0
     """Unix time at which it is due in the store; 0 if it was not sent yet."""
 
     @property
     def order(self) -> tuple[bool, int]:
-        """What comes from the store is older than what does not."""
-        return (False, self.key) if self.key else (True, self.number)
+        """What other processes have put is older."""
+        return self.number > 0, self.number or self.key
 
 
 class Record(NamedTuple):

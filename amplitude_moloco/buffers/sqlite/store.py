@@ -71,6 +71,8 @@ class Store:
         self._horizon_seconds = horizon_seconds
         self._letter_bounds = letter_bounds
         self._wall = wall
+        self.dead = 0
+        """How many dead letters there were when it was counted last."""
         self.lost: list[Lost] = []
         """What can't be read any more, and was not told yet."""
 
@@ -86,7 +88,7 @@ class Store:
     ) -> int:
         """Store events and dead letters, and delete what is gone.
 
-        Returns the key of the first event that had none; the others of these have the next ones.
+        Returns the key of the first event with a number; the others of these have the next ones.
         The numbers of its events, and those that the journal does not note as done, are kept
         until the next call: what takes over the journal finds them here.
         """
@@ -96,7 +98,8 @@ class Store:
         with self._file.transaction(wait_seconds) as db:
             ((last_key,),) = db.execute(_LAST_KEY)
             _delete_owned(db, self._token, old)
-            insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
+            rows = [event_row(each._replace(key=0) if each.number else each) for each in events]
+            insert(db, "events", EVENT_COLUMNS, rows)
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
             _keep_numbers(db, self._token, numbers + unnoted)
         return int(last_key) + 1
@@ -155,8 +158,8 @@ class Store:
 
     def count(self) -> tuple[int, int, int]:
         """Returns how many events, bytes of them, and dead letters lie here."""
-        ((events, size, dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
-        return events, size, dead
+        ((events, size, self.dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
+        return events, size, self.dead
 
     def keep(self, events: list[Event]) -> None:
         """Store again what this process has claimed, where the file was replaced."""
@@ -207,17 +210,20 @@ class Store:
                     yield letter
             last = rows[-1][0]
 
-    def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
-        """Turn a dead letter into an event. Returns False if it is no longer here."""
+    def resend(self, letter: DeadLetter, wait_seconds: float) -> Event | None:
+        """Turn a dead letter into an event, and claim it. Returns None if it is no longer here."""
         with self._file.transaction(wait_seconds) as db:
             if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
-                return False
+                return None
             event = Event(0, self._wall(), letter.sync, letter.id, letter.body)
-            insert(db, "events", EVENT_COLUMNS, [event_row(event)])
-        return True
+            _add_owner(db, self._token)
+            insert(db, "events", EVENT_COLUMNS, [event_row(event, self._token)])
+            return event._replace(key=db.execute(_LAST_KEY).fetchone()[0])
 
     def prune(self) -> None:
         """Forget the oldest dead letters beyond the bounds."""
+        if not self.dead:
+            return
         most, most_bytes, age_seconds = self._letter_bounds
         oldest = self._wall() - age_seconds
         if self._file.read(_MUST_PRUNE, (most, most_bytes, oldest)) == [(1,)]:

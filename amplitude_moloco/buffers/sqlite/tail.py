@@ -92,7 +92,7 @@ class Tail:
         self._most_events = min(_MOST_EVENTS, max_events // 100)
         self._most_bytes = min(_MOST_BYTES, max_bytes // 100)
         self.new: deque[Event] = deque()
-        """Not sent yet, and not in the store."""
+        """Put or resent by this process, and not sent yet."""
         self.taken: deque[Event] = deque()
         """Claimed in the store, not sent yet, and older than all new ones."""
         self._retries: list[Retry] = []  # a heap
@@ -186,9 +186,9 @@ class Tail:
         """Take back everything that is claimed. Returns the claim of each number."""
         claims = {event.number: key for key, event in self.claimed.items() if not event.key}
         for event in self.claimed.values():
-            if event.due or (event.attempts and not event.key):
+            if event.due or (event.attempts and event.number):
                 self.add_retry(event, event.due - wall if event.due else 0.0)
-            elif not event.key:  # else the store has it as it is
+            elif event.number:  # else the store has it as it is
                 self.new.append(event)
         self.claimed.clear()
         self.new = deque(sorted(self.new, key=lambda event: event.number))

@@ -20,7 +20,7 @@ from amplitude_moloco.buffers.sqlite.tail import What
 
 logger = logging.getLogger(__name__)
 
-_TEND_SECONDS = 0.5
+_TEND_SECONDS = 0.9
 _SYNC_SECONDS = 1.0
 _LOCKED_SECONDS = 1.0
 """A lock that another process holds for longer is told."""

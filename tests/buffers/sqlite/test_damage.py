@@ -7,6 +7,8 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,7 @@ from support.sqlite_files import (
 
 from amplitude_moloco.buffers.base import BufferState, Degraded, Lost
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.buffers.sqlite.gate import Gate
 from amplitude_moloco.errors import ConfigurationError
 
 DUMP = Path(__file__).parents[1] / "golden" / "schema-1.sql"
@@ -144,6 +147,37 @@ def test_damage_is_salvaged_while_it_runs(
     assert lost(news) >= 1 or len(found) == 2001 - 5
     put(buffer, "new")
     assert claim(buffer, 1) == ["new"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows what is open")
+def test_a_file_that_another_process_has_replaced_is_not_replaced_again(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer
+) -> None:
+    """Of two processes that find the same damage, the second uses what the first has salvaged."""
+    salvaged = tmp_path / "salvaged.db"
+    ids = store(open_buffer(path=salvaged), 3)
+    store(open_buffer(), 2000, body=bytes(4000))  # more than SQLite keeps in memory
+    buffer = open_buffer()
+    overwrite_pages(path)
+    with ThreadPoolExecutor(1) as pool, Gate(path, 1.0):
+        reading = pool.submit(claim, buffer)
+        while sum(each.name.endswith("-lock") for each in open_files()) < 2:
+            assert not reading.done()
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        salvaged.rename(path)
+    assert reading.result() == []
+    assert claim(buffer) == ids
+    assert list(path.parent.glob("buffer.db.corrupt-*")) == []
+
+
+def open_files() -> list[Path]:
+    """What this process has open."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(each.readlink())
+    return found
 
 
 def test_a_page_that_goes_bad_unread_is_salvaged_when_it_is_read(

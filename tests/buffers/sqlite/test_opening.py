@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.sqlite_buffers import OpenBuffer, claim, put
 from support.sqlite_files import load_dump, locked, set_schema_version, shell
 
 from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.sqlite.gate import Gate
 from amplitude_moloco.errors import ConfigurationError
 
 NOBODY = 65534
@@ -177,3 +179,23 @@ def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path, open_buffer: Open
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=os.strerror(errno.ENOTDIR)):
         open_buffer(path=tmp_path / "file" / "buffer.db")
+
+
+def test_a_child_of_a_process_that_opens_the_file_keeps_no_other_out(path: Path) -> None:
+    """A child that is forked while its parent has the gate doesn't hold it, nor closes it twice."""
+    with Gate(path, 0.1):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            signal.pause()
+    try:
+        with Gate(path, 0.1):
+            pass
+    finally:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+    with Gate(path, 0.1):
+        grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(0)
+    assert os.waitpid(grandchild, 0)[1] == 0
