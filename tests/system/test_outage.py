@@ -25,6 +25,7 @@ from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.transports.base import SendResult
 
+pytestmark = pytest.mark.timeout(1800)  # a week has 600,000 seconds in which a file is looked at
 HOUR = 3600.0
 DAY = 24 * HOUR
 

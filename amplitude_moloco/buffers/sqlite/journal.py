@@ -27,9 +27,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O
 class Segment:
     """One file of a journal. Raises OSError where it can't be created."""
 
-    def __init__(self, path: Path, first: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.first = first
+        self.first = 0
         """The events from this number on are here, not in an older segment."""
         self._appended_bytes = 0
         self.descriptor = os.open(path, _FLAGS, 0o600)
@@ -49,17 +49,19 @@ class Segment:
 
     def is_whole(self) -> bool:
         """Whether the file is where it was, and nothing was cut off."""
-        found = os.fstat(self.descriptor)
-        with suppress(OSError):
-            if os.path.samestat(self.path.lstat(), found):
-                return found.st_size >= self._appended_bytes
-        return False
+        return self._is_there() and self.size() >= self._appended_bytes
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self.descriptor))
+        except OSError:
+            return False
 
     def close(self, *, is_done: bool) -> None:
         """Close the file. ``is_done``: nothing in it is needed, so it goes as well."""
         descriptor = getattr(self, "descriptor", -1)
         if descriptor >= 0:
-            if is_done and self.is_whole():
+            if is_done and self._is_there():
                 with suppress(OSError):
                     self.path.unlink()
             self.descriptor = -1
@@ -83,14 +85,23 @@ class Journal:
         self.current: Segment | None = None
         """Where the next event goes; None while nothing can be written."""
 
-    def begin(self, first: int, frames: bytes = b"") -> None:
-        """Put events from this number on into a new segment, after these frames. Raises OSError."""
+    def new_segment(self) -> Segment:
+        """Create the file of the next segment. Raises OSError."""
         self._count += 1
-        segment = Segment(Path(f"{self._start}-{self._count:08d}.journal"), first)
+        segment = Segment(Path(f"{self._start}-{self._count:08d}.journal"))
+        if self._is_synced:  # its name must survive a loss of power, too
+            folder = os.open(segment.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return segment
+
+    def begin(self, segment: Segment, first: int, frames: bytes = b"") -> None:
+        """Put events from this number on into a new segment, after these frames. Raises OSError."""
+        segment.first = first
         try:
             segment.append(note_frame(START, [first]) + frames)
-            if self._is_synced:
-                _sync_folder(segment.path.parent)
         except OSError:
             segment.close(is_done=True)
             raise
@@ -132,12 +143,3 @@ class Journal:
             self.current = None
         while len(self._segments) > most:
             self._segments.popleft().close(is_done=is_done)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk write which files are in it: a new name must survive a loss of power, too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

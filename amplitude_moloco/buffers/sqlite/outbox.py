@@ -282,10 +282,13 @@ class Outbox:
     def rotate_journal(self, *, is_cramped: bool) -> None:
         """Begin another segment if it is time. Raises OSError."""
         with self.lock:
-            if self.journal.is_due(
+            is_due = self.journal.is_due(
                 is_cramped=is_cramped, is_idle=lambda: self.tail.oldest() > self.last
-            ):
-                self.journal.begin(self.last + 1)
+            )
+        if is_due:
+            segment = self.journal.new_segment()
+            with self.lock:
+                self.journal.begin(segment, self.last + 1)
 
     def trim_journal(self) -> None:
         """Delete the segments in which nothing is needed, if no row waits for its deletion.
@@ -297,10 +300,11 @@ class Outbox:
 
     def rewrite_journal(self) -> None:
         """Write all into a new segment, and give up the others. Raises OSError."""
+        segment = self.journal.new_segment()
         with self.lock:
             events = [*self.tail, *(letter.event for letter in self.tail.letters)]
             frames = [frame_of(event) for event in events if not event.key]
             gone = note_frame(GONE, [row.key for row in self.tail.gone])
-            self.journal.begin(self.last + 1, b"".join([gone, *frames]))
+            self.journal.begin(segment, self.last + 1, b"".join([gone, *frames]))
             self.journal.close(is_done=True, most=1)
             self.unwritten_from, self.fault, self.unnoted = 0, "", []
