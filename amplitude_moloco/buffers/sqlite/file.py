@@ -231,7 +231,7 @@ class SqliteFile:
         db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         found = "ok"
         with suppress(sqlite3.OperationalError):  # interrupted
-            found = _value(db, "PRAGMA quick_check(1)")
+            found = _value(db, "PRAGMA integrity_check(1)")
         db.set_progress_handler(None, 0)
         if found != "ok":
             raise sqlite3.DatabaseError(found)

@@ -49,7 +49,8 @@ class Segment:
 
     def is_whole(self) -> bool:
         """Whether the file is where it was, and nothing was cut off."""
-        return self._is_there() and self.size() >= self._appended_bytes
+        appended_bytes = self._appended_bytes  # first, since both may grow meanwhile
+        return self._is_there() and self.size() >= appended_bytes
 
     def _is_there(self) -> bool:
         try:

@@ -446,6 +446,42 @@ def test_flipped_bytes_cost_at_most_their_records(
         buffer.close()
 
 
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+@given(places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=3))
+def test_flipped_bytes_of_the_file_are_told(
+    tmp_path_factory: pytest.TempPathFactory, places: list[float]
+) -> None:
+    """Wherever bytes of the shared file flip, no changed event is sent, and losses are told."""
+    clock = Clock()
+    path = tmp_path_factory.mktemp("flipped") / "buffer.db"
+    first = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
+    bodies = {str(number): os.urandom(20 * number) for number in range(60)}
+    for id, body in bodies.items():
+        put(first, id, body=body)
+    first.close()
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[int(place * len(data))] ^= 1 + random.Random(place).randrange(255)  # noqa: S311  # no secret
+    path.write_bytes(data)
+    try:
+        heir = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
+    except ConfigurationError:  # what says whose file it is was hit: the start says so
+        return
+    news, found = [], []
+    for _ in range(3):
+        entries = heir.claim(100).entries
+        assert all(bodies[entry.id] == entry.body for entry in entries)
+        assert all(map(heir.ack, entries))
+        found += [entry.id for entry in entries]
+        news += tended(heir, clock)
+    assert len(found) == len(set(found))
+    assert lost(news) >= 1 or len(found) == 60
+    assert heir.state() == BufferState(0, 0, 0)
+    heir.close()
+
+
 @pytest.mark.parametrize("spoil", ["remove", "replace", "truncate"])
 def test_a_journal_that_is_spoiled_while_open_is_written_anew(
     path: Path, tmp_path: Path, open_buffer: OpenBuffer, clock: Clock, spoil: str
