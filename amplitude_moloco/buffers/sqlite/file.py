@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,17 @@ class SqliteFile:
             self._leave()
 
     @contextmanager
-    def transaction(self, wait_seconds: float) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, wait_seconds: float, *, is_kept: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """All changes are made, or none. Waits this long for other processes.
 
-        Raises sqlite3.Error and OSError; also where the file was replaced meanwhile, so that the
-        changes may be lost with it.
+        ``is_kept``: they survive a loss of power if anything does. Raises sqlite3.Error and
+        OSError; also where the file was replaced meanwhile, so that the changes may be lost.
         """
         with self.connection() as db:
-            with _waiting(db, wait_seconds), _transaction(db):
+            mode = "NORMAL" if self._synchronous == "FULL" and not is_kept else self._synchronous
+            with _waiting(db, wait_seconds), _setting(db, "synchronous", mode), _transaction(db):
                 yield db
             if self._identity() != self._opened:
                 self._leave()
@@ -266,14 +269,19 @@ class SqliteFile:
 
 
 @contextmanager
-def _waiting(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Wait for other processes this long, and then as long as before again."""
-    before = _value(db, "PRAGMA busy_timeout")
-    db.execute(f"PRAGMA busy_timeout = {1000 * seconds:.0f}")
+def _setting(db: sqlite3.Connection, name: str, value: str | int) -> Iterator[None]:
+    """Set one of SQLite's settings for a while."""
+    before = _value(db, f"PRAGMA {name}")
+    db.execute(f"PRAGMA {name} = {value}")
     try:
         yield
     finally:
-        db.execute(f"PRAGMA busy_timeout = {before}")
+        db.execute(f"PRAGMA {name} = {before}")
+
+
+def _waiting(db: sqlite3.Connection, seconds: float) -> AbstractContextManager[None]:
+    """Wait for other processes this long."""
+    return _setting(db, "busy_timeout", round(1000 * seconds))
 
 
 @contextmanager

@@ -195,7 +195,8 @@ class Outbox:
     def _remove(self, key: Hashable) -> Event | None:
         event = self.tail.claimed.pop(key, None)
         if event is not None and event.key:
-            self._share([event], -1)
+            events, size = self.shared
+            self.shared = events - 1, size - len(event.body)
         elif event is not None:
             self.tail.count([event], -1)
         return event
@@ -217,7 +218,7 @@ class Outbox:
         with self.lock:
             self.tail.end_move(batch, is_done=is_done)
             if is_done:
-                self._share([event for event in batch.events() if not event.key], 1)
+                self._share([event for event in batch.events() if not event.key])
                 moved = batch.events() + [letter.event for letter in batch.letters]
                 self._note(DONE, [event.number for event in moved if not event.key])
 
@@ -231,14 +232,12 @@ class Outbox:
         """Hold a dead letter that is an event again, claimed in the store."""
         with self.lock:
             self.tail.new.append(event._replace(number=self._next_number()))
-            self._share([event], 1)
+            self._share([event])
 
-    def _share(self, events: list[Event], sign: int) -> None:
+    def _share(self, events: list[Event]) -> None:
+        """Count events as stored."""
         shared, size = self.shared
-        self.shared = (
-            shared + sign * len(events),
-            size + sign * sum(len(event.body) for event in events),
-        )
+        self.shared = shared + len(events), size + sum(len(event.body) for event in events)
 
     def close(self) -> dict[int, Hashable]:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""

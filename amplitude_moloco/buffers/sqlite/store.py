@@ -106,7 +106,8 @@ class Store:
 
     def take(self, limit: int, newest: int, gone: list[Row]) -> list[Event]:
         """Claim what is due; a few more than the limit, if there are more. Deletes what is gone."""
-        with self._file.transaction(WAIT_SECONDS) as db:
+        # What a loss of power undoes is sent again.
+        with self._file.transaction(WAIT_SECONDS, is_kept=False) as db:
             _delete_owned(db, self._token, [row.key for row in gone])
             _add_owner(db, self._token)
             ((events, size),) = db.execute("SELECT events, bytes FROM totals")
