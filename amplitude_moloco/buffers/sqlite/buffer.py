@@ -39,7 +39,7 @@ class SqliteBuffer:
     ``synchronous="FULL"`` it also survives a loss of power, if the disk writes what it reports as
     written; with ``"1s"`` a loss of power takes the last second; with ``"OFF"`` what the system has
     not written yet. Senders take events from memory. What waits for long, and dead letters, they
-    move into the SQLite file ``path``, which all processes share.
+    move into the SQLite file ``path``, which all processes share, and claim it there.
 
     Each process holds a lock for as long as it lives. What a dead one has left, on its way or not,
     any other process takes over when it tends the buffer. So an entry may be sent twice, always
@@ -61,7 +61,8 @@ class SqliteBuffer:
             link is resolved once, here.
         target: Where the events go. It is kept in the file, which accepts no other target.
         max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those of
-            the bodies. What other processes have put counts within a second.
+            the bodies. What other processes have put counts within a second, but for what each
+            holds in its memory: a hundredth of the bounds, and what is on its way.
         synchronous: ``FULL``, ``1s`` or ``OFF``. ``NORMAL`` is another name of ``1s``.
         drain_at_exit: Whether the end of the process waits for what waits here.
         patience_seconds: The longest wait for other processes when it is opened, closed or read.
