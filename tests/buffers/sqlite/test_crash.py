@@ -209,7 +209,7 @@ def passed(call):
     return count
 
 end = os._exit
-for name in ("write", "open", "unlink", "fdatasync", "close", "pwrite", "rename"):
+for name in ("write", "open", "unlink", "fdatasync", "fsync", "close", "pwrite", "rename"):
     setattr(os, name, passed(getattr(os, name)))
 
 class Counted(sqlite3.Connection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from support.clock import NOW, Clock
-from support.sqlite_buffers import OpenBuffer, claim, put
+from support.sqlite_buffers import TARGET, OpenBuffer, claim, put
 from support.sqlite_files import load_dump, locked, set_schema_version, shell
 
-from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.base import BufferState, Degraded
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.gate import Gate
 from amplitude_moloco.errors import ConfigurationError
 
@@ -170,6 +172,55 @@ def test_a_file_that_cannot_be_written_to_is_reported(
     with pytest.raises(ConfigurationError, match="readonly database; it must be a file on a local"):
         open_buffer(path=path)
     assert {each.name for each in unprivileged.iterdir()} >= {"buffer.db", "buffer.db-lock"}
+
+
+def test_permissions_that_change_while_it_runs_lose_nothing(
+    unprivileged: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """While neither folder nor files may be written to, events are sent; then all goes on."""
+    path = unprivileged / "buffer.db"
+    buffer = open_buffer(path=path, patience_seconds=0.05)
+    put(buffer, "a", "b")
+    unprivileged.chmod(0o500)
+    for each in unprivileged.iterdir():
+        each.chmod(0o400)
+    news: list[object] = []
+    for number in range(3):
+        put(buffer, str(number), body=bytes(2 * 1024**2))  # more than the memory should hold
+        clock.advance(1)
+        news += buffer.tend()
+    assert claim(buffer, 1) == ["a"]
+    assert all(isinstance(each, Degraded) for each in news)
+    unprivileged.chmod(0o700)
+    for each in unprivileged.iterdir():
+        each.chmod(0o600)
+    clock.advance(10)
+    buffer.tend()
+    clock.advance(10)
+    assert buffer.tend() == []
+    buffer.close()
+    assert claim(open_buffer(path=path)) == ["a", "b", "0", "1", "2"]
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_waits(
+    unprivileged: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """What a dead process has left is not given up where it can't be read now."""
+    path = unprivileged / "buffer.db"
+    dead = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
+    put(dead, "a")
+    del dead
+    gc.collect()
+    (journal,) = unprivileged.glob("*.journal")
+    journal.chmod(0)
+    buffer = open_buffer(path=path)
+    (told,) = buffer.tend()
+    assert isinstance(told, Degraded)
+    assert claim(buffer) == []
+    journal.chmod(0o600)
+    clock.advance(1)
+    assert buffer.tend() == []
+    assert claim(buffer) == ["a"]
 
 
 def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path, open_buffer: OpenBuffer) -> None:
