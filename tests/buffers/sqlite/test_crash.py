@@ -515,6 +515,9 @@ refused = []
 def work(number):
     count = 0
     while not stop.is_set():
+        if count == 10_000:  # nothing is moved here: the memory would be full at some time
+            stop.wait()
+            break
         id = f"{number}-{count}"
         refusal = buffer.put(id, "HOME", b"body")
         if refusal:
