@@ -255,7 +255,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             replace(settings, open_buffer=lambda: buffer, open_transport=lambda: transport)
         )
         for failure in failures:
-            engine.post(Degraded(str(failure)))
+            engine.post(Degraded(f"it can't be opened in this forked process: {failure}"))
         return engine
 
     def _renew_locks(self) -> None:

@@ -27,8 +27,6 @@ class DropReason(Reason):
     """It was tracked after ``close()``."""
     SHUTDOWN = "shutdown"
     """It waited in memory, and the time of ``close()`` was over."""
-    LOCKED = "locked"
-    """Another process held the buffer's file for too long."""
     FORKED = "forked"
     """The buffer was opened by the parent of this process."""
     UNAVAILABLE = "unavailable"

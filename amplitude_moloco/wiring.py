@@ -56,7 +56,7 @@ def connections_of(connections: int | None, transport: str | TransportFactory) -
 
 
 def buffer_factory(
-    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule, timeout_seconds: float
+    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule
 ) -> BufferFactory:
     """Returns a callable that opens the buffer of a checked setting."""
     if not isinstance(buffer, str):
@@ -65,7 +65,6 @@ def buffer_factory(
         open_buffer,
         buffer,
         target=endpoint.url,
-        lease_seconds=_lease_seconds(timeout_seconds),
         longest_delay_seconds=retry.longest_delay_seconds,
     )
 
@@ -101,11 +100,3 @@ def _open_own(setting: str, open_it: Callable[[], Any], kind: str, methods: str)
                 f"{method}(); return a {kind}"
             )
     return opened
-
-
-def _lease_seconds(timeout_seconds: float) -> float:
-    """How long a claim may take: waiting for a thread, connecting, and the request.
-
-    Plus the rate limiter's wait and a safety margin.
-    """
-    return 4 * timeout_seconds + 20

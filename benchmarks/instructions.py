@@ -2,10 +2,10 @@
 
     python benchmarks/instructions.py [--events 100]
 
-Needs valgrind. Three clients track purchases of two items, as in ``track_cost.py``: with Amplitude
-alone, with an empty destination, and with a MolocoDestination over memory. Callgrind counts what
-each step executes, after a few events to warm up. Then the conversion is counted in a tight loop,
-with and without its shortcut, and the encoder.
+Needs valgrind. Four clients track purchases of two items, as in ``track_cost.py``: with Amplitude
+alone, with an empty destination, and with a MolocoDestination over memory and over a SQLite buffer.
+Callgrind counts what each step executes, after a few events to warm up. Then the conversion is
+counted in a tight loop, with and without its shortcut, and the encoder.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from amplitude import Amplitude, BaseEvent
+from amplitude.plugin import DestinationPlugin
 from purchase import destination, purchase
 from track_cost import NEVER, NOWHERE, EmptyDestination, make_client
 
@@ -35,7 +36,7 @@ from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 MARK = "getppid"  # a function of the C library that nothing else here calls
 WARM_UP = 10
 _TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
-_NEW: Callable[[], MolocoDestination] = partial(
+_NEW: Callable[..., MolocoDestination] = partial(
     destination, NOWHERE, flush_queue_size=NEVER, flush_interval_millis=NEVER
 )
 
@@ -43,7 +44,15 @@ _NEW: Callable[[], MolocoDestination] = partial(
 def steps(events: int) -> Iterator[tuple[str, Callable[[int], object]]]:
     """Yields the name of each step, and what does it for the event of a number."""
     numbers = range(events + WARM_UP)
-    for name, plugin in (("alone", None), ("empty", EmptyDestination), ("all", _NEW)):
+    folder = tempfile.mkdtemp(dir=os.environ["BENCHMARK_FOLDER"])
+    durable = partial(_NEW, buffer=f"sqlite:///{folder}/moloco.db")
+    plugins: tuple[tuple[str, Callable[[], DestinationPlugin] | None], ...] = (
+        ("alone", None),
+        ("empty", EmptyDestination),
+        ("all", _NEW),
+        ("all, durable", durable),
+    )
+    for name, plugin in plugins:
         client = make_client(plugin)
         batch = [purchase(number) for number in numbers]
         yield name, partial(track, client, batch)
@@ -90,6 +99,7 @@ def count(events: int) -> dict[str, int]:
             check=True,
             capture_output=True,
             text=True,
+            env={**os.environ, "BENCHMARK_FOLDER": folder},
         )
         # Each mark ends a dump: every other one is a step, after what precedes it.
         dumps = [Path(folder, f"out.{2 * at + 2}") for at in range(len(result.stdout.splitlines()))]
@@ -110,6 +120,7 @@ def main() -> None:
         run(options.events)
     counted = count(options.events)
     counted["own"] = counted["all"] - counted["empty"]
+    counted["own, durable"] = counted["all, durable"] - counted["empty"]
     print(f"{'instructions':24}{'an event':>10}{'/ alone':>9}{'/ encoder':>11}")
     for name, instructions in counted.items():
         alone, encoder = counted["alone"], counted["the encoder"]

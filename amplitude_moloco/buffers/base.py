@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
@@ -63,6 +64,35 @@ class BufferState(NamedTuple):
     """Dead letters."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Stored events can't be read any more, since a file of the buffer was damaged or removed.
+
+    Final. They are not in the law of the counters: a durable buffer had them.
+    """
+
+    events: int
+    """How many, as far as that can be known."""
+    message: str
+    """What happened, and where what is left of them lies."""
+    number: int | None = None
+    """The number of the event in its journal, or of its row in the store."""
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """The durable buffer can't be used as it should, or a forked process can't open it.
+
+    Events wait in memory meanwhile. Told once. Also told where a forked process can't open its
+    transport: it tries again with each request.
+    """
+
+    message: str
+
+
+News = Lost | Degraded
+
+
 class Buffer(Protocol):
     """Holds entries until their outcome is known. All methods are safe from any thread.
 
@@ -108,6 +138,19 @@ class Buffer(Protocol):
 
     def close(self) -> list[Entry]:
         """Release everything, and return the entries that are lost by it."""
+        ...
+
+
+class Tended(Protocol):
+    """A buffer that needs care at least once a second, from a thread that may wait for the disk."""
+
+    @property
+    def has_due(self) -> bool:
+        """Whether it held something due that this process did not put, when it was tended."""
+        ...
+
+    def tend(self) -> list[News]:
+        """Do what is due, and return what has happened to the buffer since. Never raises."""
         ...
 
 

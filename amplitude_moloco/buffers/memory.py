@@ -50,7 +50,7 @@ class _Stored(NamedTuple):
 class MemoryBuffer:
     """The Buffer in memory. New entries wait in a queue, retries in a heap.
 
-    A claim has no lease: it ends when it is settled.
+    A claim ends when it is settled.
 
     Args:
         max_events, max_bytes: The bounds of all entries, claimed ones included. Bytes are those

@@ -20,22 +20,21 @@ _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must n
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit() would leave some of them out
 
 
-def open_buffer(
-    url: str, *, target: str, lease_seconds: float = 60.0, longest_delay_seconds: float = 7200.0
-) -> Storage:
+def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0) -> Storage:
     """Open the buffer that ``url`` names.
 
     Args:
         url: ``memory://``, with the options ``max_events=100000`` and ``max_bytes=67108864``, or
             ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``, as in SQLAlchemy, with the
-            options ``max_events``, ``max_bytes``, ``synchronous=FULL``, and ``wait_millis=50``: the
-            longest wait of a put for another process. Options follow a ``?``, separated by ``&``.
-            In a path, ``%``, ``?`` and ``#`` are percent-encoded. Its folder has to exist.
-            ``sqlite:relative.db`` is understood, too.
+            options ``max_events``, ``max_bytes``, ``synchronous`` (``1s``: what a loss of power
+            takes at most, the default; ``FULL``: nothing; ``OFF``: what the system has not written)
+            and ``drain_at_exit=1``: the end of the process waits for what this process has stored.
+            Options follow a ``?``, separated by ``&``. In a path, ``%``, ``?`` and ``#`` are
+            percent-encoded. Its folder has to exist. ``sqlite:relative.db`` is understood, too; so
+            are ``synchronous=NORMAL``, which is ``1s``, and ``wait_millis``, which has no effect:
+            no put waits for another process.
         target: Where the events go. A durable buffer accepts only events for the target that it
             was created for.
-        lease_seconds: How long a claim lasts in a durable buffer. Set it from the longest time
-            that a sender holds an entry.
         longest_delay_seconds: The longest delay of a retry.
 
     Raises:
@@ -49,7 +48,6 @@ def open_buffer(
         path,
         options,
         target=target,
-        lease_seconds=lease_seconds,
         longest_delay_seconds=longest_delay_seconds,
     )
 
@@ -127,10 +125,16 @@ def _options(scheme: str, query: str) -> dict[str, Any]:
         raise ConfigurationError(f"buffer: the option {twice} is there twice; use it once")
     if scheme == "memory":
         return _whole_numbers(options, ("max_events", "max_bytes"))
-    synchronous = options.pop("synchronous", "NORMAL").upper()
-    numbers = _whole_numbers(options, ("max_events", "max_bytes", "wait_millis"), "synchronous")
-    wait_seconds = numbers.pop("wait_millis", 50) / 1000
-    return {"synchronous": synchronous, "wait_seconds": wait_seconds, **numbers}
+    synchronous = options.pop("synchronous", "1s")
+    drain_at_exit = options.pop("drain_at_exit", "0")
+    if drain_at_exit not in ("0", "1"):
+        raise ConfigurationError(
+            f"buffer: the option drain_at_exit={drain_at_exit} can't be used; use 0 or 1"
+        )
+    known = ("max_events", "max_bytes", "wait_millis")
+    numbers = _whole_numbers(options, known, "synchronous", "drain_at_exit")
+    numbers.pop("wait_millis", None)  # of a release in which a put could wait
+    return {"synchronous": synchronous, "drain_at_exit": drain_at_exit == "1", **numbers}
 
 
 def _whole_numbers(options: dict[str, str], known: tuple[str, ...], *others: str) -> dict[str, Any]:

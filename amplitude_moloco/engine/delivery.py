@@ -69,7 +69,7 @@ class Delivery:
         """Acknowledge, return or bury a claimed entry, as the result of its request demands.
 
         Returns the seconds until it is due again; None if it is not. Raises what the buffer
-        raises: then the claim ends with its lease.
+        raises: then the claim ends with this process.
         """
         try:
             return self._settle(entry, result, is_probe)

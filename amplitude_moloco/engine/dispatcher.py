@@ -22,6 +22,7 @@ from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
@@ -31,7 +32,7 @@ _FLUSH_POLL_SECONDS = 0.05
 _PAUSED_SECONDS = 1.0
 """While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
-_TAKE_OVER_SECONDS = 30.0
+_LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class _GiveBack:
 @dataclass(frozen=True)
 class _ClaimMore:
     """Claim what is due."""
+
+
+@dataclass(frozen=True)
+class _TendBuffer:
+    """Tend the buffer, which was not tended for a while."""
 
 
 class Dispatcher:
@@ -115,7 +121,9 @@ class Dispatcher:
         self._fresh = 0  # events stored since the last claim
         self._window = window
         self._in_flight = InFlight(window)
+        self.has_sent = self._in_flight.has_sent
         self._is_claiming = False
+        self.tending = Tending(buffer, ledger, runtime.monotonic)
         self._flushes = Flushes(
             buffer.checkpoint,
             settling=lambda: self._in_flight.settling,
@@ -165,10 +173,9 @@ class Dispatcher:
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """Send at once what waits for its first attempt. Never raises.
 
-        The future is done when everything stored before this call has been delivered, buried or
-        tried once, or when sending pauses, and at the latest after ``flush_timeout_seconds``, or
-        ``timeout_seconds`` if that is longer. Its result is the counters at that time, its
-        exception the buffer's.
+        The future is done when everything stored before has been delivered, buried or tried once,
+        or when sending pauses, and at the latest after ``flush_timeout_seconds``, or the longer
+        ``timeout_seconds``. Its result is the counters then, its exception the buffer's.
         """
         future = self._flushes.begin(timeout_seconds)
         with suppress(Exception):  # a sender finds out
@@ -203,6 +210,9 @@ class Dispatcher:
             decision = self._decide()
             if isinstance(decision, _ClaimMore):
                 self._claim()
+            elif isinstance(decision, _TendBuffer):
+                if self.tending.tend():  # of other processes
+                    self.claim_within(0.0)
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
@@ -228,22 +238,23 @@ class Dispatcher:
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 
-    def _decide(self) -> Work | _ClaimMore | _GiveBack:
+    def _decide(self) -> Work | _ClaimMore | _GiveBack | _TendBuffer:
         with self._lock:
             if self._is_stopped:
                 return Stop()
-            if self._in_flight.is_full:
-                return _WAIT_TO_BE_WOKEN
-            delay_seconds = inf
-            if self._in_flight.staged:
+            delay_seconds = self.tending.begin_in()
+            if delay_seconds == 0:
+                return _TendBuffer()
+            if self._in_flight.staged and not self._in_flight.is_full:
                 if self._breaker.is_open:
                     is_probe = self._breaker.begin_probe()
                     entry = self._in_flight.take()
                     return Send(entry, is_probe=True) if is_probe else _GiveBack(entry)
-                delay_seconds = self._rate.take()
-                if delay_seconds == 0:
+                rate_seconds = self._rate.take()
+                if rate_seconds == 0:
                     return Send(self._in_flight.take())
-            if not self._is_claiming:
+                delay_seconds = min(delay_seconds, rate_seconds)
+            if not (self._is_claiming or self._in_flight.is_full):
                 due_seconds = self._due_at - self._monotonic()
                 if due_seconds <= 0:
                     self._due_at, self._fresh, self._is_claiming = inf, 0, True
@@ -257,6 +268,7 @@ class Dispatcher:
         again_seconds = _TROUBLE_SECONDS  # should the buffer raise
         try:
             self._ledger.tell_posted()
+            self.tending.tend()
             entries, again_seconds = self._claim_due()
         finally:
             self._flushes.end_late()  # also where the buffer raises: the bound holds
@@ -274,12 +286,14 @@ class Dispatcher:
     def _claim_due(self) -> tuple[list[Entry], float]:
         """Claim a batch. Returns it, and the seconds until the next claim."""
         is_durable = self._buffer.is_durable
-        if self._is_closing and is_durable:  # what waits is safe there
+        if self._is_closing and not self.tending.drains_at_exit:  # what waits is safe there
             return [], inf
         delay_seconds = self._breaker.delay_seconds()
         if delay_seconds != 0:
             return [], inf if delay_seconds is None else delay_seconds
-        if (limit := self._claim_limit()) <= 0:
+        with self._lock:
+            limit = 1 if self._breaker.is_open else self._in_flight.limit(self._rate.rate)
+        if limit <= 0:
             return [], AHEAD_SECONDS / 10
         newest = 0 if self._breaker.is_open else self._in_flight.newest(limit)
         entries, next_seconds = self._buffer.claim(limit, newest=newest)
@@ -290,16 +304,9 @@ class Dispatcher:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
         if is_durable:  # other processes store, send and leave entries there
-            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _TAKE_OVER_SECONDS
+            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
             again_seconds = min(again_seconds, look_seconds)
         return entries, again_seconds
-
-    def _claim_limit(self) -> int:
-        if self._breaker.is_open:
-            return 1
-        rate = self._rate.rate
-        with self._lock:
-            return self._in_flight.limit(rate)
 
     def _give_back(self, entry: Entry) -> None:
         self._in_flight.begin_settling(entry)
@@ -339,7 +346,7 @@ class Dispatcher:
     def is_idle(self) -> bool:
         """Whether there is nothing to send, to wait for or to finish."""
         with self._lock:
-            has_work = self._in_flight or self._is_claiming or self._flushes
+            has_work = self._in_flight or self._is_claiming or self._flushes or self.tending
             return not has_work and self._due_at == inf
 
     def needs_sender(self) -> bool:
@@ -360,7 +367,7 @@ class Dispatcher:
     def release(self) -> None:
         """Return what is staged. Called once the senders have stopped."""
         while self._in_flight.staged:
-            with suppress(Exception):  # then its lease ends
+            with suppress(Exception):  # then its claim ends with this process
                 self._delivery.give_back(self._in_flight.staged.popleft())
 
     def end_flushes(self) -> None:

@@ -148,13 +148,14 @@ class Engine:
         )
 
     def start(self) -> None:
-        """Resume what a durable buffer holds from earlier. Never raises."""
+        """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         try:
             has_backlog = self._buffer.is_durable and self._buffer.state().waiting > 0
         except Exception:  # the first event finds out
             return
         if has_backlog:
             self._dispatcher.claim_within(0.0)
+        if has_backlog or self._dispatcher.tending:
             self._start_first_sender()
 
     def put(self, id: str, sync: str, body: bytes) -> None:
@@ -287,6 +288,8 @@ class Engine:
         self._senders.threads.join(max(ends_at - self._monotonic(), _GRACE_SECONDS))
         self._dispatcher.release()
         lost = self._buffer.close()
+        if self._buffer.is_durable:  # they were handed on; what was claimed was taken over then
+            self._ledger.take_over(sum(not self._dispatcher.has_sent(each) for each in lost))
         self._ledger.post_all(
             Dropped(entry.sync, entry.id, DropReason.SHUTDOWN, entry.body) for entry in lost
         )

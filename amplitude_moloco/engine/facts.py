@@ -11,8 +11,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from amplitude_moloco.buffers.base import Degraded, Lost
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
+
+__all__ = [
+    "DeadLettered",
+    "Degraded",
+    "Delivered",
+    "Dropped",
+    "Fact",
+    "Hook",
+    "Invalid",
+    "Lost",
+    "Paused",
+    "RepeatedId",
+    "Resumed",
+    "Retrying",
+    "ThrottledIdentifier",
+    "Trimmed",
+    "Untold",
+]
 
 
 @dataclass(frozen=True)
@@ -133,17 +152,6 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class Degraded:
-    """A forked process can't open its buffer or its transport.
-
-    Without the buffer it keeps its events in memory. Without the transport it keeps them, too, and
-    tries to open it with each request.
-    """
-
-    message: str
-
-
-@dataclass(frozen=True)
 class ThrottledIdentifier:
     """The server throttles one identifier while others pass: many shoppers may share it."""
 
@@ -171,6 +179,7 @@ Fact = (
     | Paused
     | Resumed
     | Degraded
+    | Lost
     | ThrottledIdentifier
     | Untold
 )

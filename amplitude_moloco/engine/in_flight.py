@@ -10,7 +10,7 @@ from amplitude_moloco.engine.window import Window
 
 AHEAD_SECONDS = 1.0
 """At a limited rate no more is claimed than goes in this time: new events would wait behind it, and
-it must not outlast its lease."""
+the rest is left to other processes."""
 
 
 class InFlight:
@@ -63,6 +63,10 @@ class InFlight:
         entry = self.staged.popleft()
         self._sent.add(entry.key)
         return entry
+
+    def has_sent(self, entry: Entry) -> bool:
+        """Whether it was taken, and is not settled."""
+        return entry.key in self._sent
 
     def begin_settling(self, entry: Entry) -> None:
         """Its outcome is known, and about to reach the buffer and the counters."""

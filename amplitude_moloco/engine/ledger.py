@@ -18,6 +18,7 @@ from amplitude_moloco.engine.facts import (
     Fact,
     Hook,
     Invalid,
+    Lost,
     Retrying,
     Trimmed,
     Untold,
@@ -71,6 +72,9 @@ class Stats:
     """Facts that were counted but not told to hooks, since these were too slow."""
     trimmed: Mapping[str, int] = field(default_factory=dict)
     """Parts left out of events that were sent, by code: ``user_properties not_json``."""
+    lost: int = 0
+    """Events that a durable buffer had, of any process, and that can't be read any more. Not in the
+    law: these were handed on."""
 
 
 class Ledger:
@@ -92,7 +96,7 @@ class Ledger:
         self._tell_until = inf
         self._lock = threading.RLock()  # guards the counters; never held while a hook runs
         self._accepted = self._delivered = self._retried = self._untold = 0
-        self._handed_on = self._taken_over = 0
+        self._handed_on = self._taken_over = self._lost = 0
         self._invalid: Counter[str] = Counter()
         self._dead_lettered: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -215,6 +219,7 @@ class Ledger:
                 retried=self._retried,
                 trimmed=dict(self._trimmed),
                 untold=self._untold,
+                lost=self._lost,
             )
 
     def _count(self, fact: Fact) -> None:
@@ -231,6 +236,8 @@ class Ledger:
                 self._dropped[fact.reason] += 1
             elif isinstance(fact, Invalid):
                 self._invalid[fact.reason] += 1
+            elif isinstance(fact, Lost):
+                self._lost += fact.events
 
     def _tell(self, fact: Fact) -> None:
         for hook in self._hooks:

@@ -15,6 +15,7 @@ from amplitude_moloco.engine.facts import (
     Dropped,
     Fact,
     Invalid,
+    Lost,
     Paused,
     RepeatedId,
     Resumed,
@@ -81,6 +82,11 @@ class LogHook:
             self._log_end(fact, "Sync %s: %s is a dead letter, %s: %s", fact.id, fact.reason, said)
         elif isinstance(fact, Dropped):
             self._log_end(fact, "Sync %s: %s was dropped, %s", fact.id, fact.reason)
+        elif isinstance(fact, Degraded):
+            logger.error("Degraded: %s", fact.message)
+        elif isinstance(fact, Lost):
+            number = "" if fact.number is None else f", number {fact.number}"
+            logger.error("Stored events are lost (%d%s): %s", fact.events, number, fact.message)
         else:
             self._log_change(fact)
 
@@ -100,7 +106,7 @@ class LogHook:
 
     def _log_change(
         self,
-        fact: Paused | Resumed | Degraded | RepeatedId | SentTwice | ThrottledIdentifier | Untold,
+        fact: Paused | Resumed | RepeatedId | SentTwice | ThrottledIdentifier | Untold,
     ) -> None:
         """Log what concerns more than one event."""
         server = self._server
@@ -119,8 +125,6 @@ class LogHook:
             )
         elif isinstance(fact, Resumed):
             logger.warning("%s accepts events again. Sending what was kept.", server)
-        elif isinstance(fact, Degraded):
-            logger.error("Something can't be opened in this forked process: %s", fact.message)
         elif isinstance(fact, RepeatedId):
             logger.warning(
                 "Sync %s: events of different users have the same id, %s; %s may keep only one of "

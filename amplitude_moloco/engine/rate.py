@@ -13,7 +13,7 @@ from amplitude_moloco.text import shown
 
 _MIN_RATE = 0.5
 _MIN_MAX_RATE = 0.1
-"""At a slower rate, claimed events would outlast their lease while they wait."""
+"""At a slower rate, claimed events would wait where no other process can send them."""
 _MIN_SECONDS_BETWEEN_CUTS = 1.0
 _LATE_SECONDS = 0.05
 # After a throttle: half the rate, then a twentieth of the old one more every second. Beyond the

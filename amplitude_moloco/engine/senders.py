@@ -68,7 +68,7 @@ class ThreadedSenders:
         self._worked_at = self._monotonic()
         self.threads = Threads(
             self._run,
-            most=connections,
+            most=connections + bool(dispatcher.tending),
             name=name,
             new_thread=runtime.new_thread,
             is_needed=dispatcher.needs_sender,

@@ -40,6 +40,11 @@ class Origin:
         return self._pid != self._getpid()
 
 
+def process_id() -> int:
+    """Returns the id of this process, which a child does not share."""
+    return os.getpid()
+
+
 def call_in_forked_child(method: Callable[[], object]) -> None:
     """Call a bound method in every child that is forked from now on. Keeps no object alive."""
     _in_forked_child.add(method)

@@ -230,7 +230,7 @@ class MolocoSettings:
         address, seconds = self.endpoint(), self.timeout_seconds
         return EngineSettings(
             partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry, seconds),
+            open_buffer=buffer_factory(buffer, address, retry),
             open_transport=transport_factory(
                 *(transport, address, connections, seconds, ca_bundle)
             ),

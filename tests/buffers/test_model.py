@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,6 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "100"))
-LEASE_SECONDS = 60.0
 MAX_EVENTS = 6
 MAX_BYTES = 20
 
@@ -79,9 +77,10 @@ class Model:
     later: list[tuple[float, Item]] = field(default_factory=list)
     claimed: list[Item] = field(default_factory=list)
     dead: list[Letter] = field(default_factory=list)
-    lease_seconds: float = inf
-    leases: dict[int, float] = field(default_factory=dict)
-    """When the lease of each number ends."""
+    stored: set[int] = field(default_factory=set)
+    """The numbers of those that an earlier process has left in the file."""
+    dues: dict[int, float] = field(default_factory=dict)
+    """When those that were given back came due."""
     last_number: int = 0
 
     def put(self, id: str, body: bytes, now: float) -> None:
@@ -98,20 +97,26 @@ class Model:
     def claim(self, limit: int, now: float, newest: int) -> list[Item]:
         reserved = self.new[len(self.new) - min(limit, newest, len(self.new)) :]
         others = self.new[: len(self.new) - len(reserved)]
-        overdue = [(self.leases[item.number], item) for item in self.claimed]
-        retries = [item for due, item in sorted(self.later + overdue) if due <= now]
+        retries = [item for due, item in sorted(self.later) if due <= now]
         items = [*(retries + others)[: limit - len(reserved)], *reserved]
         self.new = [item for item in self.new if item not in items]
         self.later = [(due, item) for due, item in self.later if item not in items]
         self.claimed = [item for item in self.claimed if item not in items] + items
-        lease_end = now + self.lease_seconds
-        self.leases.update((item.number, lease_end) for item in items)
         return items
 
-    def end(self) -> None:
-        """A process ends: what it has claimed is due again when its lease ends."""
-        self.later += [(self.leases[item.number], item) for item in self.claimed]
+    def end(self, now: float) -> None:
+        """A process ends: what it has claimed is due again, in its old place if it was stored."""
+        for item in self.claimed:
+            if item.number in self.stored and item.number in self.dues:
+                self.later.append((self.dues[item.number], item))
+            elif item.attempts and item.number not in self.stored:
+                self.later.append((now, item))
+            else:
+                self.new.append(item)
+        self.new.sort()
         self.claimed.clear()
+        self.stored = {item.number for item in self.all()}
+        self.dues = {item.number: due for due, item in self.later}
 
     def next_seconds(self, now: float) -> float | None:
         dues = [due for due, _ in self.later] + [now for _ in self.new]
@@ -260,31 +265,16 @@ class Machine(RuleBasedStateMachine):
 
 
 class DurableMachine(Machine):
-    """Ends processes as well, properly or not, and lets others continue."""
-
-    def __init__(self, open_buffer: Callable[[Clock], Storage]) -> None:
-        super().__init__(open_buffer)
-        self.model.lease_seconds = LEASE_SECONDS
-
-    def continue_elsewhere(self) -> None:
-        """Continue as another process. The claims of the one before are not settled any more."""
-        self.model.end()
-        self.held.clear()
-        self.checkpoints.clear()
-        self.buffer = self.open_buffer(self.clock)
+    """Ends processes as well, and lets others continue."""
 
     @rule()
     def reopen(self) -> None:
+        """Continue as another process. The claims of the one before are not settled any more."""
         assert self.buffer.close() == []
-        self.continue_elsewhere()
-
-    @rule()
-    def crash(self) -> None:
-        self.continue_elsewhere()
-
-    @rule()
-    def let_leases_end(self) -> None:
-        self.clock.advance(LEASE_SECONDS)
+        self.model.end(self.now)
+        self.held.clear()
+        self.checkpoints.clear()
+        self.buffer = self.open_buffer(self.clock)
 
 
 def run_machine(machine: type[Machine]) -> None:
@@ -310,7 +300,7 @@ def test_a_buffer_in_memory_is_its_model() -> None:
 
 @pytest.mark.timeout(600)
 def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
-    """Whatever is done to a buffer in a file, crashes included, it answers as the model does."""
+    """Whatever is done to a buffer in a file, restarts included, it answers as the model does."""
     numbers = count()
 
     class InFile(DurableMachine):
@@ -325,8 +315,8 @@ def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
                 target="t",
                 max_events=MAX_EVENTS,
                 max_bytes=MAX_BYTES,
-                lease_seconds=LEASE_SECONDS,
                 wall=clock.wall,
+                monotonic=clock.monotonic,
             )
             self.stack.callback(buffer.close)
             return buffer

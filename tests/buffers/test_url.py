@@ -256,8 +256,22 @@ def test_another_option_of_a_file_is_refused(tmp_path: Path) -> None:
         open_buffer(f"sqlite:///{tmp_path}/buffer.db?color=red", target="t")
     assert str(refused.value) == (
         "buffer: the option color=red can't be used; the options are max_events, max_bytes, "
-        "wait_millis, synchronous; numbers are whole and at least 1"
+        "wait_millis, synchronous, drain_at_exit; numbers are whole and at least 1"
     )
+
+
+def test_the_end_may_wait_for_what_is_stored(tmp_path: Path) -> None:
+    """The option drain_at_exit is 1, 0 or left out; anything else is refused."""
+    drains = []
+    for number, option in enumerate(["", "?drain_at_exit=0", "?drain_at_exit=1"]):
+        with closing(
+            open_buffer(f"sqlite:///{tmp_path}/{number}.db{option}", target="t")
+        ) as buffer:
+            assert isinstance(buffer, SqliteBuffer)
+            drains.append(buffer.drain_at_exit)
+    assert drains == [False, False, True]
+    with pytest.raises(ConfigurationError, match="drain_at_exit=yes can't be used; use 0 or 1"):
+        open_buffer(f"sqlite:///{tmp_path}/buffer.db?drain_at_exit=yes", target="t")
 
 
 def test_a_password_is_not_repeated() -> None:

@@ -14,6 +14,7 @@ from support.facts import (
     EXPIRED,
     FACTS,
     INVALID,
+    LOST,
     MISCONFIGURED,
     OTHER,
     OUTAGE,
@@ -116,8 +117,9 @@ from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
         (
             DEGRADED,
             "ERROR",
-            "Something can't be opened in this forked process: the file is not there",
+            "Degraded: the file is not there",
         ),
+        (LOST, "ERROR", "Stored events are lost (1, number 7): a stored event was damaged"),
         (
             THROTTLED,
             "WARNING",
@@ -188,7 +190,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 15  # of thirteen kinds of facts; a pause and a failed attempt have two
+    assert len(messages) == 16  # of fourteen kinds of facts; a pause and a failed attempt have two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 

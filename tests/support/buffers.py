@@ -31,4 +31,5 @@ def open_sqlite(directory: Path, max_events: int, max_bytes: int, clock: Clock) 
         max_events=max_events,
         max_bytes=max_bytes,
         wall=clock.wall,
+        monotonic=clock.monotonic,
     )

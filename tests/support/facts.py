@@ -10,6 +10,7 @@ from amplitude_moloco.engine.facts import (
     Dropped,
     Fact,
     Invalid,
+    Lost,
     Paused,
     RepeatedId,
     Resumed,
@@ -33,6 +34,7 @@ DROPPED = Dropped("HOME", "id-1", DropReason.FULL, BODY)
 OUTAGE = Paused(PauseReason.OUTAGE, 503, "try later")
 MISCONFIGURED = Paused(PauseReason.MISCONFIGURED, 401, "")
 DEGRADED = Degraded("the file is not there")
+LOST = Lost(1, "a stored event was damaged", number=7)
 THROTTLED = ThrottledIdentifier("5d41402a")
 UNTOLD = Untold(7)
 TRIMMED = Trimmed("HOME", "id-1", "Home Viewed", (OTHER,))
@@ -49,6 +51,7 @@ FACTS: list[Fact] = [
     MISCONFIGURED,
     Resumed(),
     DEGRADED,
+    LOST,
     THROTTLED,
     UNTOLD,
     TRIMMED,

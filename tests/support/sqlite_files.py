@@ -78,7 +78,7 @@ def overwrite_text(path: Path, old: bytes, new: bytes) -> None:
 
 
 def misspell_schema(path: Path) -> None:
-    overwrite_text(path, b"CREATE TABLE fresh", b"CREATE T\xe0BLE fresh")
+    overwrite_text(path, b"CREATE TABLE events", b"CREATE T\xe0BLE events")
 
 
 def cut(path: Path) -> None:
@@ -94,16 +94,17 @@ def drop_table(path: Path, name: str) -> None:
         db.execute(f"DROP TABLE {name}")
 
 
-def contradict_index(path: Path) -> None:
-    """Make the index of the due times wrong, which SQLite's quick check does not find."""
-    with shell(path) as db:
-        db.execute("PRAGMA writable_schema = ON")
-        row = db.execute("SELECT * FROM sqlite_master WHERE name = 'claimed_due'").fetchone()
-        db.execute("DELETE FROM sqlite_master WHERE name = 'claimed_due'")
-    with shell(path) as db:
-        db.execute("UPDATE claimed SET due = 5 WHERE key = (SELECT min(key) FROM claimed)")
-        db.execute("PRAGMA writable_schema = ON")
-        db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+def overwrite_page(path: Path, number: int) -> None:
+    """Overwrite one page of 4096 bytes."""
+    with path.open("r+b") as file:
+        file.seek(number * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+def flip_byte(path: Path, text: bytes, offset: int) -> None:
+    """Change one byte of a text that the file contains once."""
+    changed = text[:offset] + bytes([text[offset] ^ 1]) + text[offset + 1 :]
+    overwrite_text(path, text, changed)
 
 
 # -- connections ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.transports.base import SendResult
 
+pytestmark = pytest.mark.timeout(1800)  # a week has 600,000 seconds in which a file is looked at
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -122,7 +123,8 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBuffer:
     """Opens a buffer of each kind, with the clocks of a world."""
     if request.param == "memory":
         return lambda time: MemoryBuffer(wall=time.wall, monotonic=time.monotonic)
-    return lambda time: SqliteBuffer(tmp_path / "moloco.db", target="t", wall=time.wall)
+    path = tmp_path / "moloco.db"
+    return lambda time: SqliteBuffer(path, target="t", wall=time.wall, monotonic=time.monotonic)
 
 
 def test_72_hours_of_outage_cost_time_and_no_event(make_buffer: MakeBuffer) -> None:

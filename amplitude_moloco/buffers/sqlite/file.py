@@ -1,4 +1,4 @@
-"""The file of a SqliteBuffer, shared by this process's threads and with other processes."""
+"""The SQLite file that processes share: opened, checked, salvaged, and written in transactions."""
 
 from __future__ import annotations
 
@@ -6,312 +6,329 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from amplitude_moloco.buffers.sqlite.gate import (
-    POLL_SECONDS,
-    Gate,
-    Prepare,
-    is_locked,
-    unusable_message,
-)
-from amplitude_moloco.buffers.sqlite.room import Room
+from amplitude_moloco.buffers.sqlite.gate import Gate
+from amplitude_moloco.buffers.sqlite.guard import check_files, narrow, stranger, was_ours
+from amplitude_moloco.buffers.sqlite.salvage import salvage
+from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.host.fork import Origin, never_free, take_part
+from amplitude_moloco.host.fork import Origin, never_free
+from amplitude_moloco.text import one_line
 
-T = TypeVar("T")
-
-_TURN_SECONDS = 1.0
-"""Longest wait of a put for this process's other threads, unless its own setting is longer. A
-statement takes less than 50 us, but while many threads run, Python makes each wait long."""
-_TRUNCATE_SECONDS = 0.2
-"""Longest wait for other threads before truncating the WAL; it is skipped otherwise."""
-_GIVE_WAY_SECONDS = 0.01
-"""How long all others let puts go first. Short, so that they make progress while many threads
-put."""
-
-
-class _Seat:
-    """A connection, and the lock that its user holds."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.db: sqlite3.Connection | None = None
-        self.queue: deque[None] = deque()  # one item for each thread that goes first and waits
-        self.threads: set[int] = set()  # those that use it, or wait for it
-
-    def wait(self, deadline: float, *, goes_first: bool) -> None:
-        """Wait for the lock."""
-        if not goes_first:
-            _acquire(self.lock, deadline)
-            return
-        self.queue.append(None)
-        try:
-            _acquire(self.lock, deadline)
-        finally:
-            self.queue.pop()
-
-    def leave(self) -> None:
-        """Close the connection. Called with the lock held."""
-        db, self.db = self.db, None
-        if db:
-            with suppress(sqlite3.Error):
-                db.close()
+_CHECK_SECONDS = 0.3
+"""The longest check at the start. What it does not find is found when it is read."""
+_SPARE_PAGES = 256
+_LONG_WAL_BYTES = 16 * 1024**2
+"""Beyond this length the WAL is emptied while writers wait: readers have kept it from that."""
 
 
 class SqliteFile:
-    """Two connections, one for changes and one for the rest, shared by all threads.
+    """One connection, shared by the threads of a process.
 
-    Each change is one statement, and readers block no writer: so a change waits for one statement
-    at most, however long Python makes other threads wait for theirs.
+    Raises ConfigurationError if the file can't be used, OSError and sqlite3.Error.
 
-    Both are closed during a fork. A connection can't survive it, not even unused: in the child, a
-    *new* one to the same file would believe it holds the locks of the inherited one, and once the
-    parent closes its own, what the child writes is lost.
+    Args:
+        synchronous: SQLite's setting of this name.
+        patience_seconds: The longest wait for other processes, unless a call says less.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        target: str,
-        synchronous: str = "NORMAL",
-        patience_seconds: float = 3.0,
-        check_seconds: float = 1.0,
+        self, path: Path, *, target: str, synchronous: str, patience_seconds: float
     ) -> None:
         self._path = path
+        self._wal = Path(f"{path}-wal")
+        self._target = target
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
         self._origin = Origin()
-        self._turn = threading.RLock()
-        self._changes = _Seat()
-        self._rest = _Seat()
-        self._held: list[_Seat] = []  # during a fork
-        self._closed = threading.Event()
-        try:
-            self._gate = Gate(
-                path, target=target, patience_seconds=patience_seconds, check_seconds=check_seconds
-            )
-            try:
-                self._gate.enter(self._set_up)
-            except BaseException:
-                self._gate.close()
-                raise
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(unusable_message(path, error)) from error
-        pause = partial(self._closed.wait, POLL_SECONDS)
-        self._room = Room(Path(f"{path}-wal"), self._gate.descriptor, pause)
-        self._check_room()
-        take_part(self)
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._opened: tuple[object, ...] = ()
+        self._news: list[tuple[int, str]] = []
+        with self._lock:
+            self._open()
 
     def __del__(self) -> None:
-        if self._origin.is_elsewhere:  # forked by C code, without the hooks below
-            for seat in (self._changes, self._rest):
-                never_free(seat.db)  # freeing it would close it
-
-    @property
-    def is_cramped(self) -> bool:
-        """Whether there is too little room for new entries."""
-        return self._room.is_cramped
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether another process opened it, and forked: it can't be used here."""
-        return self._origin.is_elsewhere
-
-    def change(self, statement: str, values: Any = ()) -> int | None:
-        """Run one statement that changes something. Returns how many rows were changed.
-
-        Returns None if the file was closed, or is inherited. Raises sqlite3.Error if the file is
-        locked for ``patience_seconds``, and on other trouble.
-        """
-
-        def work(db: sqlite3.Connection) -> int:
-            self._room.add(0)
-            return db.execute(statement, values).rowcount
-
-        with self.turn():
-            changed = self._run(self._changes, work)
-        if self._room.is_due(is_new=False):
-            self._check_room()
-        return changed
-
-    def store(self, statement: str, values: Any, size: int, wait_seconds: float) -> int | None:
-        """Store a new entry of ``size`` bytes. Returns how many rows were changed, as ``change``.
-
-        Waits at most ``wait_seconds`` for another process's lock. It goes before this process's
-        other threads, and waits for them at most a second, or ``wait_seconds`` if that is longer.
-        Stores nothing while room is scarce.
-        """
-
-        def work(db: sqlite3.Connection) -> int:
-            self._room.add(size)
-            return 0 if self._room.is_cramped else db.execute(statement, values).rowcount
-
-        turn_seconds = max(_TURN_SECONDS, wait_seconds)
-        changed = self._run(self._changes, work, turn_seconds, wait_seconds, goes_first=True)
-        if self._room.is_due(is_new=True):
-            self._check_room(is_new=True)
-        return changed
+        if self._origin.is_elsewhere:  # forked by C code, without calling Python's hooks
+            never_free(self._db)  # freeing it would close it
+        else:
+            self._leave()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Exclude this process's other threads from changes. Only ``store`` goes first.
+    def transaction(
+        self, wait_seconds: float, *, is_kept: bool = True
+    ) -> Iterator[sqlite3.Connection]:
+        """All changes are made, or none. Waits this long for other processes.
 
-        Reentrant. Raises sqlite3.OperationalError after ``patience_seconds``.
+        ``is_kept``: they survive a loss of power if anything does. Raises sqlite3.Error and
+        OSError; also where the file was replaced meanwhile, so that the changes may be lost.
         """
-        if self.is_inherited:  # the thread that held it at the fork does not exist here
-            yield
-            return
-        _acquire(self._turn, time.monotonic() + self._patience_seconds)
-        try:
-            end = time.monotonic() + _GIVE_WAY_SECONDS
-            while self._changes.queue and time.monotonic() < end:
-                self._closed.wait(POLL_SECONDS)
-            yield
-        finally:
-            self._turn.release()
+        with self.connection() as db:
+            mode = "NORMAL" if self._synchronous == "FULL" and not is_kept else self._synchronous
+            with _waiting(db, wait_seconds), _setting(db, "synchronous", mode), _transaction(db):
+                yield db
+            if self._identity() != self._opened:
+                self._leave()
+                raise sqlite3.OperationalError("the file was replaced")
 
     def read(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query; none if the file was closed, or is inherited."""
-        return self._run(self._rest, lambda db: db.execute(query, values).fetchall()) or []
+        """Returns the rows of a query. Raises sqlite3.Error and OSError."""
+        with self.connection() as db:
+            return db.execute(query, values).fetchall()
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Lends the connection to the file that has the path now; salvages a damaged one."""
+        with self._lock:
+            if self._db is None or self._identity() != self._opened:
+                if self._db is not None and self._identity()[0] != self._opened[0]:
+                    self._news.append((0, "the file was removed or replaced"))
+                self._leave()
+                self._open_again(self._open)
+            assert self._db is not None  # noqa: S101  # for mypy
+            try:
+                yield self._db
+            except Exception as error:
+                if is_corrupt(error):
+                    self._leave()
+                    self._open_again(partial(self._salvage, error))
+                    raise sqlite3.OperationalError(str(error)) from error
+                raise
+
+    def tidy(self) -> None:
+        """Give space back to the disk, and keep the WAL short."""
+        ((free,),) = self.read("PRAGMA freelist_count")
+        if free > _SPARE_PAGES:
+            with self.transaction(0.0) as db:
+                for _ in range(free - _SPARE_PAGES // 2):
+                    db.execute("PRAGMA incremental_vacuum(1)")
+        with suppress(OSError):
+            if self._wal.stat().st_size > _LONG_WAL_BYTES:
+                with self.connection() as db, _waiting(db, 0.0):
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def take_news(self) -> list[tuple[int, str]]:
+        """Returns how many rows were lost, and how, since the last call."""
+        news, self._news = self._news, []
+        return news
 
     def close(self) -> None:
-        """Refuse new calls, and close the connections once other threads are done with them."""
-        if not self.is_inherited:
-            self._closed.set()
-            held = self._take_seats()
-            if len(held) == 2:
-                self._gate.close()
-            for seat in held:
-                seat.lock.release()
+        with self._lock:
+            self._leave()
 
-    def before_fork(self) -> None:
-        """Close the connections, and hold their locks, those that come free in time."""
-        if not self.is_inherited:
-            self._held = self._take_seats()
+    def hold(self) -> bool:
+        """Close the connection before a fork, and keep other threads out. False if one is busy."""
+        if not self._lock.acquire(timeout=self._patience_seconds):
+            return False
+        self._leave()
+        return True
 
-    def after_fork(self, *, is_child: bool) -> None:
-        """Release the locks. The next call connects again in the parent, never in the child."""
-        if is_child:
-            with suppress(OSError):
-                self._gate.close()
-        while self._held:
-            self._held.pop().lock.release()
+    def let_go(self) -> None:
+        """Let other threads in again. In a forked child, by the thread that is left there."""
+        self._lock.release()
 
-    # -- the connections ---------------------------------------------------------------------------
+    # -- opening -----------------------------------------------------------------------------
 
-    def _set_up(self, prepare: Prepare) -> None:
+    def _leave(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def _identity(self) -> tuple[object, ...]:
+        """Which files lie at the path: another process's close may remove the WAL, for example."""
+        return _file_id(self._path), _file_id(self._wal)
+
+    def _open(self) -> None:
+        with Gate(self._path, self._patience_seconds):
+            try:
+                self._set_up()
+            except Exception as error:
+                self._leave()
+                if not is_corrupt(error):
+                    raise
+                self._replace(error)
+
+    def _open_again(self, step: Callable[[], None]) -> None:
+        """Raises sqlite3.Error and OSError: no mistake of the app's can turn up while it runs."""
         try:
-            self._run(self._changes, prepare)
-        except BaseException:
-            self._changes.leave()
-            raise
+            step()
+        except ConfigurationError as error:
+            raise sqlite3.OperationalError(str(error)) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _salvage(self, error: Exception) -> None:
+        before = self._opened[0]
+        with Gate(self._path, self._patience_seconds):
+            if self._identity()[0] == before:  # no other process was faster
+                self._replace(error)
+
+    def _set_up(self) -> None:
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+        check_files(self._path)
+        db = self._db = self._connect(self._path)
+        version: int = _value(db, "PRAGMA user_version")
+        application_id = _value(db, "PRAGMA application_id")
+        is_new = not (version or application_id or _value(db, "SELECT count(*) FROM sqlite_master"))
+        name = one_line(self._path)
+        if not is_new and application_id != APPLICATION_ID:
+            raise ConfigurationError(
+                f"buffer: {name} is another application's SQLite file; use another path"
+            )
+        if version > VERSION:
+            raise ConfigurationError(
+                f"buffer: {name} has version {version} of the schema, this release uses "
+                f"{VERSION}; use the release that wrote it, or another path"
+            )
+        narrow(self._path)  # not before it is known to be a buffer, or empty
+        self._prepare(db, is_new=is_new)
+        self._migrate(db, version)
+        found = _value(db, "SELECT target FROM totals")
+        if found != self._target:
+            raise ConfigurationError(
+                f"buffer: {name} holds events for {found!r}, not for {self._target!r}; give each "
+                f"target a file of its own"
+            )
+        self._check(db)
+        try:
+            db.execute("UPDATE totals SET target = target")  # raises if the file is read-only
+        except sqlite3.OperationalError as error:
+            if not is_locked(error):
+                raise
+        self._opened = self._identity()
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"file:{quote(os.fsencode(self._path))}?mode=rw",
+            f"file:{quote(os.fsencode(path))}?mode=rw",
             uri=True,  # for the mode: a file that is gone is not created again
-            timeout=0,  # see _run
+            timeout=self._patience_seconds,
             isolation_level=None,  # no implicit transactions
             check_same_thread=False,
         )
-        # One damaged id among many must not keep the others from being read.
-        db.text_factory = partial(str, encoding="utf-8", errors="replace")
-        try:
-            db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            db.execute("PRAGMA wal_autocheckpoint = 0")
-            db.execute("PRAGMA secure_delete = ON")  # also where it is not the build's default
-        except BaseException:
-            db.close()
-            raise
+        db.text_factory = lambda text: text.decode(errors="replace")
         return db
 
-    def _run(
-        self,
-        seat: _Seat,
-        work: Callable[[sqlite3.Connection], T],
-        turn_seconds: float | None = None,
-        lock_seconds: float | None = None,
-        *,
-        goes_first: bool = False,
-    ) -> T | None:
-        """Do ``work`` on a connection, and again while another process has SQLite's lock.
+    def _prepare(self, db: sqlite3.Connection, *, is_new: bool) -> None:
+        if is_new:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect after the first table
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        db.execute("PRAGMA secure_delete = ON")  # also where it is not the build's default
 
-        Waits at most ``turn_seconds`` for other threads and ``lock_seconds`` for the lock; each
-        is ``patience_seconds`` by default. SQLite's own waiting is not used: it is unfair, and
-        would keep other threads out. A signal handler or a finalizer that interrupts another call
-        never waits for its own thread: sqlite3.OperationalError is raised.
-        """
-        thread = threading.get_ident()
-        if thread in seat.threads:
-            raise sqlite3.OperationalError("database is locked by this thread")
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        if version < VERSION:
+            with _transaction(db):
+                if version:
+                    migrate(db)
+                else:
+                    create(db, self._target)
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + _CHECK_SECONDS
+        db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        found = "ok"
+        with suppress(sqlite3.OperationalError):  # interrupted
+            found = _value(db, "PRAGMA integrity_check(1)")
+        db.set_progress_handler(None, 0)
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+
+    def _replace(self, damage: Exception) -> None:
+        """Put what can be read into a new file, and the damaged one aside."""
+        if not was_ours(self._path):
+            raise stranger(self._path) from damage
+        fresh = Path(f"{self._path}-new")
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        lost = 1
+        new = self._connect(fresh)
         try:
-            seat.threads.add(thread)
-            return self._run_in_turn(seat, work, turn_seconds, lock_seconds, goes_first)
+            new.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            new.execute("BEGIN")
+            create(new, self._target)
+            with suppress(sqlite3.Error, UnicodeDecodeError):
+                old = self._connect(self._path)
+                try:
+                    lost = salvage(old, new)
+                finally:
+                    old.close()
+            new.execute("COMMIT")
         finally:
-            seat.threads.discard(thread)
+            new.close()
+        aside = _set_aside(self._path)
+        fresh.rename(self._path)
+        message = f"damaged, and set aside as {one_line(aside)} ({one_line(damage)})"
+        self._news.append((lost, message))
+        self._set_up()
 
-    def _run_in_turn(
-        self,
-        seat: _Seat,
-        work: Callable[[sqlite3.Connection], T],
-        turn_seconds: float | None,
-        lock_seconds: float | None,
-        goes_first: bool,
-    ) -> T | None:
-        turn_ends: float | None = None
-        lock_ends: float | None = None
-        while not self.is_inherited:
-            if not seat.lock.acquire(blocking=False):
-                turn_ends = turn_ends or self._in(turn_seconds)
-                seat.wait(turn_ends, goes_first=goes_first)
-            try:
-                if self._closed.is_set():
-                    return None
-                db = seat.db = seat.db or self._connect()
-                return work(db)
-            except Exception as error:
-                self._gate.note(error)
-                turn_ends = turn_ends or self._in(turn_seconds)
-                lock_ends = lock_ends or self._in(lock_seconds)
-                if not is_locked(error) or time.monotonic() >= min(turn_ends, lock_ends):
-                    raise
-            finally:
-                seat.lock.release()
-            self._closed.wait(POLL_SECONDS)
-        return None
 
-    def _in(self, seconds: float | None) -> float:
-        return time.monotonic() + (self._patience_seconds if seconds is None else seconds)
+@contextmanager
+def _setting(db: sqlite3.Connection, name: str, value: str | int) -> Iterator[None]:
+    """Set one of SQLite's settings for a while."""
+    before = _value(db, f"PRAGMA {name}")
+    db.execute(f"PRAGMA {name} = {value}")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA {name} = {before}")
 
-    def _take_seats(self) -> list[_Seat]:
-        """Close and lock the connections that other threads are done with in time."""
-        deadline = time.monotonic() + self._patience_seconds
-        held = []
-        for seat in (self._changes, self._rest):
-            if seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                seat.leave()
-                held.append(seat)
-        return held
 
-    def _check_room(self, *, is_new: bool = False) -> None:
-        """Check the WAL and the room on the disk, unless another thread reads right now."""
-        work = partial(self._room.check, truncate_wal=self._truncate_wal, is_new=is_new)
+def _waiting(db: sqlite3.Connection, seconds: float) -> AbstractContextManager[None]:
+    """Wait for other processes this long."""
+    return _setting(db, "busy_timeout", round(1000 * seconds))
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Make all changes, or none."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
         with suppress(sqlite3.Error):
-            self._run(self._rest, work, 0, 0)
-
-    def _truncate_wal(self) -> None:
-        with suppress(sqlite3.Error):  # then the next time
-            self._run(self._changes, self._room.truncate_wal, _TRUNCATE_SECONDS, 0, goes_first=True)
+            db.execute("ROLLBACK")
+        raise
 
 
-def _acquire(lock: threading.Lock | threading.RLock, deadline: float) -> None:
-    if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise sqlite3.OperationalError("database is locked by another thread")
+def is_locked(error: Exception) -> bool:
+    """Whether another process or thread has the lock. Python 3.10 has no error codes."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Whether the file is damaged, or not SQLite's. All other errors have subclasses of their own.
+
+    If the schema is damaged, Python may fail to decode the message that quotes it.
+    """
+    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
+def _file_id(path: Path) -> object:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_aside(path: Path) -> Path:
+    now = int(time.time())
+    while (aside := path.with_name(f"{path.name}.corrupt-{now}")).is_symlink() or aside.exists():
+        now += 1
+    path.rename(aside)  # first: without the file, SQLite would delete its WAL
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside
+
+
+def _value(db: sqlite3.Connection, query: str) -> Any:
+    """Returns the only value of a query or a PRAGMA."""
+    return db.execute(query).fetchone()[0]

@@ -1,94 +1,150 @@
-"""The schema of a SqliteBuffer's file. It needs SQLite 3.9 (2015) or newer.
-
-With these triggers every change is a single, atomic statement. So SQLite's lock is never held
-between statements, while Python may be busy with another thread for long.
-"""
+"""The schema of the SQLite file that processes share. It needs SQLite 3.9 (2015) or newer."""
 
 from __future__ import annotations
 
+import random
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from amplitude_moloco.buffers.sqlite.record import Event, frame_of
+
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
-MIGRATIONS = (
-    """
-    -- How many of all keys ever given, and of all bytes ever stored, are gone. With these, no rows
-    -- have to be counted, and a put writes nothing here. Triggers keep them, in the transaction of
-    -- the change.
+VERSION = 2
+KEY_BITS = 40
+"""The keys of a file differ in these bits, and have the others in common."""
+
+SCHEMA = """
     CREATE TABLE totals (
         target TEXT NOT NULL,
-        last_key INTEGER NOT NULL DEFAULT 0, last_bytes INTEGER NOT NULL DEFAULT 0,
-        gone INTEGER NOT NULL DEFAULT 0, gone_bytes INTEGER NOT NULL DEFAULT 0,
+        events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
         dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
     );
-
-    -- Entries that were never claimed. No index, and as small as possible.
-    CREATE TABLE fresh (
-        key INTEGER PRIMARY KEY,
-        all_bytes INTEGER NOT NULL,  -- of all bodies ever put, up to this one
-        accepted_at REAL NOT NULL, id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    -- A frame is a record as a journal has it, with its checksum.
+    CREATE TABLE events (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        due REAL NOT NULL,  -- Unix time of the next attempt; 0 if there was none yet
+        attempts INTEGER NOT NULL,
+        size INTEGER NOT NULL,  -- of the body
+        frame BLOB NOT NULL,
+        owner TEXT  -- the process that has claimed it
     );
-    CREATE TRIGGER fresh_out AFTER DELETE ON fresh BEGIN
-        UPDATE totals SET
-            last_key = max(last_key, OLD.key), last_bytes = max(last_bytes, OLD.all_bytes);
+    CREATE INDEX events_due ON events (due, key) WHERE owner IS NULL;
+    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND owner IS NULL;
+    CREATE INDEX events_owned ON events (owner) WHERE owner IS NOT NULL;
+    CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
+        UPDATE totals SET events = events + 1, bytes = bytes + NEW.size;
     END;
-    CREATE VIEW counted AS SELECT
-        target, dead, dead_bytes,
-        max(last_key, coalesce(key, 0)) AS last_key,
-        max(last_bytes, coalesce(all_bytes, 0)) AS last_bytes,
-        max(last_key, coalesce(key, 0)) - gone AS events,
-        max(last_bytes, coalesce(all_bytes, 0)) - gone_bytes AS bytes
-        FROM totals LEFT JOIN fresh ON key = (SELECT max(key) FROM fresh);
-
-    -- All other entries: on their way, or waiting for another attempt.
-    CREATE TABLE claimed (
-        key INTEGER PRIMARY KEY,
-        due REAL NOT NULL,  -- the end of the lease, or the next attempt
-        was_due REAL NOT NULL,  -- before the lease; 0 if it was fresh
-        token INTEGER,  -- of the claim; NULL while unclaimed
-        attempts INTEGER NOT NULL, strikes INTEGER NOT NULL, accepted_at REAL NOT NULL,
-        id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    CREATE TRIGGER event_out AFTER DELETE ON events BEGIN
+        UPDATE totals SET events = events - 1, bytes = bytes - OLD.size;
+    END;
+    CREATE TABLE letters (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, buried_at REAL NOT NULL,
+        attempts INTEGER NOT NULL, status INTEGER, reason TEXT NOT NULL, message TEXT NOT NULL,
+        size INTEGER NOT NULL, frame BLOB NOT NULL
     );
-    CREATE INDEX claimed_due ON claimed (due);
-    CREATE INDEX claimed_untried ON claimed (key) WHERE attempts = 0;
-    CREATE TRIGGER claimed_in AFTER INSERT ON claimed BEGIN
-        DELETE FROM fresh WHERE key = NEW.key;
+    CREATE TRIGGER letter_in AFTER INSERT ON letters BEGIN
+        UPDATE totals SET dead = dead + 1, dead_bytes = dead_bytes + NEW.size;
     END;
-    CREATE TRIGGER claimed_out AFTER DELETE ON claimed BEGIN
-        UPDATE totals SET gone = gone + 1, gone_bytes = gone_bytes + length(OLD.body);
+    CREATE TRIGGER letter_out AFTER DELETE ON letters BEGIN
+        UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - OLD.size;
     END;
-
-    -- A row is either a dead letter or an entry, never both.
-    CREATE TABLE dead_letters (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, resent_at REAL,
-        key INTEGER NOT NULL, attempts INTEGER NOT NULL, strikes INTEGER NOT NULL,
-        accepted_at REAL NOT NULL, buried_at REAL NOT NULL, status INTEGER, reason TEXT NOT NULL,
-        message TEXT NOT NULL, id TEXT NOT NULL, sync TEXT NOT NULL, body BLOB NOT NULL
+    -- The processes that have stored or claimed anything.
+    CREATE TABLE owners (
+        token TEXT PRIMARY KEY,
+        numbers BLOB NOT NULL DEFAULT x''  -- of its events that are here, or gone; see record.pack
     );
-    CREATE TRIGGER dead_in AFTER INSERT ON dead_letters BEGIN
-        DELETE FROM claimed WHERE key = NEW.key;
-        UPDATE totals SET dead = dead + 1, dead_bytes = dead_bytes + length(NEW.body);
-    END;
-    CREATE TRIGGER dead_resent AFTER UPDATE OF resent_at ON dead_letters BEGIN
-        INSERT INTO fresh
-            SELECT last_key + 1, last_bytes + length(NEW.body), NEW.resent_at, NEW.id, NEW.sync,
-                NEW.body
-            FROM counted;
-        DELETE FROM dead_letters WHERE number = NEW.number;
-    END;
-    CREATE TRIGGER dead_out AFTER DELETE ON dead_letters BEGIN
-        UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - length(OLD.body);
-    END;
-    """,
-)
-"""Turns each version of the schema into the next, starting from an empty file. Only append."""
+    -- What can't be read any more, kept for a person to look at.
+    CREATE TABLE damaged (found_at REAL NOT NULL, frame BLOB);
+"""
+EVENT_COLUMNS = "key, due, attempts, size, owner, frame"
+LETTER_COLUMNS = "buried_at, attempts, status, reason, message, size, frame"
 
-RECOUNT = (
-    """UPDATE totals SET
-        last_key = max(last_key, (SELECT coalesce(max(key), 0) FROM claimed)),
-        dead = (SELECT count(*) FROM dead_letters),
-        dead_bytes = (SELECT coalesce(sum(length(body)), 0) FROM dead_letters)""",
-    """UPDATE totals SET
-        gone = (SELECT last_key FROM counted)
-            - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM claimed),
-        gone_bytes = (SELECT last_bytes FROM counted)
-            - (SELECT coalesce(sum(length(body)), 0) FROM fresh)
-            - (SELECT coalesce(sum(length(body)), 0) FROM claimed)""",
-)
+_OLD_EVENTS = {
+    "claimed": "CASE WHEN token IS NULL THEN due ELSE was_due END, attempts, strikes",
+    "fresh": "0, 0, 0",
+}
+_OLD_LETTER = "number, buried_at, attempts, status, reason, message"
+_OLD_FRAME = "accepted_at, sync, id, body"
+_OLD_REST = """
+    DROP VIEW counted;
+    DROP TABLE fresh;
+    DROP TABLE claimed;
+    DROP TABLE dead_letters;
+    DROP TABLE totals;
+"""
+Row = tuple[Any, ...]
+
+
+def create(db: sqlite3.Connection, target: str) -> None:
+    """Create the tables, in a transaction that is open."""
+    for statement in _statements(SCHEMA):
+        db.execute(statement)
+    db.execute("INSERT INTO totals (target) VALUES (?)", (target,))
+    # A key of another file, which was here before, must not be one of this file's.
+    last = random.getrandbits(20) << KEY_BITS
+    db.execute("INSERT INTO sqlite_sequence VALUES ('events', ?), ('letters', ?)", (last, last))
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Turn the schema of release 0.1 into this one, in a transaction that is open."""
+    (target,) = db.execute("SELECT target FROM totals").fetchone()
+    events = [row for table in _OLD_EVENTS for _, row in old_events(db, table, "1")]
+    letters = [row for _, row in old_letters(db, "1")]
+    for statement in _statements(_OLD_REST):
+        db.execute(statement)
+    create(db, target)
+    insert(db, "events", EVENT_COLUMNS, events)
+    insert(db, "letters", LETTER_COLUMNS, letters)
+
+
+def insert(
+    db: sqlite3.Connection,
+    table: str,
+    columns: str,
+    rows: list[Row],
+) -> None:
+    """Insert rows, but not those whose key is there already.
+
+    Many in a statement: Python may keep a thread waiting after each statement.
+    """
+    width = columns.count(",") + 1
+    for start in range(0, len(rows), 100):
+        chunk = rows[start : start + 100]
+        places = ", ".join([f"({', '.join('?' * width)})"] * len(chunk))
+        db.execute(
+            f"INSERT OR IGNORE INTO {table} ({columns}) VALUES {places}",  # noqa: S608  # question marks
+            [value for row in chunk for value in row],
+        )
+
+
+def event_row(event: Event, owner: str | None = None) -> Row:
+    """Returns an event as a row, with its key if it has one, and due as it says."""
+    return event.key or None, event.due, event.attempts, len(event.body), owner, frame_of(event)
+
+
+def old_events(db: sqlite3.Connection, table: str, where: str) -> Iterator[tuple[int, Row]]:
+    """Yields the events of release 0.1, each after its key, as rows of this schema."""
+    what = f"key, {_OLD_EVENTS[table]}, {_OLD_FRAME}"
+    query = f"SELECT {what} FROM {table} WHERE {where} ORDER BY key"  # noqa: S608  # our own words
+    for key, due, *counts, accepted_at, sync, id, body in db.execute(query):
+        yield key, event_row(Event(0, accepted_at, sync, id, body, *counts)._replace(due=due))
+
+
+def old_letters(db: sqlite3.Connection, where: str) -> Iterator[tuple[int, Row]]:
+    """Yields the dead letters of release 0.1, each after its key, as rows of this schema."""
+    query = f"SELECT {_OLD_LETTER}, {_OLD_FRAME} FROM dead_letters WHERE {where} ORDER BY number"  # noqa: S608  # our own words
+    for number, *letter, accepted_at, sync, id, body in db.execute(query):
+        yield number, (*letter, len(body), frame_of(Event(0, accepted_at, sync, id, body)))
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yields the statements of a script: ``executescript`` would commit first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

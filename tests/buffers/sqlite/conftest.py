@@ -30,7 +30,12 @@ def open_buffer(path: Path, clock: Clock) -> Iterator[OpenBuffer]:
     with ExitStack() as stack:
 
         def open_one(**settings: Any) -> SqliteBuffer:
-            defaults = {"path": path, "target": TARGET, "wall": clock.wall}
+            defaults = {
+                "path": path,
+                "target": TARGET,
+                "wall": clock.wall,
+                "monotonic": clock.monotonic,
+            }
             buffer = SqliteBuffer(**{**defaults, **settings})
             stack.callback(buffer.close)
             return buffer

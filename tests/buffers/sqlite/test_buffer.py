@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.clock import NOW, Clock
-from support.sqlite_buffers import DAY, OpenBuffer, bury_entry, claim, claim_one, put
+from support.sqlite_buffers import DAY, TARGET, OpenBuffer, bury_entry, claim, claim_one, put
+from support.sqlite_files import locked
 
-from amplitude_moloco.buffers.base import BufferState, Entry
+from amplitude_moloco.buffers.base import BufferState, Degraded, Entry
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
-from amplitude_moloco.reasons import DeadLetterReason
+from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 # -- the file ------------------------------------------------------------------------------------
 
@@ -79,8 +81,10 @@ def test_files_are_private(tmp_path: Path, open_buffer: OpenBuffer) -> None:
     path = tmp_path / "buffer.db"
     put(open_buffer(path=path), "a")
     modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.rglob("*")}
-    names = "buffer.db", "buffer.db-wal", "buffer.db-shm", "buffer.db-lock"
-    assert modes == dict.fromkeys(names, 0o600)
+    assert set(modes.values()) == {0o600}
+    names = {re.sub("-[0-9a-f]{16}", "-TOKEN", name) for name in modes}
+    own = {"buffer.db-TOKEN.lock", "buffer.db-TOKEN-00000001.journal"}
+    assert names == {"buffer.db", "buffer.db-wal", "buffer.db-shm", "buffer.db-lock"} | own
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
@@ -100,8 +104,10 @@ def test_a_link_leads_to_the_file(path: Path, tmp_path: Path, open_buffer: OpenB
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(path)
-    put(open_buffer(path=link), "a")
+    first = open_buffer(path=link)
+    put(first, "a")
     assert list(link.parent.iterdir()) == [link]
+    first.close()
     assert claim(open_buffer()) == ["a"]
 
 
@@ -110,8 +116,10 @@ def test_a_relative_path_stays_where_it_was(
 ) -> None:
     """A relative path starts from the directory in which the buffer was opened."""
     monkeypatch.chdir(tmp_path)
-    put(open_buffer(path=":memory:"), "a")
+    first = open_buffer(path=":memory:")
+    put(first, "a")
     monkeypatch.chdir("/")
+    first.close()
     assert claim(open_buffer(path=tmp_path / ":memory:")) == ["a"]
 
 
@@ -131,19 +139,27 @@ def test_a_name_may_have_any_characters(tmp_path: Path, open_buffer: OpenBuffer)
     assert path.exists()
 
 
-# -- leases --------------------------------------------------------------------------------------
+# -- claims --------------------------------------------------------------------------------------
 
 
-def test_a_claim_is_a_lease(open_buffer: OpenBuffer, clock: Clock) -> None:
-    """While a lease lasts, no other process gets the entry; then any may."""
-    ours, theirs = open_buffer(lease_seconds=60), open_buffer()
-    put(ours, "a")
+def test_what_a_closed_buffer_had_claimed_can_be_claimed(open_buffer: OpenBuffer) -> None:
+    """When a buffer is closed, all that it had claimed is there for others, at once."""
+    ours, theirs = open_buffer(), open_buffer()
+    put(ours, "a", "b", "c")
     first = claim_one(ours)
-    clock.advance(59.75)
+    assert ours.retry(first, 0.0, attempts=2, strikes=1)
+    assert len(ours.claim(2).entries) == 2
     assert claim(theirs) == []
-    clock.advance(0.25)
-    second = claim_one(theirs)
-    assert second[1:] == first._replace(age_seconds=60.0)[1:]
+    assert ours.close() == []
+    entries = theirs.claim(9).entries
+    assert {entry.id: (entry.attempts, entry.strikes) for entry in entries} == {
+        "a": (2, 1),
+        "b": (0, 0),
+        "c": (0, 0),
+    }
+    assert all(map(theirs.ack, entries))
+    theirs.close()
+    assert open_buffer().state() == BufferState(0, 0, 0)
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
@@ -157,79 +173,143 @@ def test_a_claim_is_a_lease(open_buffer: OpenBuffer, clock: Clock) -> None:
     ids=["ack", "retry", "bury"],
 )
 def test_a_zombie_settles_nothing(
-    open_buffer: OpenBuffer,
-    clock: Clock,
-    attempts: int,
-    settle: Callable[[SqliteBuffer, Entry], bool],
+    open_buffer: OpenBuffer, attempts: int, settle: Callable[[SqliteBuffer, Entry], bool]
 ) -> None:
-    """A process whose entry was taken over after the end of its lease changes nothing any more."""
+    """A buffer that was closed, and whose entry was taken over, changes nothing any more."""
     zombie, heir = open_buffer(), open_buffer()
     put(zombie, "a")
     assert zombie.retry(claim_one(zombie), 0.0, attempts=attempts)
     old = claim_one(zombie)
-    clock.advance(60)
+    zombie.close()
     new = claim_one(heir)
     before = heir.state()
     assert settle(zombie, old) is False
     assert (heir.state(), list(heir.dead_letters())) == (before, [])
-    assert zombie.state().claimed == 0
     assert heir.ack(new)
 
 
-def test_an_outcome_counts_while_the_entry_is_not_taken_over(
-    open_buffer: OpenBuffer, clock: Clock
-) -> None:
-    """An outcome after the end of the lease counts if no other has the entry: no duplicate."""
+def test_an_entry_of_a_living_buffer_is_its_own(open_buffer: OpenBuffer, clock: Clock) -> None:
+    """However long its buffer takes, an entry is not taken over while the buffer is open."""
     slow, other = open_buffer(), open_buffer()
     put(slow, "a")
     entry = claim_one(slow)
     clock.advance(DAY)
+    assert (other.tend(), claim(other)) == ([], [])
     assert slow.ack(entry)
-    assert claim(other) == []
+    assert other.state() == BufferState(0, 0, 0)
 
 
-def test_its_own_lease_ends_as_well(buffer: SqliteBuffer, clock: Clock) -> None:
-    """An entry whose outcome never came is claimed again by the same process, with a new key."""
-    put(buffer, "a")
-    first = claim_one(buffer)
-    clock.advance(60)
-    second = claim_one(buffer)
-    assert first.key != second.key
-    assert buffer.state().claimed == 1
-    assert not buffer.ack(first)
-    assert buffer.state().claimed == 1
-    assert buffer.ack(second)
+def test_a_buffer_that_was_given_up_is_taken_over(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """What an object held that is gone, and was never closed, is taken over by the next tending."""
+    ours = open_buffer()
+    lost = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
+    put(lost, "a", "b", "c")
+    assert lost.ack(claim_one(lost))
+    claim_one(lost)
+    assert claim(ours) == []
+    del lost
+    gc.collect()
+    clock.advance(1)
+    assert ours.tend() == []
+    assert claim(ours) == ["b", "c"]
 
 
-def test_processes_see_each_others_claims(open_buffer: OpenBuffer) -> None:
-    """What another process has claimed waits for the end of its lease, and counts as untried."""
+def test_processes_count_each_others_events(open_buffer: OpenBuffer, clock: Clock) -> None:
+    """The state counts what waits anywhere, and as claimed what this buffer has claimed."""
     ours, theirs = open_buffer(), open_buffer()
     put(ours, "a", "b")
-    (entry,), next_seconds = theirs.claim(1)
+    put(theirs, "c")
+    entry = claim_one(theirs)
+    assert ours.state() == BufferState(3, 0, 0)
+    assert theirs.state() == BufferState(2, 1, 0)
     is_reached = ours.checkpoint()
-    assert ours.state() == BufferState(2, 0, 0)
-    assert (theirs.state(), next_seconds) == (BufferState(1, 1, 0), 0.0)
-    (own,), next_seconds = ours.claim(9)
-    assert own.id == "b"
-    assert (ours.state(), next_seconds) == (BufferState(1, 1, 0), 60.0)
     assert theirs.ack(entry)
-    assert (ours.state(), ours.claim(0).next_seconds) == (BufferState(0, 1, 0), None)
     assert not is_reached()
-    assert ours.ack(own)
+    assert all(map(ours.ack, ours.claim(9).entries))
     assert is_reached()
+    assert theirs.state() == BufferState(0, 0, 0)
 
 
-def test_a_closed_buffers_claims_keep_their_leases(open_buffer: OpenBuffer, clock: Clock) -> None:
-    """Other processes can't claim what a closed buffer had claimed until its lease ends."""
-    ours, theirs = open_buffer(lease_seconds=60), open_buffer()
-    put(ours, "a", "b", "c")
-    assert len(ours.claim(2).entries) == 2
-    assert ours.close() == []
-    assert claim(theirs) == ["c"]
-    clock.advance(59)
-    assert claim(theirs) == []
+def test_dead_letters_are_seen_and_resent_by_another_process(
+    open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """What one process has buried is seen by another within a second, and can be resent there."""
+    ours, theirs = open_buffer(), open_buffer()
+    put(ours, "a")
+    assert bury_entry(ours, claim_one(ours))
     clock.advance(1)
-    assert claim(theirs) == ["a", "b", "c"]
+    assert ours.tend() == []
+    (letter,) = theirs.dead_letters()
+    assert (letter.id, theirs.state().dead) == ("a", 1)
+    assert theirs.resend(letter)
+    assert claim(theirs) == ["a"]
+    assert ours.state() == BufferState(1, 0, 0)
+
+
+# -- beyond the tail -----------------------------------------------------------------------------
+
+
+def test_a_backlog_is_moved_and_comes_out_in_order(open_buffer: OpenBuffer, clock: Clock) -> None:
+    """More events than the memory holds go into the shared file, and come out once, in order."""
+    ours = open_buffer()
+    ids = list(map(str, range(6000)))
+    put(ours, *ids[:5000])
+    clock.advance(1)
+    assert ours.tend() == []
+    put(ours, *ids[5000:])
+    assert ours.state() == BufferState(6000, 0, 0)
+    theirs = open_buffer()
+    entries = theirs.claim(10).entries
+    assert [entry.id for entry in entries] == ids[:10]
+    assert all(map(theirs.ack, entries))
+    theirs.close()
+    found = []
+    while more := ours.claim(100).entries:
+        assert all(map(ours.ack, more))
+        found += [entry.id for entry in more]
+    assert found == ids[10:]
+    assert ours.state() == BufferState(0, 0, 0)
+
+
+def test_what_finds_no_room_in_memory_is_refused(
+    open_buffer: OpenBuffer, path: Path, clock: Clock
+) -> None:
+    """While nothing can be moved, memory stays bounded, and nothing accepted is lost."""
+    buffer = open_buffer(patience_seconds=0.05)
+    ids = list(map(str, range(30)))
+    body = bytes(1024**2)
+    with locked(path):
+        put(buffer, *ids, body=body)
+        clock.advance(1)
+        assert buffer.tend() == []
+        clock.advance(2)
+        (news,) = buffer.tend()
+        assert isinstance(news, Degraded)
+        is_reached = buffer.checkpoint()
+        refusals = [buffer.put("more", "HOME", body) for _ in range(4)]
+        assert refusals[-1] is DropReason.FULL
+        ids += ["more"] * refusals.count(None)
+        first = [claim_one(buffer) for _ in range(15)]
+        assert all(map(buffer.ack, first))
+        clock.advance(1)
+        assert buffer.tend() == []
+    clock.advance(1)
+    assert buffer.tend() == []
+    assert buffer.state() == BufferState(len(ids) - 15, 0, 0)
+    rest = []
+    while entries := buffer.claim(7).entries:
+        rest += entries
+        assert is_reached() is False
+        assert all(map(buffer.ack, entries))
+    assert [entry.id for entry in (*first, *rest)] == ids
+    assert {entry.body for entry in rest} == {body}
+    assert is_reached()
+    clock.advance(1)
+    assert buffer.tend() == []
+    files = sum(each.stat().st_size for each in path.parent.glob("*.journal"))
+    assert files < 1024**2
 
 
 # -- the clock -----------------------------------------------------------------------------------
@@ -242,6 +322,7 @@ def test_a_clock_that_was_set_back_stops_nothing(buffer: SqliteBuffer, clock: Cl
     assert buffer.retry(a, 7200, attempts=1)
     clock.advance(1)
     assert buffer.retry(b, 7200, attempts=1)
+    assert buffer.tend() == []  # moves both into the file, with the times of the wall clock
     clock.set_wall(NOW - 60)
     (entry,), next_seconds = buffer.claim(9)
     assert (entry.id, entry.age_seconds, next_seconds) == ("b", 0.0, 7260.0)
@@ -253,10 +334,12 @@ def test_a_clock_that_was_set_back_makes_an_entry_due(
     open_buffer: OpenBuffer, clock: Clock
 ) -> None:
     """Such an entry can be claimed at once, also by a process that has just opened the file."""
-    settings = {"longest_delay_seconds": 100, "lease_seconds": 10}
+    settings = {"longest_delay_seconds": 50}  # and a minute for what a clock may differ
     buffer = open_buffer(**settings)
     put(buffer, "a")
     assert buffer.retry(claim_one(buffer), 100, attempts=1)
+    clock.advance(1)
+    assert buffer.tend() == []
     clock.set_wall(NOW - 11)
     assert buffer.claim(0).next_seconds == 0.0
     assert open_buffer(**settings).claim(0).next_seconds == 0.0
@@ -272,6 +355,8 @@ def test_a_due_time_can_lie_before_1970(buffer: SqliteBuffer, clock: Clock) -> N
     a, b = buffer.claim(2).entries
     assert buffer.retry(a, 5.0, attempts=1)
     assert buffer.retry(b, 10.0, attempts=1)
+    clock.advance(1)
+    assert buffer.tend() == []
     clock.set_wall(2.0)
     assert claim(buffer) == ["a", "b"]
 
@@ -290,17 +375,3 @@ def test_the_parent_of_a_fork_goes_on(buffer: SqliteBuffer) -> None:
     assert buffer.ack(entry)
     put(buffer, "c")
     assert claim(buffer) == ["b", "c"]
-
-
-def test_a_file_that_is_gone_after_a_fork_is_not_created_again(
-    path: Path, buffer: SqliteBuffer
-) -> None:
-    """A buffer that has to connect again does not put events into another file."""
-    put(buffer, "a")
-    child = os.fork()
-    if not child:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    path.unlink()
-    assert buffer.put("b", "HOME", b"") == "unavailable"
-    assert not path.exists()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from support.clock import NOW, Clock
 from support.sqlite_buffers import TARGET, OpenBuffer, claim, put
 from support.sqlite_files import load_dump, locked, set_schema_version, shell
 
-from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.base import BufferState, Degraded
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
-from amplitude_moloco.buffers.sqlite.file import SqliteFile
+from amplitude_moloco.buffers.sqlite.gate import Gate
 from amplitude_moloco.errors import ConfigurationError
 
 NOBODY = 65534
@@ -26,23 +27,30 @@ DUMPS = Path(__file__).parents[1] / "golden"
 """What a release writes, as a script of SQL: one for each version of the schema."""
 
 
-@pytest.mark.parametrize("synchronous", ["OFF", "normal", "", "NORMAL; DROP TABLE events"])
-def test_synchronous_has_two_values(open_buffer: OpenBuffer, synchronous: str) -> None:
-    """Any value of synchronous but NORMAL and FULL is refused."""
-    with pytest.raises(ConfigurationError, match="use 'NORMAL' or 'FULL'"):
+@pytest.mark.parametrize("synchronous", ["2s", "", "NORMAL; DROP TABLE events"])
+def test_synchronous_has_three_values(open_buffer: OpenBuffer, synchronous: str) -> None:
+    """Any value of synchronous but FULL, 1s and OFF is refused; NORMAL is the older name of 1s."""
+    with pytest.raises(ConfigurationError, match="use 'FULL', '1s' or 'OFF'"):
         open_buffer(synchronous=synchronous)
 
 
-@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
-def test_synchronous_is_passed_to_sqlite(path: Path, synchronous: str, level: int) -> None:
-    """SQLite writes to the disk as synchronous says."""
-    with closing(SqliteFile(path, target=TARGET, synchronous=synchronous)) as file:
-        assert file.read("PRAGMA synchronous") == [(level,)]
+@pytest.mark.parametrize("synchronous", ["FULL", "1s", "OFF", "NORMAL", "off"])
+def test_any_way_of_writing_stores_events(
+    open_buffer: OpenBuffer, synchronous: str, clock: Clock
+) -> None:
+    """Whether and when the disk is waited for, events are stored, and claimed after a restart."""
+    first = open_buffer(synchronous=synchronous)
+    put(first, "a", "b")
+    clock.advance(2)
+    assert first.tend() == []
+    first.close()
+    assert claim(open_buffer(synchronous=synchronous)) == ["a", "b"]
 
 
 def test_another_targets_events_are_not_sent(path: Path, open_buffer: OpenBuffer) -> None:
     """A file that holds events for one target is not opened for another, and both are named."""
-    put(open_buffer(), "a")
+    put(first := open_buffer(), "a")
+    first.close()
     with pytest.raises(ConfigurationError) as caught:
         open_buffer(target="https://mcm.test|OTHER")
     assert str(caught.value) == (
@@ -77,10 +85,10 @@ def test_a_newer_releases_file_is_left_alone(path: Path, open_buffer: OpenBuffer
     """A schema that this release does not know is refused, and nothing is set aside."""
     put(first := open_buffer(), "a")
     first.close()
-    set_schema_version(path, 2)
-    with pytest.raises(ConfigurationError, match=r"buffer.db has version 2 .* this release uses 1"):
+    set_schema_version(path, 3)
+    with pytest.raises(ConfigurationError, match=r"buffer.db has version 3 .* this release uses 2"):
         open_buffer()
-    set_schema_version(path, 1)
+    set_schema_version(path, 2)
     assert claim(open_buffer()) == ["a"]
 
 
@@ -109,18 +117,9 @@ def test_an_older_releases_file_is_drained(
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
-def test_a_file_that_vanished_while_in_use_is_not_created_again(
-    path: Path, buffer: SqliteBuffer, open_buffer: OpenBuffer
-) -> None:
-    """While other processes still have the old file open, no new one is started beside it."""
-    path.unlink()
-    with pytest.raises(ConfigurationError, match="stop the other"):
-        open_buffer()
-
-
 def test_a_lock_that_stays_is_reported(path: Path, open_buffer: OpenBuffer) -> None:
     """A file that another process keeps locked can't be opened."""
-    open_buffer().close()
+    load_dump(path, (DUMPS / "schema-1.sql").read_text())
     with locked(path), pytest.raises(ConfigurationError, match="kept locked by another process"):
         open_buffer(patience_seconds=0.02)
 
@@ -175,6 +174,55 @@ def test_a_file_that_cannot_be_written_to_is_reported(
     assert {each.name for each in unprivileged.iterdir()} >= {"buffer.db", "buffer.db-lock"}
 
 
+def test_permissions_that_change_while_it_runs_lose_nothing(
+    unprivileged: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """While neither folder nor files may be written to, events are sent; then all goes on."""
+    path = unprivileged / "buffer.db"
+    buffer = open_buffer(path=path, patience_seconds=0.05)
+    put(buffer, "a", "b")
+    unprivileged.chmod(0o500)
+    for each in unprivileged.iterdir():
+        each.chmod(0o400)
+    news: list[object] = []
+    for number in range(3):
+        put(buffer, str(number), body=bytes(2 * 1024**2))  # more than the memory should hold
+        clock.advance(1)
+        news += buffer.tend()
+    assert claim(buffer, 1) == ["a"]
+    assert all(isinstance(each, Degraded) for each in news)
+    unprivileged.chmod(0o700)
+    for each in unprivileged.iterdir():
+        each.chmod(0o600)
+    clock.advance(10)
+    buffer.tend()
+    clock.advance(10)
+    assert buffer.tend() == []
+    buffer.close()
+    assert claim(open_buffer(path=path)) == ["a", "b", "0", "1", "2"]
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_waits(
+    unprivileged: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """What a dead process has left is not given up where it can't be read now."""
+    path = unprivileged / "buffer.db"
+    dead = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
+    put(dead, "a")
+    del dead
+    gc.collect()
+    (journal,) = unprivileged.glob("*.journal")
+    journal.chmod(0)
+    buffer = open_buffer(path=path)
+    (told,) = buffer.tend()
+    assert isinstance(told, Degraded)
+    assert claim(buffer) == []
+    journal.chmod(0o600)
+    clock.advance(1)
+    assert buffer.tend() == []
+    assert claim(buffer) == ["a"]
+
+
 def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path, open_buffer: OpenBuffer) -> None:
     """A directory, or a path through a file, is refused."""
     with pytest.raises(ConfigurationError, match="unable to open database file"):
@@ -182,3 +230,23 @@ def test_a_path_that_is_not_a_file_is_reported(tmp_path: Path, open_buffer: Open
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=os.strerror(errno.ENOTDIR)):
         open_buffer(path=tmp_path / "file" / "buffer.db")
+
+
+def test_a_child_of_a_process_that_opens_the_file_keeps_no_other_out(path: Path) -> None:
+    """A child that is forked while its parent has the gate doesn't hold it, nor closes it twice."""
+    with Gate(path, 0.1):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            signal.pause()
+    try:
+        with Gate(path, 0.1):
+            pass
+    finally:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+    with Gate(path, 0.1):
+        grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(0)
+    assert os.waitpid(grandchild, 0)[1] == 0

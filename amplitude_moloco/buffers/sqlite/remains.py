@@ -1,0 +1,85 @@
+"""What a journal holds that is not done, as another process reads it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+from amplitude_moloco.buffers.sqlite.record import (
+    DONE,
+    EVENT,
+    GONE,
+    START,
+    Damage,
+    Event,
+    event_of,
+    numbers_of,
+    scan,
+)
+
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Remains:
+    """The journal of a process that has died, or of one that still writes. Raises OSError.
+
+    Args:
+        stored: The numbers of events that are in the store, though the journal may not say so.
+    """
+
+    def __init__(self, file: Path, token: str, stored: set[int]) -> None:
+        pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
+        found = (each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
+        self._paths = sorted(found)
+        self._events: dict[int, Event] = {}
+        self._notes: dict[int, list[int]] = {DONE: [], GONE: [], START: []}
+        self._damaged: list[Path] = []
+        for path in self._paths:
+            for record in scan(_content(path)):
+                if isinstance(record, Damage):
+                    if not record.is_torn:
+                        self._damaged.append(path)
+                elif record.kind == EVENT:
+                    event = event_of(record)
+                    self._events[event.number] = event
+                else:
+                    self._notes[record.kind] += numbers_of(record)
+        self._done = stored.union(self._notes[DONE])
+
+    @property
+    def gone(self) -> list[int]:
+        """The keys of rows that are to be deleted from the store."""
+        return self._notes[GONE]
+
+    def events(self) -> list[Event]:
+        """Returns the events that are not done, oldest first."""
+        return [self._events[number] for number in sorted(self._events.keys() - self._done)]
+
+    def lost(self) -> list[int | None]:
+        """Returns the numbers of events that were damaged; None where that can't be known."""
+        if not self._damaged:
+            return []
+        starts, numbers = self._notes[START], self._events.keys()
+        known = range(starts[0], max(numbers) + 1) if starts and numbers else ()
+        return [*sorted({*known} - numbers - self._done)] or [None]
+
+    def delete(self) -> None:
+        """Delete the segments; those that are damaged are kept under another name."""
+        for path in self._paths:
+            if path in self._damaged:
+                path.rename(path.with_suffix(".damaged"))
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> bytes:
+    """Returns the content of a segment; nothing if it is gone, or is a link."""
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return b""
+        raise

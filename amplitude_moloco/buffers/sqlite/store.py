@@ -1,0 +1,282 @@
+"""What lies in the SQLite file: events that wait for long, and dead letters, of all processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from amplitude_moloco.buffers.base import DeadLetter, Lost
+from amplitude_moloco.buffers.sqlite.file import SqliteFile
+from amplitude_moloco.buffers.sqlite.record import Event, frame_of, pack, read_event, unpack
+from amplitude_moloco.buffers.sqlite.schema import (
+    EVENT_COLUMNS,
+    LETTER_COLUMNS,
+    event_row,
+    insert,
+)
+from amplitude_moloco.buffers.sqlite.tail import Letter, Row
+from amplitude_moloco.reasons import DeadLetterReason
+
+WAIT_SECONDS = 0.05
+"""The longest wait of a sender for another process."""
+_TAKEN_EVENTS = 512
+_TAKEN_BYTES = 1024**2
+_PRUNED = 1000
+"""How many dead letters are forgotten at a time."""
+_PAGE = 100
+
+_FREE = "FROM events WHERE owner IS NULL"
+_RETRIES = f"SELECT key, due, frame {_FREE} AND {{}} ORDER BY due, key LIMIT ?"
+_FRESH = f"SELECT key, due, frame {_FREE} AND due = 0 ORDER BY key {{}} LIMIT ?"
+_NEXT = f"SELECT (SELECT min(due) {_FREE}), (SELECT max(due) {_FREE})"
+_UNTRIED = f"SELECT EXISTS (SELECT * {_FREE} AND attempts = 0 AND key <= ?)"
+_LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+_OWNERS = "SELECT token FROM owners WHERE token <> ?"
+_LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
+    WHERE number > ? ORDER BY number LIMIT ?"""
+_MUST_PRUNE = """SELECT (SELECT dead > ? OR dead_bytes > ? FROM totals) OR EXISTS (SELECT * FROM
+    letters WHERE buried_at < ? AND number = (SELECT min(number) FROM letters))"""
+_PRUNE = """DELETE FROM letters WHERE number IN (SELECT number FROM letters ORDER BY number LIMIT 1)
+    AND (buried_at < ? OR (SELECT dead > ? OR dead_bytes > ? FROM totals))"""
+
+
+class LetterBounds(NamedTuple):
+    """Beyond them, the oldest dead letters are forgotten."""
+
+    letters: int
+    bytes: int
+    age_seconds: float
+
+
+class Store:
+    """Safe from any thread. All methods raise sqlite3.Error and OSError.
+
+    Args:
+        token: Owns what this process claims.
+        horizon_seconds: What is due even later was stored before the clock was set back.
+    """
+
+    def __init__(
+        self,
+        file: SqliteFile,
+        token: str,
+        horizon_seconds: float,
+        letter_bounds: LetterBounds,
+        wall: Callable[[], float],
+    ) -> None:
+        self._file = file
+        self._token = token
+        self._horizon_seconds = horizon_seconds
+        self._letter_bounds = letter_bounds
+        self._wall = wall
+        self.dead = 0
+        """How many dead letters there were when it was counted last."""
+        self.lost: list[Lost] = []
+        """What can't be read any more, and was not told yet."""
+
+    # -- this process's events ---------------------------------------------------------------
+
+    def put(
+        self,
+        events: list[Event],
+        letters: list[Letter],
+        gone: list[Row],
+        unnoted: list[int],
+        wait_seconds: float,
+    ) -> int:
+        """Store events and dead letters, and delete what is gone.
+
+        Returns the key of the first event with a number; the others of these have the next ones.
+        The numbers of its events, and those that the journal does not note as done, are kept
+        until the next call: what takes over the journal finds them here.
+        """
+        stored = [*events, *(letter.event for letter in letters)]
+        old = [row.key for row in gone] + [event.key for event in stored if event.key]
+        numbers = [event.number for event in stored if not event.key]
+        with self._file.transaction(wait_seconds) as db:
+            ((last_key,),) = db.execute(_LAST_KEY)
+            _delete_owned(db, self._token, old)
+            rows = [event_row(each._replace(key=0) if each.number else each) for each in events]
+            insert(db, "events", EVENT_COLUMNS, rows)
+            insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
+            _keep_numbers(db, self._token, numbers + unnoted)
+        return int(last_key) + 1
+
+    def take(self, limit: int, newest: int, gone: list[Row]) -> list[Event]:
+        """Claim what is due; a few more than the limit, if there are more. Deletes what is gone."""
+        # What a loss of power undoes is sent again.
+        with self._file.transaction(WAIT_SECONDS, is_kept=False) as db:
+            _delete_owned(db, self._token, [row.key for row in gone])
+            _add_owner(db, self._token)
+            ((events, size),) = db.execute("SELECT events, bytes FROM totals")
+            most = max(limit, min(_TAKEN_EVENTS, _TAKEN_BYTES * events // max(1, size)))
+            sound, damaged = [], []
+            for key, due, frame in self._due_rows(db, most, newest):
+                event = read_event(frame)
+                if event is None:
+                    damaged.append(Lost(1, "a stored event was damaged", number=key))
+                    db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
+                    db.execute("DELETE FROM events WHERE key = ?", (key,))
+                else:
+                    sound.append(event._replace(number=0, key=key, due=due))
+            claim = f"UPDATE events SET owner = '{self._token}' WHERE key IN ({{}})"  # noqa: S608  # hexadecimal
+            _run_for(db, claim, [event.key for event in sound])
+        self.lost += damaged
+        return sound
+
+    def _due_rows(self, db: sqlite3.Connection, most: int, newest: int) -> list[tuple[Any, ...]]:
+        now = self._wall()
+        late = db.execute(_RETRIES.format("due > ?"), (now + self._horizon_seconds, most))
+        rows = late.fetchall()
+        due = db.execute(_RETRIES.format("due > 0 AND due <= ?"), (now, most - len(rows)))
+        rows += due.fetchall()
+        oldest = db.execute(_FRESH.format(""), (max(newest, most - len(rows)),)).fetchall()
+        reserved = db.execute(_FRESH.format("DESC"), (newest,)).fetchall()
+        known = {row[0] for row in oldest}
+        return rows + oldest + [row for row in reversed(reserved) if row[0] not in known]
+
+    def next_seconds(self) -> float | None:
+        """Returns when something here is due, from now on; None if nothing waits here."""
+        ((first, last),) = self._file.read(_NEXT)
+        if first is None:
+            return None
+        now = self._wall()
+        is_clock_set_back = last > now + self._horizon_seconds
+        return 0.0 if is_clock_set_back else float(max(0.0, first - now))
+
+    def last_key(self) -> int:
+        """Returns the highest key that was ever used."""
+        return int(self._file.read(_LAST_KEY)[0][0])
+
+    def has_untried(self, until: int, keys: list[int]) -> bool:
+        """Whether an event with a key up to this one, or with one of these, was never sent."""
+        with self._file.connection() as db:
+            return db.execute(_UNTRIED, (until,)).fetchone() == (1,) or bool(
+                _run_for(db, f"SELECT 1 {_FREE} AND attempts = 0 AND key IN ({{}})", keys)
+            )
+
+    def count(self) -> tuple[int, int, int]:
+        """Returns how many events, bytes of them, and dead letters lie here."""
+        ((events, size, self.dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
+        return events, size, self.dead
+
+    def keep(self, events: list[Event]) -> None:
+        """Store again what this process has claimed, where the file was replaced."""
+        rows = [event_row(event, self._token) for event in events]
+        with self._file.transaction(WAIT_SECONDS) as db:
+            _add_owner(db, self._token)
+            insert(db, "events", EVENT_COLUMNS, rows)
+
+    # -- other processes ---------------------------------------------------------------------
+
+    def owners(self) -> set[str]:
+        """Returns the other processes that are known here."""
+        return {token for (token,) in self._file.read(_OWNERS, (self._token,))}
+
+    def numbers_of(self, token: str) -> set[int]:
+        """Returns the numbers of a process's events that its journal may not note as done."""
+        rows = self._file.read("SELECT numbers FROM owners WHERE token = ?", (token,))
+        return {number for (numbers,) in rows for number in unpack(numbers)}
+
+    def take_over(
+        self, token: str, events: list[Event], gone: list[int], wait_seconds: float
+    ) -> None:
+        """Store what a dead process has left in its journal, and free what it had claimed."""
+        with self._file.transaction(wait_seconds) as db:
+            _delete_owned(db, token, gone)
+            insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
+            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
+            known = self.numbers_of(token)
+            _keep_numbers(db, token, [*known, *(event.number for event in events)])
+
+    def forget(self, token: str) -> None:
+        """Forget a process, and free what it had claimed: nothing is left of its journal."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
+            db.execute("DELETE FROM owners WHERE token = ?", (token,))
+
+    # -- dead letters ------------------------------------------------------------------------
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """Yields the dead letters page by page, since all together might not fit into memory."""
+        last = 0
+        while rows := self._file.read(_LETTERS, (last, _PAGE)):
+            for row in rows:
+                letter = _letter_from(row)
+                if letter is None:
+                    self._set_aside(row[0], row[-1])
+                else:
+                    yield letter
+            last = rows[-1][0]
+
+    def resend(self, letter: DeadLetter, wait_seconds: float) -> Event | None:
+        """Turn a dead letter into an event, and claim it. Returns None if it is no longer here."""
+        with self._file.transaction(wait_seconds) as db:
+            if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
+                return None
+            event = Event(0, self._wall(), letter.sync, letter.id, letter.body)
+            _add_owner(db, self._token)
+            insert(db, "events", EVENT_COLUMNS, [event_row(event, self._token)])
+            return event._replace(key=db.execute(_LAST_KEY).fetchone()[0])
+
+    def prune(self) -> None:
+        """Forget the oldest dead letters beyond the bounds."""
+        if not self.dead:
+            return
+        most, most_bytes, age_seconds = self._letter_bounds
+        oldest = self._wall() - age_seconds
+        if self._file.read(_MUST_PRUNE, (most, most_bytes, oldest)) == [(1,)]:
+            with self._file.transaction(WAIT_SECONDS) as db:
+                for _ in range(_PRUNED):
+                    db.execute(_PRUNE, (oldest, most, most_bytes))
+
+    def _set_aside(self, number: int, frame: object) -> None:
+        """Keep a damaged dead letter where it is not shown."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
+            db.execute("DELETE FROM letters WHERE number = ?", (number,))
+        self.lost.append(Lost(1, "a dead letter was damaged", number=number))
+
+
+def _add_owner(db: sqlite3.Connection, token: str) -> None:
+    db.execute("INSERT OR IGNORE INTO owners (token) VALUES (?)", (token,))
+
+
+def _keep_numbers(db: sqlite3.Connection, token: str, numbers: list[int]) -> None:
+    _add_owner(db, token)
+    db.execute("UPDATE owners SET numbers = ? WHERE token = ?", (pack(numbers), token))
+
+
+def _delete_owned(db: sqlite3.Connection, token: str, keys: list[int]) -> None:
+    """Delete events that a process has claimed, unless others have taken them over."""
+    _run_for(db, f"DELETE FROM events WHERE owner = '{token}' AND key IN ({{}})", keys)  # noqa: S608  # hexadecimal
+
+
+def _letter_row(letter: Letter) -> tuple[Any, ...]:
+    event, buried_at, reason, status, message = letter
+    size = len(event.body)
+    return buried_at, event.attempts, status, reason.value, message, size, frame_of(event)
+
+
+def _letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
+    """Returns a dead letter; None if it is damaged."""
+    number, buried_at, attempts, status, reason, message, frame = row
+    event = read_event(frame)
+    if event is None:
+        return None
+    known = DeadLetterReason.REJECTED  # a damaged reason must not hide the letter
+    with suppress(ValueError):
+        known = DeadLetterReason(reason)
+    ids = event.id, event.sync, event.body, event.accepted_at
+    return DeadLetter(number, *ids, buried_at, attempts, known, status, message)
+
+
+def _run_for(db: sqlite3.Connection, statement: str, keys: list[int]) -> list[tuple[Any, ...]]:
+    """Run a statement for many keys, many at a time. Returns its rows."""
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(keys), 500):
+        chunk = keys[start : start + 500]
+        rows += db.execute(statement.format(", ".join("?" * len(chunk))), chunk).fetchall()
+    return rows

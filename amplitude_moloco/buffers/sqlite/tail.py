@@ -1,0 +1,229 @@
+"""What a process holds in memory: its new events, and those that it has claimed in the store."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+from typing import NamedTuple
+
+from amplitude_moloco.buffers.sqlite.record import Event
+from amplitude_moloco.reasons import DeadLetterReason
+
+_MOST_EVENTS = 4096
+_MOST_BYTES = 8 * 1024**2
+"""What is beyond these bounds is moved into the store."""
+_HARD_BYTES = 32 * 1024**2
+"""Beyond this bound new events are refused: the store could not be had for long."""
+_OVERHEAD_BYTES = 512
+"""What an event takes in memory besides its body."""
+_MOVED_EVENTS = 2048
+_MOVED_BYTES = 1024**2
+"""About what goes into the store in one transaction."""
+_SOON_SECONDS = 1.0
+"""A retry that is due within this time stays in memory."""
+
+
+class What(Enum):
+    """What moves into the store, besides the rows that are gone."""
+
+    LETTERS = "the dead letters"
+    LONG = "what waits for long, and what is too much for the memory"
+    ALL = "all"
+
+
+class Retry(NamedTuple):
+    """An event that waits for its next attempt. They sort by the time of it."""
+
+    due_at: float
+    """By the monotonic clock."""
+    order: tuple[bool, int]
+    event: Event
+
+
+class Letter(NamedTuple):
+    """A dead letter that is not in the store yet."""
+
+    event: Event
+    buried_at: float
+    reason: DeadLetterReason
+    status: int | None
+    message: str
+
+
+class Row(NamedTuple):
+    """An event that is delivered, and still in the store."""
+
+    key: int
+    size: int
+
+
+@dataclass
+class Batch:
+    """What is about to be written into the store."""
+
+    fresh: list[Event] = field(default_factory=list)
+    retries: list[Retry] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    gone: list[Row] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.retries or self.letters or self.gone)
+
+    def events(self) -> list[Event]:
+        return [*self.fresh, *(each.event for each in self.retries)]
+
+
+class Tail:
+    """Not safe from several threads at a time: its user holds a lock.
+
+    A finalizer may run anywhere and put an event, in the same thread.
+
+    Args:
+        max_events, max_bytes: The buffer's bounds. No more than a hundredth waits in memory.
+        monotonic: Gives seconds that never go back.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._most_events = min(_MOST_EVENTS, max_events // 100)
+        self._most_bytes = min(_MOST_BYTES, max_bytes // 100)
+        self.new: deque[Event] = deque()
+        """Put or resent by this process, and not sent yet."""
+        self.taken: deque[Event] = deque()
+        """Claimed in the store, not sent yet, and older than all new ones."""
+        self._retries: list[Retry] = []  # a heap
+        self.claimed: dict[Hashable, Event] = {}
+        self.letters: list[Letter] = []
+        self.gone: list[Row] = []
+        self._moving = Batch()
+        self.events = self.bytes = 0
+        """Of those that are not in the store."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yields all, but the dead letters."""
+        yield from [*self.taken]
+        yield from [*self.new]
+        yield from [*self.claimed.values()]
+        yield from [each.event for each in self._retries]
+        yield from self._moving.events()
+
+    @property
+    def is_full(self) -> bool:
+        return self.bytes + self.events * _OVERHEAD_BYTES > _HARD_BYTES
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether there is more than should wait in memory."""
+        return len(self.new) > self._most_events or self.bytes > self._most_bytes
+
+    def recount(self) -> None:
+        """Count anew, after an exception that may have struck anywhere."""
+        self.events = self.bytes = 0
+        self.count(self, 1)
+
+    def count(self, events: Iterable[Event], sign: int) -> None:
+        """Count events as here, or as no longer here."""
+        for event in events:
+            if not event.key:
+                self.events += sign
+                self.bytes += sign * len(event.body)
+
+    def settled(self) -> list[int]:
+        """Returns the sizes of what is delivered or buried, and still an event in the store."""
+        sizes = [len(letter.event.body) for letter in self.letters if letter.event.key]
+        return sizes + [row.size for row in self.gone]
+
+    def oldest(self) -> float:
+        """Returns the lowest number that the journal must keep; infinity if there is none."""
+        letters = (*self.letters, *self._moving.letters)
+        events = (*self, *(letter.event for letter in letters))
+        return min((event.number for event in events if not event.key), default=inf)
+
+    # -- what is due -------------------------------------------------------------------------
+
+    def pop_due(self, limit: int, newest: int) -> list[Event]:
+        """Take out what is due: retries, then the oldest; ``newest`` of them are the newest."""
+        now = self._monotonic()
+        fresh = len(self.taken) + len(self.new)
+        reserved = [(self.new or self.taken).pop() for _ in range(min(newest, limit, fresh))]
+        found: list[Event] = []
+        most = limit - len(reserved)
+        while len(found) < most and self._retries and self._retries[0].due_at <= now:
+            found.append(heapq.heappop(self._retries).event)
+        while len(found) < most and (queue := self.taken or self.new):
+            found.append(queue.popleft())
+        return [*found, *reversed(reserved)]
+
+    def has_due(self, limit: int) -> bool:
+        """Whether this many are due."""
+        now = self._monotonic()
+        due = sum(1 for each in self._retries if each.due_at <= now)
+        return len(self.taken) + len(self.new) + due >= limit
+
+    def next_seconds(self) -> float | None:
+        """Returns when the next one is due, from now on; None if none waits."""
+        if self.taken or self.new:
+            return 0.0
+        return max(0.0, self._retries[0].due_at - self._monotonic()) if self._retries else None
+
+    def add_retry(self, event: Event, delay_seconds: float) -> None:
+        """Keep an event until it is due."""
+        heapq.heappush(self._retries, Retry(self._monotonic() + delay_seconds, event.order, event))
+
+    def add_taken(self, events: list[Event], wall: float) -> None:
+        """Keep events that were claimed in the store."""
+        for event in events:
+            if event.due:
+                self.add_retry(event, min(0.0, event.due - wall))
+            else:
+                self.taken.append(event)
+
+    def return_claims(self, wall: float) -> dict[int, Hashable]:
+        """Take back everything that is claimed. Returns the claim of each number."""
+        claims = {event.number: key for key, event in self.claimed.items() if not event.key}
+        for event in self.claimed.values():
+            if event.due or (event.attempts and event.number):
+                self.add_retry(event, event.due - wall if event.due else 0.0)
+            elif event.number:  # else the store has it as it is
+                self.new.append(event)
+        self.claimed.clear()
+        self.new = deque(sorted(self.new, key=lambda event: event.number))
+        return claims
+
+    # -- what moves --------------------------------------------------------------------------
+
+    def begin_move(self, what: What, *, is_written: bool) -> Batch:
+        """Take out what should go into the store; ``is_written``: all is in the journal."""
+        batch = self._moving = Batch(letters=self.letters[:_MOVED_EVENTS], gone=self.gone)
+        self.gone = []
+        del self.letters[: len(batch.letters)]
+        if what is What.LETTERS:
+            return batch
+        is_all = what is What.ALL
+        if is_all or (self.is_beyond and is_written):
+            size, most = 0, len(self.new) if is_all else (len(self.new) + 1) // 2
+            while len(batch.fresh) < min(most, _MOVED_EVENTS) and size < _MOVED_BYTES:
+                batch.fresh.append(self.new.popleft())
+                size += len(batch.fresh[-1].body)
+        soon = -inf if is_all else self._monotonic() + _SOON_SECONDS
+        batch.retries = [each for each in self._retries if each.due_at > soon]
+        if batch.retries:
+            self._retries = [each for each in self._retries if each.due_at <= soon]
+            heapq.heapify(self._retries)
+        return batch
+
+    def end_move(self, batch: Batch, *, is_done: bool) -> None:
+        """It is in the store now, or must come back here."""
+        self._moving = Batch()
+        if is_done:
+            self.count(batch.events(), -1)
+            return
+        self.letters[:0] = batch.letters
+        self.gone[:0] = batch.gone
+        self.new.extendleft(reversed(batch.fresh))
+        for each in batch.retries:
+            heapq.heappush(self._retries, each)

@@ -1,0 +1,49 @@
+"""When a buffer is tended that needs it, and what is told then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from amplitude_moloco.buffers.base import News, Storage
+from amplitude_moloco.engine.ledger import Ledger
+
+_LOOK_SECONDS = 0.9
+"""Other processes store, send and leave entries in a durable buffer."""
+
+
+class Tending:
+    """``begin_in`` is called under a lock; the rest is safe from any thread."""
+
+    def __init__(self, buffer: Storage, ledger: Ledger, monotonic: Callable[[], float]) -> None:
+        self._buffer = buffer
+        self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._due_at = -inf
+        self.drains_at_exit = not buffer.is_durable or bool(getattr(buffer, "drain_at_exit", False))
+        """Whether the end waits for what waits in the buffer: else it is safe there."""
+
+    def __bool__(self) -> bool:
+        """Whether the buffer needs care, even while all senders wait for answers."""
+        return self._tend is not None
+
+    def begin_in(self) -> float:
+        """Returns the seconds until it is due; infinity if never. If it is 0, the caller tends."""
+        if self._tend is None:
+            return inf
+        now = self._monotonic()
+        if now < self._due_at:
+            return self._due_at - now
+        self._due_at = now + _LOOK_SECONDS
+        return 0.0
+
+    def tend(self) -> bool:
+        """Do what the buffer needs, and tell what has happened to it.
+
+        Returns whether it holds something that is due and that this process did not put just now.
+        """
+        if self._tend is not None:
+            for news in self._tend():
+                self._ledger.record(news)
+        return bool(getattr(self._buffer, "has_due", False))

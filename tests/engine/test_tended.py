@@ -1,0 +1,120 @@
+"""A buffer that needs care: it is tended all the time, and what happens to it is told."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from support.engines import LONG, Bench, Gate, closing, is_lawful
+
+from amplitude_moloco.buffers.base import Degraded, Entry, Lost, News
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.reasons import DropReason
+
+
+class Tended(MemoryBuffer):
+    """A buffer in memory that passes for a durable one, with news and needs of its own."""
+
+    is_durable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.news: list[News] = []
+        self.tendings = threading.Semaphore(0)
+
+    def tend(self) -> list[News]:
+        self.tendings.release()
+        news, self.news = self.news, []
+        return news
+
+    def wait_for_tendings(self, count: int) -> None:
+        for _ in range(count):
+            assert self.tendings.acquire(timeout=LONG)
+
+
+@pytest.fixture(params=[False, True], ids=["threads", "loop"])
+def is_concurrent(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_a_process_that_never_tracks_tends_its_buffer(*, is_concurrent: bool) -> None:
+    """From its start on an engine tends a durable buffer, again and again, without any event."""
+    buffer = Tended()
+    with closing(Bench(Gate(), buffer=buffer, is_concurrent=is_concurrent)) as bench:
+        bench.engine.start()
+        buffer.wait_for_tendings(3)
+
+
+def test_a_buffer_is_tended_while_all_senders_wait(*, is_concurrent: bool) -> None:
+    """While no answer comes, and as many requests are on their way as may be, it is tended."""
+    buffer, gate = Tended(), Gate()
+    gate.open.clear()
+    bench = Bench(gate, buffer=buffer, is_concurrent=is_concurrent, connections=1)
+    with closing(bench):
+        bench.put("a", "b")
+        gate.wait_for(1)
+        while buffer.tendings.acquire(blocking=False):
+            pass
+        buffer.wait_for_tendings(3)
+
+
+def test_what_happens_to_a_buffer_is_told_and_counted() -> None:
+    """Hooks get what the buffer tells; lost events are counted apart from the law."""
+    buffer = Tended()
+    news: list[News] = [Lost(3, "damaged"), Degraded("no room"), Lost(1, "damaged", number=7)]
+    buffer.news = list(news)
+    with closing(Bench(Gate(), buffer=buffer)) as bench:
+        bench.engine.start()
+        bench.wait_for_fact(Degraded)
+        bench.put("a")
+        bench.wait_for_delivered(1)
+        assert bench.facts[:3] == news
+        assert bench.engine.stats().lost == 4
+        assert is_lawful(bench.engine.stats())
+
+
+def test_what_a_durable_buffer_cannot_keep_is_told_at_the_end() -> None:
+    """Events that close() could not keep, in flight or waiting, are dropped, and the law holds."""
+    gate = Gate()
+    gate.open.clear()
+    bench = Bench(gate, buffer=Tended(), connections=1)
+    bench.put("a", "b", "c")
+    gate.wait_for(1)
+    bench.engine.close(0)
+    stats = bench.engine.stats()
+    assert stats.dropped == {"shutdown": 3}
+    assert is_lawful(stats)
+    gate.open.set()
+
+
+@pytest.mark.parametrize("drain_at_exit", [True, False])
+def test_the_end_waits_for_what_is_stored_if_it_should(
+    tmp_path: Path, *, drain_at_exit: bool, is_concurrent: bool
+) -> None:
+    """With drain_at_exit close() sends all that waits here; else it stays for the next start."""
+    path = tmp_path / "buffer.db"
+    buffer = SqliteBuffer(path, target="t", drain_at_exit=drain_at_exit)
+    bench = Bench(
+        Gate(),
+        buffer=buffer,
+        is_concurrent=is_concurrent,
+        flush_queue_size=1000,
+        flush_interval_millis=1_000_000,
+    )
+    bench.put(*map(str, range(50)))
+    bench.engine.close(LONG)
+    heir = SqliteBuffer(path, target="t")
+    assert heir.state().waiting == (0 if drain_at_exit else 50 - len(bench.gate.sent))
+    assert not drain_at_exit or len(bench.gate.sent) == 50
+    heir.close()
+
+
+def test_an_event_that_can_be_kept_nowhere_is_refused() -> None:
+    """A closed engine refuses, and its durable buffer is not asked."""
+    bench = Bench(Gate(), buffer=Tended())
+    bench.engine.close(LONG)
+    bench.put("late")
+    assert bench.engine.stats().dropped == {DropReason.CLOSED: 1}
+    assert [entry for entry in bench.buffer.close() if isinstance(entry, Entry)] == []
