@@ -142,7 +142,12 @@ class Buffer(Protocol):
 
 
 class Tended(Protocol):
-    """A buffer that needs care at least once a second, from a thread that may wait for the disk."""
+    """A buffer that needs care now and then, from a thread that may wait for the disk."""
+
+    @property
+    def tend_seconds(self) -> float:
+        """How much time should pass between two calls of ``tend``."""
+        ...
 
     @property
     def has_due(self) -> bool:

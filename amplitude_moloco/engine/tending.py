@@ -8,9 +8,6 @@ from math import inf
 from amplitude_moloco.buffers.base import News, Storage
 from amplitude_moloco.engine.ledger import Ledger
 
-_LOOK_SECONDS = 0.9
-"""Other processes store, send and leave entries in a durable buffer."""
-
 
 class Tending:
     """``begin_in`` is called under a lock; the rest is safe from any thread."""
@@ -18,6 +15,7 @@ class Tending:
     def __init__(self, buffer: Storage, ledger: Ledger, monotonic: Callable[[], float]) -> None:
         self._buffer = buffer
         self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
+        self._every_seconds: float = getattr(buffer, "tend_seconds", inf)
         self._ledger = ledger
         self._monotonic = monotonic
         self._due_at = -inf
@@ -35,7 +33,7 @@ class Tending:
         now = self._monotonic()
         if now < self._due_at:
             return self._due_at - now
-        self._due_at = now + _LOOK_SECONDS
+        self._due_at = now + self._every_seconds
         return 0.0
 
     def tend(self) -> bool:

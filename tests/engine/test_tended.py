@@ -18,6 +18,7 @@ class Tended(MemoryBuffer):
     """A buffer in memory that passes for a durable one, with news and needs of its own."""
 
     is_durable = True
+    tend_seconds = 0.1
 
     def __init__(self) -> None:
         super().__init__()

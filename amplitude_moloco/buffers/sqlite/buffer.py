@@ -75,6 +75,8 @@ class SqliteBuffer:
     """
 
     is_durable = True
+    tend_seconds = 0.9
+    """What a dead process has left is to be taken over within a second."""
 
     def __init__(
         self,
