@@ -22,7 +22,8 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.sandbox import Sandbox
 
 # Of every Python that the tests start.
-os.environ["PYTHONPATH"] = str(Path(startup.__file__).parent)
+_PATHS = str(Path(startup.__file__).parent), os.environ.get("PYTHONPATH", "")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PATHS))
 
 _SETTINGS_OF_REQUESTS = (
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC"
