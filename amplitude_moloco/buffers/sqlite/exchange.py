@@ -6,6 +6,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from pathlib import Path
 from threading import RLock
 
@@ -67,6 +68,7 @@ class Exchange:
     def move(self, what: What = What.LONG, wait_seconds: float = WAIT_SECONDS) -> None:
         """Move events and dead letters from the memory into the store."""
         with self.lock:
+            self._end_doubt()
             for _ in range(_BATCHES) if what is What.LONG else count():
                 batch = self._outbox.begin_move(what)
                 if not batch:
@@ -87,36 +89,37 @@ class Exchange:
         ]
         events = sorted(batch.fresh + retries, key=lambda event: event.order)
         unnoted = self._outbox.unnoted
-        first = self._store.put(events, batch.letters, batch.gone, unnoted, wait_seconds)
-        own = [event.number for event in events if event.number]
+        first = self._store.put(events, batch.letters, unnoted, wait_seconds)
+        own = [event.number for event in events if not event.key]
         for mark in self._marks:
             mark.keys += [first + i for i, number in enumerate(own) if number <= mark.last]
 
     def take(self, limit: int, newest: int) -> None:
-        """Claim what is due in the store, and hold it in the memory."""
+        """Move what is due from the store into the memory, and the journal."""
         with self.lock:
-            gone = [*self._outbox.tail.gone]
-            self._outbox.add_taken(self._store.take(limit, newest, gone), gone)
-
-    def keep(self) -> None:
-        """Store again what this process has claimed, where the file was replaced."""
-        with self.lock:
-            self._store.keep([event for event in self._outbox.tail if event.key])
+            self._end_doubt()
+            if self._outbox.journal.current is not None:
+                self._store.take(limit, newest, self._outbox.hold)
+                self._outbox.end_doubt(inf)
 
     def resend(self, letter: DeadLetter, wait_seconds: float) -> bool:
         """As ``DeadLetters.resend``."""
         with self.lock:
-            event = self._store.resend(letter, wait_seconds)
-            if event is not None:
-                self._outbox.add_resent(event)
-            return event is not None
+            self._end_doubt()
+            is_there = self._store.resend(letter, self._outbox.hold, wait_seconds)
+            self._outbox.end_doubt(inf)
+            return is_there
+
+    def _end_doubt(self) -> None:
+        if self._outbox.doubtful:
+            _, taken_until = self._store.known_of(self._token)
+            self._outbox.end_doubt(taken_until)
 
     def count(self) -> None:
         """Learn what the store holds."""
         with self.lock:
-            settled = self._outbox.tail.settled()
             events, size, _ = self._store.count()
-            self._outbox.shared = events - len(settled), size - sum(settled)
+            self._outbox.shared = events, size
             self.has_due = events > 0 and self._store.next_seconds() == 0
 
     def checkpoint(self) -> Callable[[], bool]:
@@ -148,7 +151,7 @@ class Exchange:
             others = sum(len(self._remains(token).events()) for token in self._others())
             stored, _, dead = self._store.count()
             claimed = len(tail.claimed)
-            waiting = stored - len(tail.settled()) + tail.events + others - claimed
+            waiting = stored + tail.events + others - claimed
             return BufferState(waiting, claimed, dead + len(tail.letters))
 
     def take_over(self) -> None:
@@ -168,7 +171,7 @@ class Exchange:
         is_done = False
         try:
             remains = self._remains(token)
-            self._store.take_over(token, remains.events(), remains.gone, _TAKEOVER_SECONDS)
+            self._store.take_over(token, remains.events(), _TAKEOVER_SECONDS)
             for number in remains.lost():
                 lost = Lost(1, "a record of a journal was damaged", number=number)
                 self._store.lost.append(lost)
@@ -182,4 +185,4 @@ class Exchange:
         return (tokens_beside(self._file) | self._store.owners()) - {self._token}
 
     def _remains(self, token: str) -> Remains:
-        return Remains(self._file, token, self._store.numbers_of(token))
+        return Remains(self._file, token, *self._store.known_of(token))

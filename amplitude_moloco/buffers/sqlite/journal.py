@@ -77,7 +77,7 @@ class Journal:
     """
 
     def __init__(self, file: Path, token: str, *, is_synced: bool) -> None:
-        self._is_synced = is_synced
+        self.is_synced = is_synced
         self._start = f"{file}-{token}"
         self._segments: deque[Segment] = deque()
         self._count = 0
@@ -90,7 +90,7 @@ class Journal:
         """Create the file of the next segment. Raises OSError."""
         self._count += 1
         segment = Segment(Path(f"{self._start}-{self._count:08d}.journal"))
-        if self._is_synced:  # its name must survive a loss of power, too
+        if self.is_synced:  # its name must survive a loss of power, too
             folder = os.open(segment.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
@@ -113,7 +113,7 @@ class Journal:
     def append(self, frames: bytes) -> None:
         """Append to the newest segment. Raises OSError."""
         if self.current is None:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(errno.EIO, "the journal can't be written")
         self.current.append(frames)
         self.written += 1
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from amplitude_moloco.buffers.base import Claim, Entry
 from amplitude_moloco.buffers.sqlite.journal import Journal
-from amplitude_moloco.buffers.sqlite.record import DONE, GONE, Event, frame_of, note_frame
-from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Row, Tail, What
+from amplitude_moloco.buffers.sqlite.record import DONE, TAKEN, Event, frame_of, note_frame
+from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Tail, What
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
@@ -51,11 +51,13 @@ class Outbox:
         self.last = 0
         """The number of the newest event."""
         self.shared = (0, 0)
-        """Events and bytes of the store, and of other processes."""
+        """Events and bytes of the store."""
         self.unnoted: list[int] = []
         """The numbers of events that are done, though the journal could not be told."""
         self.unwritten_from = 1
-        """The first number that is not in the journal; 0 if there is none."""
+        """The first number of a put that is not in the journal; 0 if there is none."""
+        self.doubtful: list[Event] = []
+        """In the journal, and perhaps still in the store: its transaction has not ended well."""
         self.fault = ""
         """Why the journal can't be written."""
         self.sync_fault = ""
@@ -166,11 +168,8 @@ class Outbox:
         """Remove a claimed event that was delivered, and note it."""
         with self.lock:
             event = self._remove(key)
-            if event is not None and event.key:
-                self.tail.gone.append(Row(event.key, len(event.body)))
-                self._note(GONE, [event.key])
-            elif event is not None:
-                self._note(DONE, [event.number])
+            if event is not None:
+                self._note_done([event.number])
             return event is not None
 
     def retry(self, key: Hashable, delay_seconds: float, attempts: int, strikes: int) -> bool:
@@ -194,10 +193,7 @@ class Outbox:
 
     def _remove(self, key: Hashable) -> Event | None:
         event = self.tail.claimed.pop(key, None)
-        if event is not None and event.key:
-            events, size = self.shared
-            self.shared = events - 1, size - len(event.body)
-        elif event is not None:
+        if event is not None:
             self.tail.count([event], -1)
         return event
 
@@ -218,26 +214,33 @@ class Outbox:
         with self.lock:
             self.tail.end_move(batch, is_done=is_done)
             if is_done:
-                self._share([event for event in batch.events() if not event.key])
-                moved = batch.events() + [letter.event for letter in batch.letters]
-                self._note(DONE, [event.number for event in moved if not event.key])
+                events, (stored, size) = batch.events(), self.shared
+                self.shared = stored + len(events), size + sum(len(each.body) for each in events)
+                moved = events + [letter.event for letter in batch.letters]
+                self._note_done([event.number for event in moved])
 
-    def add_taken(self, events: list[Event], gone: list[Row]) -> None:
-        """Hold events that were claimed in the store, from which these rows were deleted."""
+    def hold(self, events: list[Event]) -> int:
+        """Append events to the journal that leave the store. Returns the last one's number.
+
+        They are doubtful until ``end_doubt``. Raises OSError.
+        """
         with self.lock:
-            del self.tail.gone[: len(gone)]
-            self.tail.add_taken(events, self._wall())
+            self.doubtful = [each._replace(number=self._next_number()) for each in events]
+            try:
+                self.journal.append(_taken_frames(self.doubtful))
+            except OSError as error:
+                self.lose_journal(error)
+                raise
+        if self.journal.is_synced:
+            self.sync()
+        return self.doubtful[-1].number
 
-    def add_resent(self, event: Event) -> None:
-        """Hold a dead letter that is an event again, claimed in the store."""
+    def end_doubt(self, until: float) -> None:
+        """What is doubtful up to this number is out of the store; the rest is still there."""
         with self.lock:
-            self.tail.new.append(event._replace(number=self._next_number()))
-            self._share([event])
-
-    def _share(self, events: list[Event]) -> None:
-        """Count events as stored."""
-        shared, size = self.shared
-        self.shared = shared + len(events), size + sum(len(event.body) for event in events)
+            doubtful, self.doubtful = self.doubtful, []
+            self.tail.add_taken([each for each in doubtful if each.number <= until], self._wall())
+            self._note_done([each.number for each in doubtful if each.number > until])
 
     def close(self) -> dict[int, Hashable]:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
@@ -247,13 +250,14 @@ class Outbox:
 
     # -- the journal -------------------------------------------------------------------------
 
-    def _note(self, kind: int, numbers: list[int]) -> None:
+    def _note_done(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
         try:
-            self.journal.append(note_frame(kind, numbers))
+            self.journal.append(note_frame(DONE, numbers))
         except OSError as error:
             self.lose_journal(error)
-            if kind == DONE:
-                self.unnoted += numbers
+            self.unnoted += numbers
 
     def lose_journal(self, error: OSError, first: int = 0) -> None:
         """Keep events in memory alone, from this number on or from the next one."""
@@ -282,7 +286,7 @@ class Outbox:
         """Begin another segment if it is time. Raises OSError."""
         with self.lock:
             is_due = self.journal.is_due(
-                is_cramped=is_cramped, is_idle=lambda: self.tail.oldest() > self.last
+                is_cramped=is_cramped, is_idle=lambda: self._oldest() > self.last
             )
         if is_due:
             segment = self.journal.new_segment()
@@ -290,20 +294,27 @@ class Outbox:
                 self.journal.begin(segment, self.last + 1)
 
     def trim_journal(self) -> None:
-        """Delete the segments in which nothing is needed, if no row waits for its deletion.
-
-        Call it after a move that followed the last rotation: notes of rows are in the newest then.
-        """
+        """Delete the segments in which nothing is needed."""
         with self.lock:
-            self.journal.trim(self.tail.oldest)
+            self.journal.trim(self._oldest)
+
+    def _oldest(self) -> float:
+        """Returns the lowest number that the journal must keep; infinity if there is none."""
+        return min([self.tail.oldest(), *(event.number for event in self.doubtful)])
 
     def rewrite_journal(self) -> None:
         """Write all into a new segment, and give up the others. Raises OSError."""
         segment = self.journal.new_segment()
         with self.lock:
             events = [*self.tail, *(letter.event for letter in self.tail.letters)]
+            taken = [event for event in [*self.doubtful, *events] if event.key]
             frames = [frame_of(event) for event in events if not event.key]
-            gone = note_frame(GONE, [row.key for row in self.tail.gone])
-            self.journal.begin(segment, self.last + 1, b"".join([gone, *frames]))
+            self.journal.begin(segment, self.last + 1, b"".join([_taken_frames(taken), *frames]))
             self.journal.close(is_done=True, most=1)
             self.unwritten_from, self.fault, self.unnoted = 0, "", []
+
+
+def _taken_frames(events: list[Event]) -> bytes:
+    """Returns the frames of events that leave the store, behind a note that says so."""
+    note = note_frame(TAKEN, [number for event in events for number in (event.number, event.key)])
+    return b"".join([note, *map(frame_of, events)])

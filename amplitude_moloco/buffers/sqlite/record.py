@@ -14,15 +14,15 @@ from zlib import crc32
 EVENT = 1
 DONE = 2
 """The events with these numbers are delivered, or in the store."""
-GONE = 3
-"""The rows with these keys are delivered, and are to be deleted from the store."""
+TAKEN = 3
+"""The number of each event that was taken from the store, followed by the key that it had there."""
 START = 4
 """The segment holds the events from this number on; older ones may follow, written once more."""
 
 _MARK = b"\xf1MLJ"
 _HEAD = struct.Struct("<4sIIB")  # mark, length of the payload, CRC of kind and payload, kind
 _META = struct.Struct("<QdIIII")  # see frame_of
-_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, GONE, START)}
+_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, TAKEN, START)}
 _TEXTS_AT = _HEAD.size + _META.size
 
 
@@ -30,7 +30,7 @@ class Event(NamedTuple):
     """An event. Its frame holds all but the key and the due time."""
 
     number: int
-    """Its place among those that this process has put or resent; 0 if another one has."""
+    """Its place among those that this process has put or taken; 0 while it is in the store."""
     accepted_at: float
     """Unix time in seconds."""
     sync: str
@@ -39,14 +39,14 @@ class Event(NamedTuple):
     attempts: int = 0
     strikes: int = 0
     key: int = 0
-    """The key of its row in the store; 0 if it is in the journal alone."""
+    """The key that its row in the store has, or had; 0 if it was never there."""
     due: float = 0.0
-    """Unix time at which it is due in the store; 0 if it was not sent yet."""
+    """Unix time at which its row is due; 0 if it was not sent yet."""
 
     @property
     def order(self) -> tuple[bool, int]:
-        """What other processes have put is older."""
-        return self.number > 0, self.number or self.key
+        """What was in the store is older."""
+        return not self.key, self.key or self.number
 
 
 class Record(NamedTuple):

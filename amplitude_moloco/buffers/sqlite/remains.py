@@ -10,8 +10,8 @@ from pathlib import Path
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
     EVENT,
-    GONE,
     START,
+    TAKEN,
     Damage,
     Event,
     event_of,
@@ -27,14 +27,15 @@ class Remains:
 
     Args:
         stored: The numbers of events that are in the store, though the journal may not say so.
+        taken_until: What was to leave the store, and has a higher number, is still there.
     """
 
-    def __init__(self, file: Path, token: str, stored: set[int]) -> None:
+    def __init__(self, file: Path, token: str, stored: set[int], taken_until: float) -> None:
         pattern = re.compile(rf"{re.escape(file.name)}-{token}-\d+\.journal")
         found = (each for each in file.parent.iterdir() if pattern.fullmatch(each.name))
         self._paths = sorted(found)
         self._events: dict[int, Event] = {}
-        self._notes: dict[int, list[int]] = {DONE: [], GONE: [], START: []}
+        self._notes: dict[int, list[int]] = {DONE: [], TAKEN: [], START: []}
         self._damaged: list[Path] = []
         for path in self._paths:
             for record in scan(_content(path)):
@@ -46,16 +47,16 @@ class Remains:
                     self._events[event.number] = event
                 else:
                     self._notes[record.kind] += numbers_of(record)
+        numbers = iter(self._notes[TAKEN])
+        self._keys = dict(zip(numbers, numbers, strict=True))
         self._done = stored.union(self._notes[DONE])
-
-    @property
-    def gone(self) -> list[int]:
-        """The keys of rows that are to be deleted from the store."""
-        return self._notes[GONE]
+        self._done.update(number for number in self._keys if number > taken_until)
 
     def events(self) -> list[Event]:
         """Returns the events that are not done, oldest first."""
-        return [self._events[number] for number in sorted(self._events.keys() - self._done)]
+        left = self._events.keys() - self._done
+        events = [self._events[each]._replace(key=self._keys.get(each, 0)) for each in left]
+        return sorted(events, key=lambda event: event.order)
 
     def lost(self) -> list[int | None]:
         """Returns the numbers of events that were damaged; None where that can't be known."""

@@ -20,7 +20,7 @@ from amplitude_moloco.buffers.sqlite.schema import (
 _CHUNK = 512
 _ERRORS = (sqlite3.Error, ValueError, TypeError)
 """A damaged text or number may also be of no use to Python."""
-_OWNERS = "token, numbers"
+_OWNERS = "token, numbers, taken"
 _LETTERS = f"number, {LETTER_COLUMNS}"
 Read = Callable[[sqlite3.Connection, str], Iterator[tuple[int, tuple[Any, ...]]]]
 """Yields rows, each after its key, in the order of the keys."""

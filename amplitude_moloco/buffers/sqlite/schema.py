@@ -26,12 +26,10 @@ SCHEMA = """
         due REAL NOT NULL,  -- Unix time of the next attempt; 0 if there was none yet
         attempts INTEGER NOT NULL,
         size INTEGER NOT NULL,  -- of the body
-        frame BLOB NOT NULL,
-        owner TEXT  -- the process that has claimed it
+        frame BLOB NOT NULL
     );
-    CREATE INDEX events_due ON events (due, key) WHERE owner IS NULL;
-    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND owner IS NULL;
-    CREATE INDEX events_owned ON events (owner) WHERE owner IS NOT NULL;
+    CREATE INDEX events_due ON events (due);
+    CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND due > 0;
     CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
         UPDATE totals SET events = events + 1, bytes = bytes + NEW.size;
     END;
@@ -49,15 +47,16 @@ SCHEMA = """
     CREATE TRIGGER letter_out AFTER DELETE ON letters BEGIN
         UPDATE totals SET dead = dead - 1, dead_bytes = dead_bytes - OLD.size;
     END;
-    -- The processes that have stored or claimed anything.
+    -- The processes that have stored or taken anything.
     CREATE TABLE owners (
         token TEXT PRIMARY KEY,
-        numbers BLOB NOT NULL DEFAULT x''  -- of its events that are here, or gone; see record.pack
+        numbers BLOB NOT NULL DEFAULT x'',  -- of its events that are here, or gone; see record.pack
+        taken INTEGER NOT NULL DEFAULT 0  -- the number of the last event that it has taken
     );
     -- What can't be read any more, kept for a person to look at.
     CREATE TABLE damaged (found_at REAL NOT NULL, frame BLOB);
 """
-EVENT_COLUMNS = "key, due, attempts, size, owner, frame"
+EVENT_COLUMNS = "key, due, attempts, size, frame"
 LETTER_COLUMNS = "buried_at, attempts, status, reason, message, size, frame"
 
 _OLD_EVENTS = {
@@ -120,9 +119,9 @@ def insert(
         )
 
 
-def event_row(event: Event, owner: str | None = None) -> Row:
+def event_row(event: Event) -> Row:
     """Returns an event as a row, with its key if it has one, and due as it says."""
-    return event.key or None, event.due, event.attempts, len(event.body), owner, frame_of(event)
+    return event.key or None, event.due, event.attempts, len(event.body), frame_of(event)
 
 
 def old_events(db: sqlite3.Connection, table: str, where: str) -> Iterator[tuple[int, Row]]:

@@ -1,10 +1,11 @@
-"""What lies in the SQLite file: events that wait for long, and dead letters, of all processes."""
+"""What lies in the SQLite file: events that wait for long, and dead letters, of any process."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from typing import Any, NamedTuple
 
 from amplitude_moloco.buffers.base import DeadLetter, Lost
@@ -16,7 +17,7 @@ from amplitude_moloco.buffers.sqlite.schema import (
     event_row,
     insert,
 )
-from amplitude_moloco.buffers.sqlite.tail import Letter, Row
+from amplitude_moloco.buffers.sqlite.tail import Letter
 from amplitude_moloco.reasons import DeadLetterReason
 
 WAIT_SECONDS = 0.05
@@ -27,11 +28,11 @@ _PRUNED = 1000
 """How many dead letters are forgotten at a time."""
 _PAGE = 100
 
-_FREE = "FROM events WHERE owner IS NULL"
-_RETRIES = f"SELECT key, due, frame {_FREE} AND {{}} ORDER BY due, key LIMIT ?"
-_FRESH = f"SELECT key, due, frame {_FREE} AND due = 0 ORDER BY key {{}} LIMIT ?"
-_NEXT = f"SELECT (SELECT min(due) {_FREE}), (SELECT max(due) {_FREE})"
-_UNTRIED = f"SELECT EXISTS (SELECT * {_FREE} AND attempts = 0 AND key <= ?)"
+_RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
+_FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
+_NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
+_UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= ?1)
+    OR EXISTS (SELECT * FROM events WHERE attempts = 0 AND due > 0 AND key <= ?1)"""
 _LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
 _OWNERS = "SELECT token FROM owners WHERE token <> ?"
 _LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
@@ -54,7 +55,7 @@ class Store:
     """Safe from any thread. All methods raise sqlite3.Error and OSError.
 
     Args:
-        token: Owns what this process claims.
+        token: Names this process.
         horizon_seconds: What is due even later was stored before the clock was set back.
     """
 
@@ -78,38 +79,40 @@ class Store:
 
     # -- this process's events ---------------------------------------------------------------
 
+    def join(self) -> None:
+        """Make this process known here, before it takes anything."""
+        with self._file.transaction(WAIT_SECONDS) as db:
+            _add_owner(db, self._token)
+
     def put(
         self,
         events: list[Event],
         letters: list[Letter],
-        gone: list[Row],
         unnoted: list[int],
         wait_seconds: float,
     ) -> int:
-        """Store events and dead letters, and delete what is gone.
+        """Store events and dead letters.
 
-        Returns the key of the first event with a number; the others of these have the next ones.
-        The numbers of its events, and those that the journal does not note as done, are kept
-        until the next call: what takes over the journal finds them here.
+        Returns the key of the first event without one; the others of these have the next ones.
+        The numbers of all, and those that the journal does not note as done, are kept until the
+        next call: what takes over the journal finds them here.
         """
-        stored = [*events, *(letter.event for letter in letters)]
-        old = [row.key for row in gone] + [event.key for event in stored if event.key]
-        numbers = [event.number for event in stored if not event.key]
+        numbers = [event.number for event in [*events, *(letter.event for letter in letters)]]
         with self._file.transaction(wait_seconds) as db:
             ((last_key,),) = db.execute(_LAST_KEY)
-            _delete_owned(db, self._token, old)
-            rows = [event_row(each._replace(key=0) if each.number else each) for each in events]
-            insert(db, "events", EVENT_COLUMNS, rows)
+            insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
             _keep_numbers(db, self._token, numbers + unnoted)
         return int(last_key) + 1
 
-    def take(self, limit: int, newest: int, gone: list[Row]) -> list[Event]:
-        """Claim what is due; a few more than the limit, if there are more. Deletes what is gone."""
-        # What a loss of power undoes is sent again.
+    def take(self, limit: int, newest: int, hold: Callable[[list[Event]], int]) -> None:
+        """Delete what is due; a few more than the limit, if there are more.
+
+        Before that is final, ``hold`` makes sure that it is kept elsewhere, and returns the number
+        of the last one there.
+        """
+        # What a loss of power undoes is here again, and void there.
         with self._file.transaction(WAIT_SECONDS, is_kept=False) as db:
-            _delete_owned(db, self._token, [row.key for row in gone])
-            _add_owner(db, self._token)
             ((events, size),) = db.execute("SELECT events, bytes FROM totals")
             most = max(limit, min(_TAKEN_EVENTS, _TAKEN_BYTES * events // max(1, size)))
             sound, damaged = [], []
@@ -121,10 +124,27 @@ class Store:
                     db.execute("DELETE FROM events WHERE key = ?", (key,))
                 else:
                     sound.append(event._replace(number=0, key=key, due=due))
-            claim = f"UPDATE events SET owner = '{self._token}' WHERE key IN ({{}})"  # noqa: S608  # hexadecimal
-            _run_for(db, claim, [event.key for event in sound])
+            if sound:
+                self._hold(db, sound, hold)
+                _run_for(db, "DELETE FROM events WHERE key IN ({})", [each.key for each in sound])
         self.lost += damaged
-        return sound
+
+    def resend(
+        self, letter: DeadLetter, hold: Callable[[list[Event]], int], wait_seconds: float
+    ) -> bool:
+        """Turn a dead letter into an event; as ``take``. Returns False if it is no longer here."""
+        with self._file.transaction(wait_seconds, is_kept=False) as db:
+            if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
+                return False
+            self._hold(db, [Event(0, self._wall(), letter.sync, letter.id, letter.body)], hold)
+            return True
+
+    def _hold(
+        self, db: sqlite3.Connection, events: list[Event], hold: Callable[[list[Event]], int]
+    ) -> None:
+        last = hold(events)
+        _add_owner(db, self._token)
+        db.execute("UPDATE owners SET taken = ? WHERE token = ?", (last, self._token))
 
     def _due_rows(self, db: sqlite3.Connection, most: int, newest: int) -> list[tuple[Any, ...]]:
         now = self._wall()
@@ -154,7 +174,7 @@ class Store:
         """Whether an event with a key up to this one, or with one of these, was never sent."""
         with self._file.connection() as db:
             return db.execute(_UNTRIED, (until,)).fetchone() == (1,) or bool(
-                _run_for(db, f"SELECT 1 {_FREE} AND attempts = 0 AND key IN ({{}})", keys)
+                _run_for(db, "SELECT 1 FROM events WHERE attempts = 0 AND key IN ({})", keys)
             )
 
     def count(self) -> tuple[int, int, int]:
@@ -162,39 +182,31 @@ class Store:
         ((events, size, self.dead),) = self._file.read("SELECT events, bytes, dead FROM totals")
         return events, size, self.dead
 
-    def keep(self, events: list[Event]) -> None:
-        """Store again what this process has claimed, where the file was replaced."""
-        rows = [event_row(event, self._token) for event in events]
-        with self._file.transaction(WAIT_SECONDS) as db:
-            _add_owner(db, self._token)
-            insert(db, "events", EVENT_COLUMNS, rows)
-
     # -- other processes ---------------------------------------------------------------------
 
     def owners(self) -> set[str]:
         """Returns the other processes that are known here."""
         return {token for (token,) in self._file.read(_OWNERS, (self._token,))}
 
-    def numbers_of(self, token: str) -> set[int]:
-        """Returns the numbers of a process's events that its journal may not note as done."""
-        rows = self._file.read("SELECT numbers FROM owners WHERE token = ?", (token,))
-        return {number for (numbers,) in rows for number in unpack(numbers)}
+    def known_of(self, token: str) -> tuple[set[int], float]:
+        """Returns the numbers of a process's events that its journal may not note as done.
 
-    def take_over(
-        self, token: str, events: list[Event], gone: list[int], wait_seconds: float
-    ) -> None:
-        """Store what a dead process has left in its journal, and free what it had claimed."""
+        And the number of the last event that it has taken; infinity where the file knows nothing
+        of it, because it was replaced.
+        """
+        rows = self._file.read("SELECT numbers, taken FROM owners WHERE token = ?", (token,))
+        return next(((set(unpack(numbers)), taken) for numbers, taken in rows), (set(), inf))
+
+    def take_over(self, token: str, events: list[Event], wait_seconds: float) -> None:
+        """Store what a dead process has left in its journal."""
         with self._file.transaction(wait_seconds) as db:
-            _delete_owned(db, token, gone)
             insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
-            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
-            known = self.numbers_of(token)
+            known, _ = self.known_of(token)
             _keep_numbers(db, token, [*known, *(event.number for event in events)])
 
     def forget(self, token: str) -> None:
-        """Forget a process, and free what it had claimed: nothing is left of its journal."""
+        """Forget a process: nothing is left of its journal."""
         with self._file.transaction(WAIT_SECONDS) as db:
-            db.execute("UPDATE events SET owner = NULL WHERE owner = ?", (token,))
             db.execute("DELETE FROM owners WHERE token = ?", (token,))
 
     # -- dead letters ------------------------------------------------------------------------
@@ -210,16 +222,6 @@ class Store:
                 else:
                     yield letter
             last = rows[-1][0]
-
-    def resend(self, letter: DeadLetter, wait_seconds: float) -> Event | None:
-        """Turn a dead letter into an event, and claim it. Returns None if it is no longer here."""
-        with self._file.transaction(wait_seconds) as db:
-            if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
-                return None
-            event = Event(0, self._wall(), letter.sync, letter.id, letter.body)
-            _add_owner(db, self._token)
-            insert(db, "events", EVENT_COLUMNS, [event_row(event, self._token)])
-            return event._replace(key=db.execute(_LAST_KEY).fetchone()[0])
 
     def prune(self) -> None:
         """Forget the oldest dead letters beyond the bounds."""
@@ -247,11 +249,6 @@ def _add_owner(db: sqlite3.Connection, token: str) -> None:
 def _keep_numbers(db: sqlite3.Connection, token: str, numbers: list[int]) -> None:
     _add_owner(db, token)
     db.execute("UPDATE owners SET numbers = ? WHERE token = ?", (pack(numbers), token))
-
-
-def _delete_owned(db: sqlite3.Connection, token: str, keys: list[int]) -> None:
-    """Delete events that a process has claimed, unless others have taken them over."""
-    _run_for(db, f"DELETE FROM events WHERE owner = '{token}' AND key IN ({{}})", keys)  # noqa: S608  # hexadecimal
 
 
 def _letter_row(letter: Letter) -> tuple[Any, ...]:

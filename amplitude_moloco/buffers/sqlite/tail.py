@@ -1,4 +1,4 @@
-"""What a process holds in memory: its new events, and those that it has claimed in the store."""
+"""What a process holds in memory: its new events, and those that it has taken from the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOON_SECONDS = 1.0
 
 
 class What(Enum):
-    """What moves into the store, besides the rows that are gone."""
+    """What moves into the store."""
 
     LETTERS = "the dead letters"
     LONG = "what waits for long, and what is too much for the memory"
@@ -54,13 +54,6 @@ class Letter(NamedTuple):
     message: str
 
 
-class Row(NamedTuple):
-    """An event that is delivered, and still in the store."""
-
-    key: int
-    size: int
-
-
 @dataclass
 class Batch:
     """What is about to be written into the store."""
@@ -68,10 +61,9 @@ class Batch:
     fresh: list[Event] = field(default_factory=list)
     retries: list[Retry] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    gone: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.fresh or self.retries or self.letters or self.gone)
+        return bool(self.fresh or self.retries or self.letters)
 
     def events(self) -> list[Event]:
         return [*self.fresh, *(each.event for each in self.retries)]
@@ -94,14 +86,13 @@ class Tail:
         self.new: deque[Event] = deque()
         """Put or resent by this process, and not sent yet."""
         self.taken: deque[Event] = deque()
-        """Claimed in the store, not sent yet, and older than all new ones."""
+        """Taken from the store, not sent yet, and older than all new ones."""
         self._retries: list[Retry] = []  # a heap
         self.claimed: dict[Hashable, Event] = {}
         self.letters: list[Letter] = []
-        self.gone: list[Row] = []
         self._moving = Batch()
         self.events = self.bytes = 0
-        """Of those that are not in the store."""
+        """Of all, but the dead letters."""
 
     def __iter__(self) -> Iterator[Event]:
         """Yields all, but the dead letters."""
@@ -128,20 +119,14 @@ class Tail:
     def count(self, events: Iterable[Event], sign: int) -> None:
         """Count events as here, or as no longer here."""
         for event in events:
-            if not event.key:
-                self.events += sign
-                self.bytes += sign * len(event.body)
-
-    def settled(self) -> list[int]:
-        """Returns the sizes of what is delivered or buried, and still an event in the store."""
-        sizes = [len(letter.event.body) for letter in self.letters if letter.event.key]
-        return sizes + [row.size for row in self.gone]
+            self.events += sign
+            self.bytes += sign * len(event.body)
 
     def oldest(self) -> float:
         """Returns the lowest number that the journal must keep; infinity if there is none."""
         letters = (*self.letters, *self._moving.letters)
         events = (*self, *(letter.event for letter in letters))
-        return min((event.number for event in events if not event.key), default=inf)
+        return min((event.number for event in events), default=inf)
 
     # -- what is due -------------------------------------------------------------------------
 
@@ -175,35 +160,37 @@ class Tail:
         heapq.heappush(self._retries, Retry(self._monotonic() + delay_seconds, event.order, event))
 
     def add_taken(self, events: list[Event], wall: float) -> None:
-        """Keep events that were claimed in the store."""
+        """Keep events that are out of the store."""
+        self.count(events, 1)
         for event in events:
             if event.due:
                 self.add_retry(event, min(0.0, event.due - wall))
             else:
-                self.taken.append(event)
+                (self.taken if event.key else self.new).append(event)
 
     def return_claims(self, wall: float) -> dict[int, Hashable]:
         """Take back everything that is claimed. Returns the claim of each number."""
-        claims = {event.number: key for key, event in self.claimed.items() if not event.key}
+        claims = {event.number: key for key, event in self.claimed.items()}
         for event in self.claimed.values():
-            if event.due or (event.attempts and event.number):
+            if event.due or event.attempts:
                 self.add_retry(event, event.due - wall if event.due else 0.0)
-            elif event.number:  # else the store has it as it is
+            else:
                 self.new.append(event)
         self.claimed.clear()
-        self.new = deque(sorted(self.new, key=lambda event: event.number))
         return claims
 
     # -- what moves --------------------------------------------------------------------------
 
     def begin_move(self, what: What, *, is_written: bool) -> Batch:
         """Take out what should go into the store; ``is_written``: all is in the journal."""
-        batch = self._moving = Batch(letters=self.letters[:_MOVED_EVENTS], gone=self.gone)
-        self.gone = []
+        batch = self._moving = Batch(letters=self.letters[:_MOVED_EVENTS])
         del self.letters[: len(batch.letters)]
         if what is What.LETTERS:
             return batch
         is_all = what is What.ALL
+        if is_all:
+            self.new = deque(sorted([*self.taken, *self.new], key=lambda event: event.order))
+            self.taken.clear()
         if is_all or (self.is_beyond and is_written):
             size, most = 0, len(self.new) if is_all else (len(self.new) + 1) // 2
             while len(batch.fresh) < min(most, _MOVED_EVENTS) and size < _MOVED_BYTES:
@@ -223,7 +210,6 @@ class Tail:
             self.count(batch.events(), -1)
             return
         self.letters[:0] = batch.letters
-        self.gone[:0] = batch.gone
         self.new.extendleft(reversed(batch.fresh))
         for each in batch.retries:
             heapq.heappush(self._retries, each)

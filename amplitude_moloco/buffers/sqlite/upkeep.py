@@ -57,8 +57,8 @@ class Upkeep:
         self._held: ExitStack | None = None
         with self._exchange.lock:
             self._mend()
-            self._try(self._exchange.take_over)
-            self._try(self._look)
+            for step in (self._store.join, self._exchange.take_over, self._look):
+                self._try(step)
             self._tend_at = self._monotonic() + _TEND_SECONDS
 
     def tend(self) -> list[News]:
@@ -122,7 +122,6 @@ class Upkeep:
                 self._news.append(Lost(lost, message))
             else:
                 self._news.append(Degraded(f"{message}; a new one was started"))
-                self._exchange.keep()
         self._news += self._store.lost
         self._store.lost.clear()
 

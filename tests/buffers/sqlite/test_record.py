@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
     EVENT,
-    GONE,
+    TAKEN,
     Damage,
     Event,
     Record,
@@ -65,10 +65,10 @@ def test_a_changed_frame_is_no_event(event: Event, place: int, flip: int, extra:
 @given(numbers=st.lists(NUMBERS))
 def test_a_note_is_no_event(numbers: list[int]) -> None:
     """A note gives back its numbers."""
-    frame = note_frame(GONE, numbers)
+    frame = note_frame(TAKEN, numbers)
     (record,) = scan(frame)
     assert isinstance(record, Record)
-    assert (record.kind, numbers_of(record)) == (GONE, numbers)
+    assert (record.kind, numbers_of(record)) == (TAKEN, numbers)
     assert read_event(frame) is None
 
 

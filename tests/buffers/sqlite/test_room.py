@@ -56,11 +56,11 @@ def test_the_bounds_hold_for_all_processes_together(open_buffer: OpenBuffer, clo
         assert tend(buffer, clock) == []
     put(ours, "d")
     assert ours.put("e", "HOME", b"") is DropReason.FULL
-    assert sorted(claim(theirs) + claim(ours)) == ["a", "b", "c", "d"]
     assert tend(ours, clock) == []
     late = open_buffer(max_bytes=112)  # the others hold three bodies of four bytes in the file
     refusals = [late.put("x", "HOME", bytes(size)) for size in (90, 11, 1)]
     assert refusals == [None, DropReason.FULL, None]
+    assert sorted(claim(theirs) + claim(ours)) == ["a", "b", "c", "d"]
 
 
 def test_the_totals_of_an_older_file_are_counted_again(path: Path, open_buffer: OpenBuffer) -> None:
@@ -295,7 +295,7 @@ def largest_file(size: int) -> Iterator[None]:
 def test_a_journal_that_cannot_grow_stops_nothing(
     path: Path, open_buffer: OpenBuffer, clock: Clock
 ) -> None:
-    """If the journal can't grow, what is stored and what is new are sent; then all goes on."""
+    """If the journal can't grow, what is new is sent; what is stored, once it can grow again."""
     first = open_buffer()
     put(first, *map(str, range(9)), body=bytes(1000))
     first.close()
@@ -306,9 +306,9 @@ def test_a_journal_that_cannot_grow_stops_nothing(
         (large,) = buffer.claim(1, newest=1).entries
         assert buffer.ack(large)
         put(buffer, "new")
-        assert claim(buffer, 3) == ["0", "1", "2"]
+        assert claim(buffer) == ["new"]
     assert all(isinstance(each, Degraded) for each in tend(buffer, clock))
-    assert claim(buffer) == [*map(str, range(3, 9)), "new"]
+    assert claim(buffer) == [*map(str, range(9))]
     assert buffer.state() == BufferState(0, 10, 0)
     buffer.close()
     assert claim(open_buffer()) == [*map(str, range(9)), "new"]
