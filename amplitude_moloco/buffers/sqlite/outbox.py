@@ -214,9 +214,8 @@ class Outbox:
         with self.lock:
             self.tail.end_move(batch, is_done=is_done)
             if is_done:
-                events, (stored, size) = batch.events(), self.shared
-                self.shared = stored + len(events), size + sum(len(each.body) for each in events)
-                moved = events + [letter.event for letter in batch.letters]
+                self._share(batch.events(), 1)
+                moved = batch.events() + [letter.event for letter in batch.letters]
                 self._note_done([event.number for event in moved])
 
     def hold(self, events: list[Event]) -> int:
@@ -239,8 +238,15 @@ class Outbox:
         """What is doubtful up to this number is out of the store; the rest is still there."""
         with self.lock:
             doubtful, self.doubtful = self.doubtful, []
-            self.tail.add_taken([each for each in doubtful if each.number <= until], self._wall())
+            taken = [each for each in doubtful if each.number <= until]
+            self._share([each for each in taken if each.key], -1)
+            self.tail.add_taken(taken, self._wall())
             self._note_done([each.number for each in doubtful if each.number > until])
+
+    def _share(self, events: list[Event], sign: int) -> None:
+        """Count events as in the store, or as no longer there."""
+        stored, size = self.shared
+        self.shared = stored + sign * len(events), size + sign * sum(len(e.body) for e in events)
 
     def close(self) -> dict[int, Hashable]:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
