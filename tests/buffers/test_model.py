@@ -308,7 +308,7 @@ def test_a_buffer_in_memory_is_its_model() -> None:
     run_machine(InMemory)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
     """Whatever is done to a buffer in a file, crashes included, it answers as the model does."""
     numbers = count()
