@@ -27,7 +27,7 @@ from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "60"))
 MAX_EVENTS = 6
 MAX_BYTES = 20
 
@@ -298,7 +298,7 @@ def test_a_buffer_in_memory_is_its_model() -> None:
     run_machine(InMemory)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
     """Whatever is done to a buffer in a file, restarts included, it answers as the model does."""
     numbers = count()
