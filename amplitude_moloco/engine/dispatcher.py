@@ -114,7 +114,6 @@ class Dispatcher:
         self._wake = wake
         self._monotonic = runtime.monotonic
         self._wait = runtime.wait
-
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here
         self._due_at = inf  # when to claim next, by the monotonic clock
