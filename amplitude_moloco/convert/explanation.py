@@ -12,6 +12,8 @@ from amplitude_moloco.convert.reads import ReadValue
 from amplitude_moloco.reasons import Reason
 from amplitude_moloco.text import shown
 
+_MOST_NAMES = 10
+
 
 class Outcome(Reason):
     """What one sync makes of one event."""
@@ -34,7 +36,7 @@ class SelectionReason(Reason):
     DISABLED = "disabled"
     """The sync is switched off."""
     EVENTS = "events"
-    """The callable ``events`` has returned something false."""
+    """The callable ``events`` returned something false."""
     WHERE = "where"
     """The filter ``where`` is false."""
     PLUGIN = "plugin"
@@ -57,7 +59,7 @@ class SyncExplanation:
     names: tuple[str, ...] = ()
     """The configured names, if the reason is the name."""
     source: str = ""
-    """The filter's expression, or the callable's name, if it is the reason."""
+    """The filter's expression, or the callable in words, if it is the reason."""
     read_values: tuple[ReadValue, ...] = ()
     """What the filter's expression reads in the event, if it is the reason."""
 
@@ -88,14 +90,16 @@ class SyncExplanation:
         if self.reason is SelectionReason.NAME:
             if self.closest_name:
                 return f"its name differs; did you mean {shown(self.closest_name)}?"
-            return f"its name is none of {', '.join(map(shown, self.names))}"
+            more = ", …" if len(self.names) > _MOST_NAMES else ""
+            names = ", ".join(map(shown, self.names[:_MOST_NAMES]))
+            return f"its name is none of {names}{more}"
         return _WHYS[self.reason].format(self.source)
 
 
 _WHYS: dict[SelectionReason | None, str] = {
     SelectionReason.NEVER_SENT: "it describes users or groups, and is never sent",
     SelectionReason.DISABLED: "the sync is disabled",
-    SelectionReason.EVENTS: "the callable events returned something false ({})",
+    SelectionReason.EVENTS: "events is false: {}",
     SelectionReason.WHERE: "where is false: {}",
     SelectionReason.PLUGIN: "a plugin that was added to the destination has dropped it",
 }

@@ -51,8 +51,11 @@ def _read(path: Path, attributes: Mapping[str, Any]) -> ReadValue:
         holder = holder.get(key) if isinstance(holder, Mapping) else None
     if not isinstance(holder, Mapping):
         return ReadValue(name, is_present=False, type="")
-    # An event has all of the SDK's attributes: those that were not set are None.
-    if path[-1] not in holder or (holder is attributes and holder[path[-1]] is None):
-        return ReadValue(name, is_present=False, type="", similar=close_key(path[-1], holder) or "")
+    if path[-1] not in holder:
+        similar = close_key(path[-1], holder) or ""
+        return ReadValue(name, is_present=False, type="", similar=similar)
     value = holder[path[-1]]
+    # An event has all of the SDK's attributes: those that were not set are None.
+    if value is None and holder is attributes:
+        return ReadValue(name, is_present=False, type="")
     return ReadValue(name, is_present=True, type=type(value).__name__, value=value)

@@ -17,7 +17,7 @@ logger.addFilter(keep_record_on_one_line)  # the names of syncs and the server's
 _MOST_LINES = 20
 _MESSAGES: Mapping[str, tuple[int, str]] = {
     "invalid": (logging.WARNING, "%s invalid: %s (in %s)"),
-    "dead": (logging.WARNING, "%s became dead letters: %s (in %s)"),
+    "dead": (logging.WARNING, "%s dead-lettered: %s (in %s)"),
     "dropped": (logging.WARNING, "%s dropped: %s (in %s)"),
     "failed": (logging.WARNING, "%s failed: %s (in %s)"),
     "trimmed": (logging.INFO, "%s sent without a part: %s (in %s)"),
@@ -46,14 +46,21 @@ class Reporter:
         return self._summary.due_seconds()
 
     def write_last(self, stats: Stats) -> None:
-        """Write what was not summed up yet, and a line with the totals of this process."""
+        """Write what was not summed up yet, and a line with the totals of this process.
+
+        The totals are info if they show more than deliveries, and debug otherwise.
+        """
         self._write()
-        totals = {**_totals(stats), "unselected": sum(stats.unselected.values())}
-        if any(totals.values()):
-            said = ", ".join(f"{each:,} {name.replace('_', ' ')}" for name, each in totals.items())
-            message = "In this process, events for %s: %s"
-            extra = fields(**totals, filtered=dict(stats.filtered))
-            report(logger, logging.INFO, message, self._server, said, extra=extra)
+        totals = _totals(stats)
+        counted = {what: count for what, count in totals.items() if count}
+        if counted:
+            is_fine = counted.keys() == {"delivered"}
+            said = ", ".join(
+                f"{count:,} {what.replace('_', ' ')}" for what, count in counted.items()
+            )
+            level = logging.DEBUG if is_fine else logging.INFO
+            message = "Events of this process for %s: %s"
+            report(logger, level, message, self._server, said, extra=fields(**totals))
 
     def _write(self) -> None:
         seconds, sums = self._summary.take()
@@ -79,14 +86,20 @@ class Reporter:
 
 
 def _totals(stats: Stats) -> dict[str, int]:
+    """Returns the sums of the counters, under the names that the log shows."""
     return {
         "delivered": stats.delivered,
         "invalid": sum(stats.invalid.values()),
         "dead_lettered": sum(stats.dead_lettered.values()),
         "dropped": sum(stats.dropped.values()),
         "retried": stats.retried,
+        "trimmed": sum(stats.trimmed.values()),
+        "left_out_by_filters": sum(stats.filtered.values()),
+        "selected_by_no_sync": sum(stats.unselected.values()),
     }
 
 
 def _in_words(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "1 second"

@@ -21,7 +21,7 @@ from amplitude_moloco.engine.selection import SelectionWatch
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.explain import Refusals, explained, explained_as_dropped
-from amplitude_moloco.moloco.names import near_pattern
+from amplitude_moloco.moloco.names import matcher, near_pattern
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.sync import Sync, is_never_sent
 from amplitude_moloco.moloco.wire import event as wire
@@ -141,11 +141,10 @@ class Converter:
     def near_name(self, name: str) -> str:
         """Returns a configured name that is this one in another case or with other blanks.
 
-        Empty if there is none, or if some sync is configured with this name.
+        Empty if there is none, or if the name itself is configured. Takes linear time.
         """
-        if self._candidates(name) or is_never_sent(name):
-            return ""
-        return near_pattern(name, [each for sync in self.syncs for each in sync.names or ()])
+        names = [each for sync in self.syncs for each in sync.names or () if each.strip("*")]
+        return "" if is_never_sent(name) or matcher(names)(name) else near_pattern(name, names)
 
     def _candidates(self, name: object) -> tuple[_CompiledSync, ...]:
         """Returns the syncs that may select events of this name, from a cache."""

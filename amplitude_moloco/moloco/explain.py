@@ -104,4 +104,4 @@ def _not_selected(sync: Sync, reason: SelectionReason, **more: Any) -> SyncExpla
 
 
 def _name_of(function: object) -> str:
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    return f"the callable {getattr(function, '__qualname__', type(function).__qualname__)}"

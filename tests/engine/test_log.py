@@ -146,14 +146,14 @@ def test_a_fact_has_its_line_in_the_log(
 def test_a_loss_is_a_warning_only_the_first_time(
     caplog: pytest.LogCaptureFixture, fact: Invalid | DeadLettered | Dropped
 ) -> None:
-    """A reason is a warning when it first turns up in a sync, and info from then on."""
+    """A reason is a warning when it first turns up in a sync, and debug from then on."""
     caplog.set_level(logging.DEBUG, "amplitude_moloco")
     log = LogHook("MCM", "the key")
     in_another_sync = dataclasses.replace(fact, sync="OTHER")
     for each in (fact, dataclasses.replace(fact, id="id-2"), in_another_sync, fact):
         log(each)
     levels = [record.levelname for record in caplog.records]
-    assert levels == ["WARNING", "INFO", "WARNING", "INFO"]
+    assert levels == ["WARNING", "DEBUG", "WARNING", "DEBUG"]
 
 
 def test_each_reason_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
@@ -188,7 +188,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 15  # of thirteen kinds of facts; a pause and a failed attempt have two
+    assert len(messages) == 16  # of fourteen kinds of facts; a pause and a failed attempt have two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 
