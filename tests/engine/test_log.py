@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 
 import pytest
@@ -23,6 +24,7 @@ from support.facts import (
     RETRYING,
     THROTTLED,
     TRIMMED,
+    UNSELECTED,
     UNTOLD,
     kind_of,
 )
@@ -37,8 +39,11 @@ from amplitude_moloco.engine.facts import (
     Paused,
     Resumed,
     Retrying,
+    Unselected,
 )
+from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.log_fields import FIELDS
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
 
@@ -177,6 +182,62 @@ def test_a_loss_can_be_counted_from_the_log(
     (record,) = caplog.records
     fields = [getattr(record, name) for name in ("event_id", "sync", "reason")]
     assert fields == [fact.id, fact.sync, fact.reason]
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes as JSON what a record has beyond logging's own, as structlog and others do."""
+
+    own = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        more = {name: value for name, value in vars(record).items() if name not in self.own}
+        return json.dumps({"text": record.getMessage(), **more})
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=kind_of)
+def test_each_record_has_its_data_in_fields(caplog: pytest.LogCaptureFixture, fact: Fact) -> None:
+    """Formatters that write JSON find the same fields in every record, and no value of an event."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    log = LogHook("MCM", "the key", near_name=lambda name: "")
+    log(fact)
+    log(fact)
+    assert caplog.records
+    for record in caplog.records:
+        written = json.loads(JsonFormatter().format(record))
+        assert written.keys() - {"text", "event_name"} == set(FIELDS)
+        assert written["event_id"] == getattr(fact, "id", None)
+        assert written["sync"] == getattr(fact, "sync", None)
+        assert written["status"] == getattr(fact, "status", None)
+        assert written["attempts"] == getattr(fact, "attempts", None)
+        if hasattr(fact, "reason"):
+            assert written["reason"] == fact.reason
+        assert "me@example.com" not in json.dumps(written)
+
+
+def test_no_field_has_a_name_of_loggings_own() -> None:
+    """A record can hold all fields: logging refuses those with names that it uses itself."""
+    names = {*FIELDS, "event_name", "count", *vars(Ledger().stats())}
+    assert not names & JsonFormatter.own
+
+
+def test_a_name_that_is_nearly_configured_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """An event that no sync selects since its case differs is a warning; any other is debug."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    near = {"order completed": "Order Completed"}
+    log = LogHook("MCM", "the key", near_name=lambda name: near.get(name, ""))
+    log(UNSELECTED)
+    log(Unselected("Page Closed"))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        (
+            "WARNING",
+            (
+                "No sync selects 'order completed'; did you mean 'Order Completed', which a sync "
+                "is configured with?"
+            ),
+        ),
+        ("DEBUG", "No sync selects 'Page Closed'"),
+    ]
+    assert vars(caplog.records[0])["event_name"] == "order completed"
 
 
 def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
