@@ -180,7 +180,7 @@ class LogHook:
         """Warn of a name that nearly is a configured one."""
         near_name = self._near_name(fact.event_name)
         if near_name:
-            message = "No sync selects %r; did you mean %r, which a sync is configured with?"
+            message = "No sync selects %r; did you mean %r?"
             about: tuple[object, ...] = (fact.event_name, near_name)
             logger.warning(message, *about, extra=fields(fact, reason="name"))
         else:

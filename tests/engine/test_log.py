@@ -230,10 +230,7 @@ def test_a_name_that_is_nearly_configured_is_a_warning(caplog: pytest.LogCapture
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         (
             "WARNING",
-            (
-                "No sync selects 'order completed'; did you mean 'Order Completed', which a sync "
-                "is configured with?"
-            ),
+            "No sync selects 'order completed'; did you mean 'Order Completed'?",
         ),
         ("DEBUG", "No sync selects 'Page Closed'"),
     ]
