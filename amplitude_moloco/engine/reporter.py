@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.log_fields import fields
 from amplitude_moloco.engine.reports import report
-from amplitude_moloco.engine.summary import Sum, Summary
+from amplitude_moloco.engine.summary import SLACK_SECONDS, Sum, Summary
 from amplitude_moloco.text import keep_record_on_one_line
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Reporter:
 
     def run(self) -> None:
         """Write the summary if it is due: a line for each kind, the most frequent first."""
-        if self._summary.due_seconds() == 0:
+        if self._summary.due_seconds() <= SLACK_SECONDS:
             self._write()
 
     def due_seconds(self) -> float:

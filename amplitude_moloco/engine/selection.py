@@ -7,7 +7,6 @@ from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from amplitude_moloco.engine.facts import Unselected
-from amplitude_moloco.host.interruption import pass_interruption
 
 OTHER_NAMES = "(other names)"
 """What events are counted under whose name is one too many, too long, or no text."""
@@ -64,13 +63,11 @@ class SelectionCounts:
             next(self._filtered.get(name) or self._filtered.setdefault(name, count()))
 
     def unselected(self, event_name: object) -> None:
-        try:
-            earlier = next(self._unselected[event_name])  # type: ignore[index]  # most often there
-        except Exception as error:  # a new name, or an object of the app that is no text
-            pass_interruption(error)
+        counter = self._unselected.get(event_name) if type(event_name) is str else None
+        if counter is None:
             event_name = self._name_of(event_name)
-            earlier = next(self._unselected.setdefault(event_name, count()))
-        if not earlier and event_name != OTHER_NAMES:
+            counter = self._unselected.setdefault(event_name, count())
+        if not next(counter) and event_name != OTHER_NAMES:
             self._post(Unselected(str(event_name)))
 
     def totals(self) -> SelectionTotals:
@@ -79,10 +76,9 @@ class SelectionCounts:
 
     def _name_of(self, event_name: object) -> str:
         """Returns what to count under. The names that come first have a counter of their own."""
-        if not isinstance(event_name, str) or len(self._unselected) >= _MAX_NAMES:
-            return OTHER_NAMES
-        name = str.__str__(event_name)
-        return name if len(name) <= _MAX_CHARACTERS else OTHER_NAMES
+        name = str.__str__(event_name) if isinstance(event_name, str) else OTHER_NAMES
+        has_own = name in self._unselected or len(self._unselected) < _MAX_NAMES
+        return name if has_own and len(name) <= _MAX_CHARACTERS else OTHER_NAMES
 
 
 def _values(counters: dict[str, count[int]]) -> dict[str, int]:

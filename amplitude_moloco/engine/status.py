@@ -12,6 +12,7 @@ from amplitude_moloco.buffers.base import Aged, BufferState, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused, Retrying
 from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.summary import SLACK_SECONDS
 from amplitude_moloco.reasons import PauseReason, Reason
 
 _READ_SECONDS = 10.0
@@ -122,7 +123,8 @@ class Vitals:
 
     def run(self) -> None:
         """Read a durable buffer, unless that was done just now. May wait for the disk."""
-        if self._buffer.is_durable and self._monotonic() - self._tried_at >= _READ_SECONDS:
+        seconds = self._monotonic() - self._tried_at
+        if self._buffer.is_durable and seconds >= _READ_SECONDS - SLACK_SECONDS:
             self.read_buffer()
 
     def due_seconds(self) -> float:

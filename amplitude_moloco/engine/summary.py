@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
+SLACK_SECONDS = 0.01
+"""What is due so soon is done now. A rest below a clock's resolution would never pass on it."""
 _MOST_KINDS = 1_000
 _OTHER = "other reasons"
 
