@@ -9,6 +9,7 @@ from typing import Any
 import jmespath
 
 from amplitude_moloco.convert.paths import Path, close_key, paths_of
+from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.text import shown
 
 
@@ -41,7 +42,15 @@ def values_read(source: str, attributes: Mapping[str, Any]) -> tuple[ReadValue, 
     """
     paths = dict.fromkeys(paths_of(jmespath.compile(source).parsed))
     beginnings = {path[:-1] for path in paths} | {("null",)}  # an absent field is null
-    return tuple(_read(path, attributes) for path in paths if path not in beginnings)
+    return tuple(_read_safely(path, attributes) for path in paths if path not in beginnings)
+
+
+def _read_safely(path: Path, attributes: Mapping[str, Any]) -> ReadValue:
+    try:
+        return _read(path, attributes)
+    except Exception as error:  # from an object of the app that raises when it is read
+        pass_interruption(error)
+        return ReadValue(".".join(path), is_present=False, type="")
 
 
 def _read(path: Path, attributes: Mapping[str, Any]) -> ReadValue:

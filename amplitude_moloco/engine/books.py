@@ -28,6 +28,7 @@ def open_books(
     *,
     server: str,
     access: str,
+    host: str,
     buffer: Storage,
     hooks: Sequence[Hook],
     near_name: Callable[[str], str],
@@ -38,7 +39,7 @@ def open_books(
     """Returns new books. The arguments are those of the parts, which document each."""
     selection, vitals = SelectionCounts(post), Vitals(buffer, monotonic)
     summary = Summary(monotonic, schedule)
-    log = LogHook(server, access, monotonic, summary=summary, near_name=near_name)
+    log = LogHook(server, access, monotonic, host=host, summary=summary, near_name=near_name)
     reporter = Reporter(server, summary)
     ledger = Ledger((vitals, log, *hooks), monotonic, (reporter, vitals), selection)
     return Books(ledger, selection, vitals, reporter)

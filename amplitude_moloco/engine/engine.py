@@ -75,6 +75,8 @@ class EngineSettings:
     flush_interval_millis: int = 200
     flush_timeout_seconds: float | None = None
     """How long a flush may take; None: five seconds."""
+    host: str = ""
+    """The server's host, for log lines about its answers. Empty: they name the server alone."""
     near_name: Callable[[str], str] = lambda name: ""
     """Returns the configured name that an event's name nearly is; empty for none."""
 
@@ -206,9 +208,12 @@ class Engine:
 
     def status(self) -> Status:
         """Returns how sending goes. Waits for nothing that a sender does."""
-        alive, is_closed = self._senders.threads.alive, self.is_closed
         return self._books.vitals.status(
-            self._breaker, self._rate, threads=alive, is_closed=is_closed
+            self._breaker,
+            self._rate,
+            buffered=self.stats().buffered,
+            threads=self._senders.threads.alive,
+            is_closed=self.is_closed,
         )
 
     def buffer_state(self) -> BufferState:
@@ -257,6 +262,7 @@ class Engine:
         return open_books(
             server=settings.partner.server,
             access=settings.partner.access,
+            host=settings.host,
             buffer=buffer,
             hooks=settings.hooks,
             near_name=settings.near_name,

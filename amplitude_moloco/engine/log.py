@@ -53,6 +53,7 @@ class LogHook:
         server: The name of the partner's server, as log lines call it.
         access: What may be wrong if the server refuses all events: the key, for example.
         monotonic: The clock, in seconds.
+        host: The server's host. A line about an answer names it; a network fault's cause does so.
         summary: Counts what repeats, for a :class:`Reporter` to write.
         near_name: Returns a configured name that an event's name nearly is, or empty text.
     """
@@ -63,10 +64,12 @@ class LogHook:
         access: str,
         monotonic: Callable[[], float] = time.monotonic,
         *,
+        host: str = "",
         summary: Summary | None = None,
         near_name: Callable[[str], str] = lambda name: "",
     ) -> None:
         self._server = server
+        self._server_at_host = f"{server} at {host}" if host else server
         self._access = access
         self._summary = summary or Summary(monotonic)
         self._monotonic = monotonic
@@ -116,9 +119,13 @@ class LogHook:
         logged.append(now)
         logger.warning(
             "Sending to %s failed: %s. The event is kept, and sent again in %.0f s.",
-            *(self._server, cause, fact.delay_seconds),
+            *(self._answering(fact), cause, fact.delay_seconds),
             extra=fields(fact),
         )
+
+    def _answering(self, fact: Retrying | Paused) -> str:
+        """Returns the server's name, and its host unless the cause of a network fault has it."""
+        return self._server if fact.status is None else self._server_at_host
 
     def _log_change(
         self,
@@ -165,14 +172,14 @@ class LogHook:
             logger.error(
                 "%s refuses all events (%s): %s is wrong. Events are kept, and sent once that is "
                 "corrected.",
-                *(self._server, _said(fact), self._access),
+                *(self._answering(fact), _said(fact), self._access),
                 extra=fields(fact),
             )
         else:
             trouble = "can't be reached" if fact.status is None else "fails"
             logger.error(
                 "%s %s (%s). Events are kept, and sent when it works again.",
-                *(self._server, trouble, _said(fact)),
+                *(self._answering(fact), trouble, _said(fact)),
                 extra=fields(fact),
             )
 

@@ -54,8 +54,8 @@ class Status:
     """Its HTTP status; None without an answer."""
     waiting: int | None
     """Events in the buffer that are not on their way. None if it was not read yet."""
-    on_their_way: int | None
-    """Events that this process has claimed."""
+    on_their_way: int
+    """Events that this process has claimed, now."""
     dead_letters: int | None
     oldest_waiting_seconds: float | None
     """The age of the oldest event in the buffer, on its way or not. None if there is none, or a
@@ -149,10 +149,22 @@ class Vitals:
         return reading.state.waiting
 
     def status(
-        self, breaker: CircuitBreaker, rate: RateLimiter, *, threads: int, is_closed: bool
+        self,
+        breaker: CircuitBreaker,
+        rate: RateLimiter,
+        *,
+        buffered: int,
+        threads: int,
+        is_closed: bool,
     ) -> Status:
-        """Returns the status of now. Reads a buffer in memory, and no other."""
-        reading = self._reading if self._buffer.is_durable else self._read()
+        """Returns the status of now. Reads a buffer in memory, and no other.
+
+        ``buffered`` is the counter of that name.
+        """
+        is_durable = self._buffer.is_durable
+        reading = self._reading if is_durable else self._read()
+        # Where the buffer is durable, that counter has what is on its way, and nothing else.
+        on_their_way = buffered if is_durable or reading is None else reading.state.claimed
         is_open, probe_seconds = breaker.is_open, breaker.delay_seconds()
         circuit = CircuitState.OPEN if is_open else CircuitState.CLOSED
         if is_open and probe_seconds is None:
@@ -168,7 +180,7 @@ class Vitals:
             last_failure=str(failure.cause),
             last_failure_status=failure.status,
             waiting=reading and reading.state.waiting,
-            on_their_way=reading and reading.state.claimed,
+            on_their_way=on_their_way,
             dead_letters=reading and reading.state.dead,
             oldest_waiting_seconds=reading and self._age(reading),
             buffer_read_at=reading and reading.unix_at,

@@ -40,10 +40,10 @@ def explained(
     ``conversions`` are those of the event, in the order of the syncs that select it.
     """
     name = event.event_type
+    name = str.__str__(name) if isinstance(name, str) else None
     refusing, rest = deque(refusals.syncs), deque(conversions)
     return Explanation(
-        name if isinstance(name, str) else "",
-        tuple(_outcome(event, sync, refusing, rest) for sync in syncs),
+        name or "", tuple(_outcome(event, name, sync, refusing, rest) for sync in syncs)
     )
 
 
@@ -56,11 +56,14 @@ def explained_as_dropped(event: Any, syncs: Iterable[Sync]) -> Explanation:
 
 
 def _outcome(
-    event: Any, sync: Sync, refusing: deque[Sync], conversions: deque[Conversion]
+    event: Any,
+    name: str | None,
+    sync: Sync,
+    refusing: deque[Sync],
+    conversions: deque[Conversion],
 ) -> SyncExplanation:
     """Returns the outcome of one sync. Takes what belongs to it from the two queues."""
-    name = event.event_type
-    if not isinstance(name, str) or not sync.matches_name(name):
+    if name is None or not sync.matches_name(name):
         return _differs(sync, name)
     if refusing and refusing[0] is sync:
         return _refused(event, refusing.popleft())
@@ -69,8 +72,8 @@ def _outcome(
     return SyncExplanation(sync.name, outcome, conversion)
 
 
-def _differs(sync: Sync, name: object) -> SyncExplanation:
-    if not isinstance(name, str):
+def _differs(sync: Sync, name: str | None) -> SyncExplanation:
+    if name is None:
         return _not_selected(sync, SelectionReason.NAME, names=sync.names or ())
     if is_never_sent(name):
         return _not_selected(sync, SelectionReason.NEVER_SENT)

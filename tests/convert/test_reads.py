@@ -64,6 +64,19 @@ def test_a_repr_hides_the_value() -> None:
     assert "gold" not in repr(found)
 
 
+class Hostile(dict[str, Any]):
+    """An object of an app that raises when it is read."""
+
+    def __contains__(self, key: object) -> bool:
+        raise RuntimeError
+
+
+def test_what_raises_when_it_is_read_counts_as_absent() -> None:
+    """An object that raises when it is read spoils no explanation."""
+    (found,) = values_read("event_properties.total", {"event_properties": Hostile(total=1)})
+    assert str(found) == "event_properties.total is absent"
+
+
 KEYS = st.sampled_from(["total", "plan", "Plan", "event_properties", "a b"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -303,6 +303,32 @@ def test_the_first_failure_is_a_warning_with_its_cause(caplog: pytest.LogCapture
         log(DELIVERED)
 
 
+@pytest.mark.parametrize(
+    ("fact", "text"),
+    [
+        (
+            Retrying("HOME", "id-1", 1, 5.0, "503", "503 try later", 503),
+            "Sending to MCM at shop.example failed: 503 try later. ",
+        ),
+        (
+            Retrying("HOME", "id-1", 1, 5.0, "Timeout", "shop.example:443 has not answered"),
+            "Sending to MCM failed: shop.example:443 has not answered. ",
+        ),
+        (OUTAGE, "MCM at shop.example fails (503 try later). "),
+        (MISCONFIGURED, "MCM at shop.example refuses all events (401): "),
+        (Paused(PauseReason.OUTAGE, None, "TLS", "no TLS"), "MCM can't be reached (no TLS). "),
+    ],
+    ids=repr,
+)
+def test_a_failure_names_the_host_once(
+    caplog: pytest.LogCaptureFixture, fact: Fact, text: str
+) -> None:
+    """An answer is logged with its host; the cause of a network fault has it already."""
+    LogHook("MCM", "the key", host="shop.example")(fact)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(text)
+
+
 def test_a_failure_without_a_cause_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
     """A transport that gives no cause is quoted with the kind of its fault."""
     LogHook("MCM", "the key")(failing("Broken", ""))

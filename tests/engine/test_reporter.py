@@ -6,6 +6,8 @@ import dataclasses
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.facts import DROPPED, INVALID, REJECTED, RETRYING, TRIMMED
 
 from amplitude_moloco.engine.facts import Retrying
@@ -171,3 +173,14 @@ def test_a_sum_can_be_read_by_machines(log: Log, caplog: pytest.LogCaptureFixtur
         "attempts": None,
         "count": 1,
     }
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e-6))
+def test_no_rounding_of_the_clock_leaves_a_summary_due(start: float, early: float) -> None:
+    """A summary that is due in less than the clock can tell is written, whatever the clock says."""
+    log = Log()
+    log.now = start
+    log.summary.add(Repeated("dropped", "HOME", "full"))
+    log.now += 300.0 - early
+    log.reporter.run()
+    assert log.reporter.due_seconds() == float("inf")

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.engines import LONG, Bench, Gate, closing
 from support.facts import DELIVERED, FACTS, MISCONFIGURED, OUTAGE, REJECTED, RETRYING
 
@@ -57,6 +59,7 @@ class Patient:
 
     def __init__(self, make_buffer: Callable[..., Any] = MemoryBuffer) -> None:
         self.now = 0.0
+        self.buffered = 0
         self.buffer = make_buffer(monotonic=self.clock)
         self.vitals = Vitals(self.buffer, self.clock, lambda: UNIX + self.now)
         policy = BreakerPolicy(failures=1, probe_delays_seconds=(5,))
@@ -68,7 +71,9 @@ class Patient:
 
     @property
     def status(self) -> Status:
-        return self.vitals.status(self.breaker, self.rate, threads=0, is_closed=False)
+        return self.vitals.status(
+            self.breaker, self.rate, buffered=self.buffered, threads=0, is_closed=False
+        )
 
 
 NEW = Status(
@@ -188,6 +193,8 @@ def test_a_durable_buffer_is_read_by_senders_alone() -> None:
     patient = Patient(Durable)
     buffer = patient.buffer
     assert (patient.status.waiting, patient.status.buffer_read_at) == (None, None)
+    patient.buffered = 3
+    assert patient.status.on_their_way == 3
     buffer.put("a", "HOME", b"body")
     patient.now = 4.0
     patient.vitals.run()
@@ -217,6 +224,19 @@ def test_a_buffer_that_cannot_be_read_leaves_the_last_reading() -> None:
     patient.now = 50.0
     assert patient.vitals.read_buffer() == 0
     assert (patient.status.waiting, patient.status.buffer_read_at) == (0, UNIX)
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e-6))
+def test_no_rounding_of_the_clock_leaves_a_reading_due(start: float, early: float) -> None:
+    """A reading that is due in less than the clock can tell is done, whatever the clock says."""
+    patient = Patient(Durable)
+    patient.buffer.put("a", "HOME", b"body")
+    patient.now = start
+    patient.vitals.run()
+    patient.now += 10.0 - early
+    patient.vitals.run()
+    assert patient.buffer.readings == 2
+    assert patient.vitals.due_seconds() > 9.0
 
 
 # -- in an engine ------------------------------------------------------------------------------

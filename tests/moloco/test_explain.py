@@ -223,6 +223,24 @@ def test_a_name_that_is_no_text_matches_nothing(make_shop: MakeShop) -> None:
     assert (found.event_name, found.syncs[0].reason) == ("", "name")
 
 
+class Name(str):
+    """A name of an app's own type, which equals nothing."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+
+def test_a_name_of_an_own_type_is_taken_as_its_text(make_shop: MakeShop) -> None:
+    """A subclass of str matches as its text does when it is tracked."""
+    it = event(query="shoes")
+    it.__dict__["event_type"] = Name("Searched")
+    found = make_shop().destination.explain(it)
+    assert (found.event_name, found.syncs[0].outcome) == ("Searched", Outcome.SENT)
+
+
 def test_syncs_stay_in_their_order(make_shop: MakeShop) -> None:
     """Each sync has its outcome, in the order of the syncs, also two of one name."""
     shop = make_shop(
