@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
@@ -134,6 +134,19 @@ class DeadLetters(Protocol):
 
 class Storage(Buffer, DeadLetters, Protocol):
     """What the setting ``buffer`` opens: a buffer and its dead letters, in one object."""
+
+
+@runtime_checkable
+class Aged(Protocol):
+    """A buffer that knows the age of its oldest entry. No buffer needs this."""
+
+    def oldest_age_seconds(self) -> float | None:
+        """Returns the age of the entry that was stored first, claimed or not; None for none.
+
+        A durable buffer is asked from a thread that may wait for the disk, at most every ten
+        seconds.
+        """
+        ...
 
 
 BufferFactory = Callable[[], Storage]

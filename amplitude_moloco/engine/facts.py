@@ -38,6 +38,8 @@ class Retrying:
     """The HTTP status, or the kind of the network fault."""
     cause: str = ""
     """The same in words: for a network fault the host, what happened and what to check."""
+    status: int | None = None
+    """The HTTP status; None for a network fault."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Trimmed:
     """Amplitude's event type."""
     omissions: tuple[Problem, ...]
     """What was left out, and why."""
+
+
+@dataclass(frozen=True)
+class Unselected:
+    """No sync selects an event of this name. Told once for each of the first hundred names."""
+
+    event_name: str
+    """Amplitude's event type."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,7 @@ Fact = (
     | Retrying
     | Invalid
     | Trimmed
+    | Unselected
     | RepeatedId
     | SentTwice
     | DeadLettered

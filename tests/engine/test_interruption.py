@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from support.engines import LONG, Bench, Gate, closing, is_lawful
 from support.measuring import is_coverage_interrupted
 
+from amplitude_moloco import Sync
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.facts import Invalid
@@ -74,6 +76,14 @@ def interrupt(work: Callable[[], object], at: int) -> bool:
         return True
     assert not interrupter.has_struck, "the app has not seen its exception"
     return False
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    """Do a piece of work in another thread, which must not wait for a lock of this one."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(LONG)
+    assert not thread.is_alive()
 
 
 def wait_for_all(bench: Bench, ids: list[str]) -> None:
@@ -150,6 +160,26 @@ def test_an_invalid_event_may_be_interrupted_as_well() -> None:
             assert is_lawful(stats)
             assert stats.buffered == 0
             at += 1
+        bench.put("after")
+        wait_for_all(bench, ["after"])
+
+
+def test_an_event_that_no_sync_selects_may_be_interrupted_as_well() -> None:
+    """Counting what is not selected never leaves a lock behind, and counts again afterwards."""
+    with closing(Bench(Gate())) as bench:
+        selection, home = bench.engine.selection, Sync("HOME", ["Home"])
+
+        def count(number: int) -> None:
+            selection.unselected(f"name {number}")
+            selection.refused(home)
+
+        at = 0
+        while interrupt(partial(count, at), at):
+            in_thread(partial(count, -1))
+            at += 1
+        totals = bench.engine.stats()
+        assert totals.unselected["name -1"] == at
+        assert at < totals.filtered["HOME"] <= 2 * at + 1
         bench.put("after")
         wait_for_all(bench, ["after"])
 

@@ -64,7 +64,9 @@ def text_after(block: str) -> str:
 
 
 QUICKSTART = block_with('"Order Completed",\n        user_id')
+EXPLAIN = block_with("destination.explain(")
 PREVIEW = block_with("destination.preview(")
+STATUS = block_with("destination.status()")
 DEAD_LETTERS = block_with("destination.dead_letters()")
 SETTINGS = block_with("shutdown_timeout_seconds=")
 HOOK = block_with("def on_fact(")
@@ -169,7 +171,10 @@ def test_a_condition_selects_what_it_says(condition: str) -> None:
 
 def test_every_block_of_python_is_run() -> None:
     """This file runs every Python block of the README."""
-    run_here = [QUICKSTART, PREVIEW, DEAD_LETTERS, SETTINGS, HOOK, TESTING, TRANSPORT]
+    run_here = [
+        *(QUICKSTART, EXPLAIN, PREVIEW, DEAD_LETTERS, SETTINGS, HOOK, STATUS, TESTING),
+        TRANSPORT,
+    ]
     assert run_here == PYTHON
 
 
@@ -193,6 +198,30 @@ def test_a_preview_prints_what_the_readme_shows(
     run(PREVIEW, names)
     shown = re.escape(text_after(PREVIEW)).replace("…", ".*")
     assert re.fullmatch(shown, capsys.readouterr().out)
+
+
+def test_an_explanation_prints_what_the_readme_shows(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README shows what ``explain`` prints."""
+    run(EXPLAIN, names)
+    assert capsys.readouterr().out == text_after(EXPLAIN)
+
+
+def test_the_health_check_speaks_up_when_mcm_fails(
+    names: dict[str, Any], sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's health check prints nothing while all is well, and the cause once it is not."""
+    destination = names["destination"]
+    destination.flush(TIMEOUT_SECONDS).result()
+    run(STATUS, names)
+    assert capsys.readouterr().out == ""
+    sandbox.fail_next(401)
+    deliver(destination, search())
+    run(STATUS, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("MCM: ")
+    assert printed.endswith("; 1 events wait\n")
 
 
 def test_dead_letters_are_listed_and_resent(
