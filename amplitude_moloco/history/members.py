@@ -1,0 +1,150 @@
+"""From a file to its lines: zip, gzip and plain text, all as streams of bounded size.
+
+What can't be read is a value in the stream, so that a reader can go on with the next line, member
+or file. Names of members are only shown: nothing is ever unpacked to a path.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from amplitude_moloco.history.files import is_export, natural_order
+from amplitude_moloco.history.place import Unreadable
+
+MAX_LINE_BYTES = 16 * 1024**2
+"""A longer line is no event: Amplitude takes no event of more than a megabyte."""
+_FAULTS = (EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second one without any member
+_GZIP = b"\x1f\x8b"
+_BUFFER_BYTES = 128 * 1024
+_ENCRYPTED = 1
+
+
+def open_members(source: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadable]]:
+    """Yields the texts in a file: the name of each member, and its lines as a stream.
+
+    The name is empty if the file is no zip. A stream may be read until the next one is asked for.
+    """
+    try:
+        start = _read_start(source)
+        stream = _rejoin(start, source)
+    except _FAULTS as fault:
+        yield "", _problem_of(fault)
+        return
+    if start in _ZIP:
+        yield from _members_of_zip(stream)
+    else:
+        yield "", _decompressed(start, stream)
+
+
+def read_lines(stream: BinaryIO) -> Iterator[bytes | Unreadable]:
+    """Yields each line with its line end, and what can't be read in the place of its line.
+
+    Only a line feed ends a line: in JSON, other line ends of Unicode are part of a text.
+    """
+    readline = stream.readline
+    is_rest = False
+    while True:
+        try:
+            line = readline(MAX_LINE_BYTES)
+        except (*_FAULTS, zipfile.BadZipFile) as fault:
+            yield _problem_of(fault)
+            return
+        if not line:
+            return
+        is_part = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
+        if not is_rest:
+            yield Unreadable(f"a line of over {MAX_LINE_BYTES:,} bytes") if is_part else line
+        is_rest = is_part
+
+
+def _members_of_zip(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadable]]:
+    with tempfile.TemporaryFile() as copy:
+        try:
+            if not stream.seekable():  # the list of a zip's members is at its end
+                shutil.copyfileobj(stream, copy, _BUFFER_BYTES)
+                stream = cast(BinaryIO, copy)
+            archive = zipfile.ZipFile(stream)
+        except zipfile.BadZipFile:
+            yield "", Unreadable("a zip that is cut off or damaged; download it again")
+            return
+        except _FAULTS as fault:
+            yield "", _problem_of(fault)
+            return
+        with archive:
+            for info in sorted(archive.infolist(), key=lambda info: natural_order(info.filename)):
+                if is_export(info.filename):
+                    yield info.filename, _open_member(archive, info)
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO | Unreadable:
+    if info.flag_bits & _ENCRYPTED:
+        return Unreadable("encrypted; unpack it first")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return Unreadable(f"compressed with method {info.compress_type}; unpack it first")
+    try:
+        member = cast(BinaryIO, archive.open(info))
+        start = _read_start(member)
+        if start in _ZIP:
+            return Unreadable("a zip in a zip; unpack it first")
+        return _decompressed(start, _buffered(_Rejoined(start, member)))
+    except (*_FAULTS, zipfile.BadZipFile) as fault:
+        return _problem_of(fault)
+
+
+def _decompressed(start: bytes, stream: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if start[:2] == _GZIP else stream
+
+
+def _read_start(source: BinaryIO) -> bytes:
+    """Returns the first four bytes, or all that there are."""
+    start = b""
+    while len(start) < 4 and (more := source.read(4 - len(start))):
+        start += more
+    return start
+
+
+def _rejoin(start: bytes, source: BinaryIO) -> BinaryIO:
+    """Returns a stream from the start on."""
+    if hasattr(source, "seekable") and source.seekable():
+        source.seek(-len(start), os.SEEK_CUR)
+        return source
+    return _buffered(_Rejoined(start, source))
+
+
+def _buffered(raw: io.RawIOBase) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(raw, _BUFFER_BYTES))
+
+
+class _Rejoined(io.RawIOBase):
+    """The bytes that were read from a stream already, and then the rest of it."""
+
+    def __init__(self, start: bytes, source: BinaryIO) -> None:
+        super().__init__()
+        self._start = start
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._start = self._start or self._source.read(len(buffer)), b""
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _problem_of(fault: Exception) -> Unreadable:
+    if isinstance(fault, EOFError):
+        return Unreadable("the file is cut off here")
+    if isinstance(fault, OSError) and fault.strerror:
+        return Unreadable(f"can't be read: {fault.strerror}")
+    return Unreadable("the file is damaged here")
