@@ -21,7 +21,7 @@ from amplitude_moloco.history.files import is_export, natural_order
 from amplitude_moloco.history.place import Unreadable
 
 MAX_LINE_BYTES = 16 * 1024**2
-"""A longer line is no event: Amplitude takes no event of more than a megabyte."""
+"""A longer line is no event: with all of its properties, one has a few megabytes at most."""
 _FAULTS = (EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error)
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second one without any member
 _GZIP = b"\x1f\x8b"
