@@ -53,7 +53,7 @@ class PlainView(AbstractContextManager["PlainView"]):
         """Nothing to end: each line stands for itself."""
 
     def _print(self, line: str) -> None:
-        self._console.print(escape(line), soft_wrap=True)
+        self._console.print(escape(line), soft_wrap=True, highlight=False)
 
 
 class TerminalView(PlainView):

@@ -14,15 +14,17 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
+from amplitude_moloco.history.cut_zip import members_before_cut
 from amplitude_moloco.history.files import is_export, natural_order
 from amplitude_moloco.history.place import Unreadable
 
 MAX_LINE_BYTES = 16 * 1024**2
 """A longer line is no event: with all of its properties, one has a few megabytes at most."""
 _FAULTS = (EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error)
+_ANY_FAULT = (*_FAULTS, zipfile.BadZipFile)
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second one without any member
 _GZIP = b"\x1f\x8b"
 _BUFFER_BYTES = 128 * 1024
@@ -41,7 +43,7 @@ def open_members(source: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadable]
         yield "", _problem_of(fault)
         return
     if start in _ZIP:
-        yield from _members_of_zip(stream)
+        yield from _members_of_zip(cast(BinaryIO, stream))
     else:
         yield "", _decompressed(start, stream)
 
@@ -56,7 +58,7 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes | Unreadable]:
     while True:
         try:
             line = readline(MAX_LINE_BYTES)
-        except (*_FAULTS, zipfile.BadZipFile) as fault:
+        except _ANY_FAULT as fault:
             yield _problem_of(fault)
             return
         if not line:
@@ -75,6 +77,7 @@ def _members_of_zip(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadab
                 stream = cast(BinaryIO, copy)
             archive = zipfile.ZipFile(stream)
         except zipfile.BadZipFile:
+            yield from _members_before_cut(stream)
             yield "", Unreadable("a zip that is cut off or damaged; download it again")
             return
         except _FAULTS as fault:
@@ -86,23 +89,45 @@ def _members_of_zip(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadab
                     yield info.filename, _open_member(archive, info)
 
 
+def _members_before_cut(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadable]]:
+    members = members_before_cut(stream)
+    while True:
+        try:
+            name, content = next(members, ("", None))
+        except _FAULTS:  # reported with the member, or with the zip
+            return
+        if content is None:
+            return
+        if is_export(name):
+            yield name, _opened(lambda: content)  # noqa: B023  # called at once
+
+
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO | Unreadable:
     if info.flag_bits & _ENCRYPTED:
         return Unreadable("encrypted; unpack it first")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return Unreadable(f"compressed with method {info.compress_type}; unpack it first")
+    return _opened(lambda: cast(BinaryIO, archive.open(info)))
+
+
+def _opened(open_member: Callable[[], BinaryIO]) -> BinaryIO | Unreadable:
     try:
-        member = cast(BinaryIO, archive.open(info))
+        member = open_member()
         start = _read_start(member)
-        if start in _ZIP:
-            return Unreadable("a zip in a zip; unpack it first")
-        return _decompressed(start, _buffered(_Rejoined(start, member)))
-    except (*_FAULTS, zipfile.BadZipFile) as fault:
+    except _ANY_FAULT as fault:
         return _problem_of(fault)
+    if start in _ZIP:
+        return Unreadable("a zip in a zip; unpack it first")
+    return _decompressed(start, _Rejoined(start, member))
 
 
-def _decompressed(start: bytes, stream: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if start[:2] == _GZIP else stream
+def _decompressed(start: bytes, stream: BinaryIO | _Rejoined) -> BinaryIO:
+    """Returns the lines of a stream whose first bytes are known."""
+    if start[:2] == _GZIP:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, stream)))
+    if isinstance(stream, _Rejoined):
+        return cast(BinaryIO, io.BufferedReader(stream, _BUFFER_BYTES))
+    return stream
 
 
 def _read_start(source: BinaryIO) -> bytes:
@@ -113,33 +138,54 @@ def _read_start(source: BinaryIO) -> bytes:
     return start
 
 
-def _rejoin(start: bytes, source: BinaryIO) -> BinaryIO:
+def _rejoin(start: bytes, source: BinaryIO) -> BinaryIO | _Rejoined:
     """Returns a stream from the start on."""
     if hasattr(source, "seekable") and source.seekable():
         source.seek(-len(start), os.SEEK_CUR)
         return source
-    return _buffered(_Rejoined(start, source))
-
-
-def _buffered(raw: io.RawIOBase) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(raw, _BUFFER_BYTES))
+    return _Rejoined(start, source)
 
 
 class _Rejoined(io.RawIOBase):
-    """The bytes that were read from a stream already, and then the rest of it."""
+    """The bytes that were read from a stream already, and then the rest of it.
+
+    Nothing that was read is lost when a later read fails, as it would be in a buffer of Python's.
+    """
 
     def __init__(self, start: bytes, source: BinaryIO) -> None:
         super().__init__()
         self._start = start
-        self._source = source
+        self._read_some: Callable[[int], bytes] = getattr(source, "read1", source.read)
+        self._fault: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data, self._start = self._start or self._source.read(len(buffer)), b""
+        data = self._next(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns this many bytes, or fewer at the end or before a fault, which the next raises."""
+        parts: list[bytes] = []
+        while size > 0 and not self._fault:
+            try:
+                data = self._next(size)
+            except _ANY_FAULT as fault:
+                self._fault = fault
+                break
+            if not data:
+                break
+            parts.append(data)
+            size -= len(data)
+        if self._fault and not parts:
+            raise self._fault
+        return b"".join(parts)
+
+    def _next(self, most: int) -> bytes:
+        data, self._start = self._start[:most], self._start[most:]
+        return data or self._read_some(most)
 
 
 def _problem_of(fault: Exception) -> Unreadable:
