@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 from amplitude_moloco.history.cut_zip import members_before_cut
@@ -70,11 +71,11 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes | Unreadable]:
 
 
 def _members_of_zip(stream: BinaryIO) -> Iterator[tuple[str, BinaryIO | Unreadable]]:
-    with tempfile.TemporaryFile() as copy:
+    with ExitStack() as stack:
         try:
             if not stream.seekable():  # the list of a zip's members is at its end
-                shutil.copyfileobj(stream, copy, _BUFFER_BYTES)
-                stream = cast(BinaryIO, copy)
+                source, stream = stream, stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(source, stream, _BUFFER_BYTES)
             archive = zipfile.ZipFile(stream)
         except zipfile.BadZipFile:
             yield from _members_before_cut(stream)
