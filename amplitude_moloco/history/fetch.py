@@ -69,6 +69,7 @@ def fetch(
                 zipfile.ZipFile(file, "w").close()
             if answer.outcome in (Outcome.SAVED, Outcome.NO_DATA):
                 folder.keep(file, wanted)
+                hours = Hours(wanted.last + 1, hours.last)
                 is_saved = answer.outcome is Outcome.SAVED
                 has_data |= is_saved
                 failures = 0

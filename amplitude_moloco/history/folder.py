@@ -12,7 +12,7 @@ from typing import IO
 from amplitude_moloco.history.hours import Hours, hours_of_file
 from amplitude_moloco.history.problem import FetchError
 
-_PART = ".part"
+_PART = ".fetch-"  # the name of a file that is not complete begins so
 _PROJECT = ".project"
 _DAY = 24
 
@@ -32,7 +32,7 @@ class ExportFolder:
             hours = hours_of_file(file.name)
             if hours:
                 self._present.update(range(hours.first, hours.last + 1))
-            elif file.name.startswith(".") and file.suffix == _PART:  # of a run that was killed
+            elif file.name.startswith(_PART):  # of a run that was killed
                 file.unlink()
 
     def present(self, hours: Hours) -> int:
@@ -57,9 +57,7 @@ class ExportFolder:
     @contextmanager
     def new_file(self) -> Iterator[IO[bytes]]:
         """Opens a new private file. It is removed at the end of the block unless it is kept."""
-        with tempfile.NamedTemporaryFile(
-            dir=self._path, prefix=".", suffix=_PART, delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=self._path, prefix=_PART, delete=False) as file:
             try:
                 yield file
             finally:

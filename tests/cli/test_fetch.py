@@ -192,7 +192,7 @@ class TestInterruption:
                 130,
                 "amplitude-moloco: interrupted; the same command goes on where it ended\n",
             )
-            assert not list((tmp_path / "out").glob(".*.part"))
+            assert not list((tmp_path / "out").glob(".fetch-*"))
         assert len(list((tmp_path / "out").glob("*.zip"))) == 1
 
         server.decide = lambda request: FaultyServer.reply(200, ZIP)

@@ -177,7 +177,7 @@ def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, script: list
         try:
             run(path, api, hours)
         except (KeyboardInterrupt, FetchError):
-            assert not any(file.suffix == ".part" for file in path.iterdir())
+            assert not any(file.name.startswith(".fetch-") for file in path.iterdir())
         else:
             break
     assert sorted(fetched(path)) == list(range(3, 41))

@@ -41,7 +41,7 @@ def touch(folder: Path, *files: str) -> None:
         ("187520/187520_2026-01-31_9/complete", False),
         ("-4321_2026-01-31_9#1.json.gz", False),
         ("__MACOSX/._187520_2026-01-31_9#627.json.gz", False),
-        (".tmp1.part", False),
+        (".fetch-x1", False),
         (".project", False),
         (".json", False),
         ("readme.txt", False),
@@ -57,7 +57,7 @@ def test_is_export(name: str, expected: bool) -> None:
 def test_a_folder_in_the_order_of_its_hours(tmp_path: Path) -> None:
     """A folder's files come in the order of their hours, which have no leading zero."""
     hours = [f"1_2026-01-31_{hour}#{part}.json.gz" for hour in (2, 9, 10, 23) for part in (3, 11)]
-    touch(tmp_path, *reversed(hours), "complete", "below/1_2026-02-01_0#0.json.gz", ".x.part")
+    touch(tmp_path, *reversed(hours), "complete", "below/1_2026-02-01_0#0.json.gz", ".fetch-x")
     expected = [*hours, "below/1_2026-02-01_0#0.json.gz"]
     assert names(tmp_path) == [str(tmp_path / name) for name in expected]
 

@@ -32,7 +32,7 @@ def test_a_file_is_there_once_it_is_kept(tmp_path: Path) -> None:
     with open_folder(path, "p") as folder:
         with folder.new_file() as file:
             file.write(b"zip")
-            assert [each.suffix for each in path.iterdir()] == [".part"]
+            assert [each.name[:7] for each in path.iterdir()] == [".fetch-"]
             assert stat.S_IMODE(next(path.iterdir()).stat().st_mode) == 0o600
             folder.keep(file, Hours(DAY, DAY + 23))
         assert folder.present(Hours(DAY - 1, DAY + 24)) == 24
@@ -59,10 +59,10 @@ def test_a_file_that_is_not_kept_is_gone(tmp_path: Path) -> None:
 
 def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     """What a killed run left half-done is removed; files of others stay."""
-    (tmp_path / ".tmpx.part").write_bytes(b"part")
-    (tmp_path / "notes.part").write_bytes(b"mine")
+    (tmp_path / ".fetch-x").write_bytes(b"part")
+    (tmp_path / ".notes").write_bytes(b"mine")
     with open_folder(tmp_path, "p"):
-        assert [each.name for each in tmp_path.iterdir()] == ["notes.part"]
+        assert [each.name for each in tmp_path.iterdir()] == [".notes"]
 
 
 @UNHURRIED
