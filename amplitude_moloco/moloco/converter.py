@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.explanation import Explanation
+from amplitude_moloco.convert.names import matcher, near_pattern
 from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import (
     CAUSED_BY_ABSENCE,
@@ -21,7 +22,6 @@ from amplitude_moloco.engine.selection import SelectionWatch
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
 from amplitude_moloco.moloco.explain import Refusals, explained, explained_as_dropped
-from amplitude_moloco.moloco.names import matcher, near_pattern
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
 from amplitude_moloco.moloco.sync import Sync, is_never_sent
 from amplitude_moloco.moloco.wire import event as wire

@@ -13,9 +13,9 @@ from amplitude_moloco.convert.explanation import (
     SelectionReason,
     SyncExplanation,
 )
+from amplitude_moloco.convert.names import closest_pattern
 from amplitude_moloco.convert.reads import values_read
 from amplitude_moloco.host.interruption import pass_interruption
-from amplitude_moloco.moloco.names import closest_pattern
 from amplitude_moloco.moloco.sync import Sync, is_never_sent
 
 

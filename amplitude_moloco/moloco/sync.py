@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from amplitude_moloco.convert.expression import compile_event_expression, is_true
+from amplitude_moloco.convert.names import matcher
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
-from amplitude_moloco.moloco.names import matcher
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 from amplitude_moloco.text import shown

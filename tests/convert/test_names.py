@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amplitude_moloco.moloco.names import closest_pattern, matcher, near_pattern
+from amplitude_moloco.convert.names import closest_pattern, matcher, near_pattern
 
 CONFIGURED = ["Order Completed", "Product *", "* Viewed", "Cart"]
 
