@@ -17,7 +17,7 @@ FIRST_DELAY_SECONDS = 5.0
 LONGEST_DELAY_SECONDS = 300.0
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 MAX_FAILURES = 10
-"""So many failures in a row end the fetch: after about twenty minutes, if the server names no
+"""This many failures in a row end the fetch: after about twenty minutes, if the server names no
 wait."""
 
 
@@ -33,7 +33,7 @@ class Watcher(Protocol):
     """Shows how a fetch proceeds."""
 
     def received(self, size: int) -> None:
-        """So many bytes more were received."""
+        """This many more bytes were received."""
 
     def saved(self, hours: Hours, *, has_data: bool) -> None:
         """These hours are in the folder."""
@@ -89,7 +89,7 @@ def fetch(
 
 
 def _delay(failures: int, retry_after_seconds: float) -> float:
-    """Returns the wait after so many failures in a row: what the server asks for, or longer ones.
+    """Returns the wait after this many failures in a row: what the server asks for, or longer ones.
 
     The server's own is bounded, so that a mistaken date does not end the fetch.
     """

@@ -40,7 +40,7 @@ class ExportFolder:
         return sum(hour in self._present for hour in range(hours.first, hours.last + 1))
 
     def next_missing(self, hours: Hours, most: int) -> Hours | None:
-        """Returns the first hours that are missing, at most so many, and all of one day.
+        """Returns the first hours that are missing: at most ``most``, and all of one day.
 
         None if the folder has all of these hours.
         """

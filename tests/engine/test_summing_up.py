@@ -1,4 +1,4 @@
-"""What an engine sums up in the log by itself, while its senders have nothing else to do."""
+"""What an engine sums up in the log while its senders have nothing else to do."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 def test_what_is_missing(
     tmp_path_factory: pytest.TempPathFactory, present: set[int], one: int, other: int, most: int
 ) -> None:
-    """The missing hours come in ranges of one day, each at most so long, and none twice."""
+    """The missing hours come in ranges of one day, none too long, and none twice."""
     path = tmp_path_factory.mktemp("folder")
     wanted = Hours(DAY + min(one, other), DAY + max(one, other))
     for hour in present:
