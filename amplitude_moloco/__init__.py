@@ -13,7 +13,14 @@ from amplitude_moloco.buffers.base import (
 )
 from amplitude_moloco.buffers.url import open_buffer
 from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.explanation import (
+    Explanation,
+    Outcome,
+    SelectionReason,
+    SyncExplanation,
+)
 from amplitude_moloco.convert.problem import Problem
+from amplitude_moloco.convert.reads import ReadValue
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -31,10 +38,12 @@ from amplitude_moloco.engine.facts import (
     SentTwice,
     ThrottledIdentifier,
     Trimmed,
+    Unselected,
     Untold,
 )
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.status import CircuitState, Status
 from amplitude_moloco.errors import ConfigurationError, MolocoError
 from amplitude_moloco.moloco.destination import MolocoDestination
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
@@ -56,6 +65,7 @@ __all__ = [
     "Buffer",
     "BufferState",
     "ChannelType",
+    "CircuitState",
     "Claim",
     "ConcurrentTransport",
     "ConfigurationError",
@@ -71,6 +81,7 @@ __all__ = [
     "Endpoint",
     "Entry",
     "EventType",
+    "Explanation",
     "Fact",
     "Hook",
     "Invalid",
@@ -78,22 +89,28 @@ __all__ = [
     "MolocoDestination",
     "MolocoError",
     "MolocoSettings",
+    "Outcome",
     "PauseReason",
     "Paused",
     "PersonalizationMode",
     "Problem",
+    "ReadValue",
     "RepeatedId",
     "RequestLoop",
     "Resumed",
     "RetrySchedule",
     "Retrying",
+    "SelectionReason",
     "SendResult",
     "SentTwice",
     "Stats",
+    "Status",
     "Sync",
+    "SyncExplanation",
     "ThrottledIdentifier",
     "Transport",
     "Trimmed",
+    "Unselected",
     "Untold",
     "ecommerce_syncs",
     "hash_identifier",

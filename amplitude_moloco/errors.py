@@ -1,10 +1,13 @@
 """What this library raises, and when.
 
     MolocoError
-    └── ConfigurationError (also a ValueError)    a setting cannot work
+    ├── ConfigurationError (also a ValueError)    a setting cannot work
+    ├── ExportError                               a part of an export can't be read
+    └── FetchError                                an export can't be fetched
 
-Both are raised while a destination or a sync is constructed, never from ``track()``. A network
-fault is a returned value, and what happens to an event is a fact, told to the hooks.
+The first is raised while a destination or a sync is constructed, never from ``track()``. A network
+fault is a returned value, and what happens to an event is a fact, told to the hooks. The others
+belong to ``history``.
 """
 
 from __future__ import annotations

@@ -23,12 +23,15 @@ from amplitude import BaseEvent, Config, DestinationPlugin
 from amplitude_moloco.buffers.base import BufferState, DeadLetter
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.explanation import Explanation
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.convert.repeats import RepeatedIds, Repetition
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
 from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, SentTwice, Trimmed
 from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.selection import SelectionWatch
+from amplitude_moloco.engine.status import Status
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
 from amplitude_moloco.host.interruption import is_interruption
@@ -44,8 +47,23 @@ EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name
 class Converter(Protocol):
     """Turns an event into requests. Safe from any thread, and never raises."""
 
-    def convert(self, event: Any, now_millis: int) -> list[Conversion]:
-        """Returns one conversion for each sync that selects the event, which is not changed."""
+    def convert(
+        self, event: Any, now_millis: int, watch: SelectionWatch | None = None
+    ) -> list[Conversion]:
+        """Returns one conversion for each sync that selects the event, which is not changed.
+
+        ``watch`` learns which syncs refuse the event, and whether all do.
+        """
+        ...
+
+    def explain(
+        self, event: Any, now_millis: int, *, is_dropped_by_plugin: bool = False
+    ) -> Explanation:
+        """Returns one outcome for each sync."""
+        ...
+
+    def near_name(self, name: str) -> str:
+        """Returns the configured name that an unselected event's name nearly is, or empty text."""
         ...
 
 
@@ -78,7 +96,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         )
         if settings.flush_timeout_seconds is None:
             settings = replace(settings, flush_timeout_seconds=self._shutdown_timeout_seconds)
-        self._settings = settings
+        self._settings = settings = replace(settings, near_name=converter.near_name)
         self._engine = build_engine(settings)
         self._repeats = RepeatedIds(address)
         self._twins: set[tuple[str, str]] = set()  # syncs that send one event, as has been told
@@ -119,7 +137,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         """
         engine = self._current_engine()
         try:
-            for conversion in self._convert(event):
+            for conversion in self._convert(event, engine.selection):
                 if conversion.problems:
                     engine.invalid(_invalid(event, conversion))
                 else:
@@ -156,10 +174,33 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 
         Sends nothing. Works on a copy, with the time and the insert_id that ``track()`` would add.
         """
-        event = copy.deepcopy(event)
-        event.time = event.time or int(time.time() * 1000)
-        event.insert_id = event.insert_id or str(uuid.uuid4())
-        return self._convert(event)
+        return self._convert(_as_tracked(event))
+
+    def explain(self, event: BaseEvent) -> Explanation:
+        """Returns what each sync makes of an event, and why; ``print`` shows it.
+
+        For each sync: what is sent, the problems, what is left out, or why it is not selected.
+        Sends and counts nothing. Works on a copy, as ``preview``. Plugins of the client don't run.
+        Its text holds values of the event: keep it out of logs.
+        """
+        event = _as_tracked(event)
+        changed = self._changed(event)
+        now_millis = int(time.time() * 1000)
+        if changed is None:
+            found = self._converter.explain(event, now_millis, is_dropped_by_plugin=True)
+        else:
+            found = self._converter.explain(changed, now_millis)
+        return replace(found, notes=(*found.notes, *self._obstacles()))
+
+    def status(self) -> Status:
+        """Returns how sending goes in this process, for a health check.
+
+        Never waits for the network, or for a disk. With a durable buffer, ``waiting``,
+        ``dead_letters`` and the oldest event's age are what a sender read last: at most ten seconds
+        ago while something waits, half a minute otherwise. That reading costs the sender one query;
+        ``buffer_state()`` reads the file now.
+        """
+        return self._current_engine().status()
 
     def stats(self) -> Stats:
         """Returns the counters of this process at this moment."""
@@ -205,12 +246,26 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
     def _common_with(self, other: Any) -> str:
         """Returns in words what another plugin of the client may send too; empty for nothing."""
 
-    def _convert(self, event: BaseEvent) -> list[Conversion]:
-        if any(self.timeline.plugins.values()):
-            event = self.timeline.process(event)
-        if event is None:  # a plugin that was added to this one has dropped it
+    def _convert(self, event: BaseEvent, watch: SelectionWatch | None = None) -> list[Conversion]:
+        event = self._changed(event)
+        if event is None:
             return []
-        return self._converter.convert(event, int(time.time() * 1000))
+        return self._converter.convert(event, int(time.time() * 1000), watch)
+
+    def _changed(self, event: BaseEvent) -> BaseEvent | None:
+        """Returns what plugins that were added to this one make of the event; None: dropped."""
+        if any(self.timeline.plugins.values()):
+            return self.timeline.process(event)
+        return event
+
+    def _obstacles(self) -> list[str]:
+        """Returns in words why nothing is sent now, whatever the syncs say."""
+        found = []
+        if self.timeline.configuration.opt_out:
+            found.append("The client's configuration has opt_out: Amplitude's SDK tracks nothing.")
+        if self._current_engine().is_closed:
+            found.append("The destination is closed: it accepts no events.")
+        return found
 
     def _notice_repetition(self, event: BaseEvent, conversion: Conversion, engine: Engine) -> None:
         """Tell, once, what is sent a second time."""
@@ -273,6 +328,14 @@ def _opened(open_it: Callable[[], Opened], failures: list[Exception]) -> Opened 
             raise
         failures.append(error)
         return None
+
+
+def _as_tracked(event: BaseEvent) -> BaseEvent:
+    """Returns a copy with the time and the insert_id that ``track()`` would add."""
+    event = copy.deepcopy(event)
+    event.time = event.time or int(time.time() * 1000)
+    event.insert_id = event.insert_id or str(uuid.uuid4())
+    return event
 
 
 def _note_open(destination: PartnerDestination) -> None:

@@ -56,6 +56,11 @@ def steps(events: int) -> Iterator[tuple[str, Callable[[int], object]]]:
         client = make_client(plugin)
         batch = [purchase(number) for number in numbers]
         yield name, partial(track, client, batch)
+    for name, plugin in (("empty", EmptyDestination), ("all", _NEW)):
+        others = [purchase(number) for number in numbers]
+        for event in others:
+            event.event_type = "Page Closed"
+        yield f"{name}, unselected", partial(track, make_client(plugin), others)
     converter = Converter(_NEW().syncs, channel_type=ChannelType.SITE)
     slow = Converter(converter.syncs, channel_type=ChannelType.SITE, has_shortcuts=False)
     made, now_millis = batch[0], int(time.time() * 1000)  # tracked, so that it has time and id
@@ -121,6 +126,7 @@ def main() -> None:
     counted = count(options.events)
     counted["own"] = counted["all"] - counted["empty"]
     counted["own, durable"] = counted["all, durable"] - counted["empty"]
+    counted["own, unselected"] = counted["all, unselected"] - counted["empty, unselected"]
     print(f"{'instructions':24}{'an event':>10}{'/ alone':>9}{'/ encoder':>11}")
     for name, instructions in counted.items():
         alone, encoder = counted["alone"], counted["the encoder"]

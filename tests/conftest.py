@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 from support.buffers import MakeBuffer, open_memory, open_sqlite
 from support.clock import Clock, RealClock
 from support.faulty_server import FaultyServer, StartServer
@@ -20,6 +21,10 @@ from support.tls import Tls
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.sandbox import Sandbox
+
+# No test may depend on how fast the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # Of every Python that the tests start.
 _PATHS = str(Path(startup.__file__).parent), os.environ.get("PYTHONPATH", "")

@@ -157,6 +157,15 @@ class MemoryBuffer:
                 dead=len(self._dead),
             )
 
+    def oldest_age_seconds(self) -> float | None:
+        """As ``Aged.oldest_age_seconds``. Holds the lock while it copies what waits for a retry."""
+        with self._lock:
+            now = self._monotonic()
+            stored = [*self._claimed.values(), *([self._new[0]] if self._new else ())]
+            later = self._later.copy()
+        stored.extend(each for _, each in later)
+        return max((now - each.stored_at for each in stored), default=None)
+
     def close(self) -> list[Entry]:
         with self._lock:
             now = self._monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -27,6 +28,7 @@ Press Ctrl-C to stop."""
 
 
 def sandbox(
+    *,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Only this machine can reach the default.")
     ] = "127.0.0.1",
@@ -38,6 +40,15 @@ def sandbox(
     ] = None,
     platform_id: Annotated[
         str | None, typer.Option(help="The only platform to accept. By default, any.")
+    ] = None,
+    exports: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with what `fetch` downloads, in files named like "
+            "187520_2026-01-31_9#0.json.gz.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     host_name: Annotated[
         list[str] | None,
@@ -54,6 +65,7 @@ def sandbox(
             port=port,
             api_key=api_key,
             platform_id=platform_id,
+            exports=exports,
             host_names=host_name or (),
         ) as running:
             typer.echo(_INSTRUCTIONS.format(url=running.url, amplitude_url=running.amplitude_url))

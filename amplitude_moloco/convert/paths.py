@@ -74,12 +74,13 @@ def close_key(name: str, keys: Iterable[object]) -> str | None:
         for key, _ in zip(keys, range(_MAX_KEYS), strict=False)
         if isinstance(key, str) and len(key) <= _MAX_KEY_CHARACTERS and key.isprintable()
     ]
-    plain = _plain(name)
-    same = next((key for key in usable if _plain(key) == plain), None)
+    bare = plain(name)
+    same = next((key for key in usable if bare and plain(key) == bare), None)
     return same or next(iter(get_close_matches(name, usable, n=1)), None)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Returns the letters and digits of a name, without case: names that differ by a slip agree."""
     return "".join(filter(str.isalnum, name.casefold()))
 
 

@@ -152,6 +152,7 @@ class Delivery:
                     delay_seconds,
                     result.reason,
                     result.explanation,
+                    result.status,
                 )
             )
         return delay_seconds

@@ -271,7 +271,7 @@ class Dispatcher:
             entries, again_seconds = self._claim_due()
         finally:
             self._flushes.end_late()  # also where the buffer raises: the bound holds
-            again_seconds = min(again_seconds, self._flushes.seconds_left())
+            again_seconds = min(again_seconds, self._flushes.seconds_left(), self._ledger.due_in())
             due_at = self._monotonic() + again_seconds
             with self._lock:  # at no moment does it look as if nothing were left
                 self._in_flight.stage(entries)

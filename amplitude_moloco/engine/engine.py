@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from math import inf
 
 from amplitude_moloco.buffers.base import BufferFactory, BufferState, DeadLetter, Storage
+from amplitude_moloco.engine.books import Books, open_books
 from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
 from amplitude_moloco.engine.checks import number, whole_number
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.dispatcher import Dispatcher
 from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
-from amplitude_moloco.engine.ledger import Ledger, Stats
-from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.log_fields import fields
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
+from amplitude_moloco.engine.status import Status
 from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.engine.window import Window
@@ -73,6 +75,10 @@ class EngineSettings:
     flush_interval_millis: int = 200
     flush_timeout_seconds: float | None = None
     """How long a flush may take; None: five seconds."""
+    host: str = ""
+    """The server's host, for log lines about its answers. Empty: they name the server alone."""
+    near_name: Callable[[str], str] = lambda name: ""
+    """Returns the configured name that an event's name nearly is; empty for none."""
 
     def __post_init__(self) -> None:
         whole_number("connections", self.connections)
@@ -105,13 +111,11 @@ class Engine:
         self._monotonic = runtime.monotonic
         self._new_thread = runtime.new_thread
         self._wakeups = Wakeups(runtime)
-        self._ledger = Ledger(
-            (LogHook(settings.partner.server, settings.partner.access), *settings.hooks),
-            runtime.monotonic,
-        )
+        self._books = self._open_books(settings, buffer)
+        self._ledger, self.selection = self._books.ledger, self._books.selection
         self._is_closed = threading.Event()
-        breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
-        rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
+        self._breaker = breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
+        self._rate = rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
         delivery = Delivery(
             buffer,
             classify=settings.partner.classify,
@@ -147,12 +151,14 @@ class Engine:
             runtime=runtime,
         )
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, or is about to be: it accepts nothing more."""
+        return self._ledger.is_closing
+
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
-        try:
-            has_backlog = self._buffer.is_durable and self._buffer.state().waiting > 0
-        except Exception:  # the first event finds out
-            return
+        has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
         if has_backlog:
             self._dispatcher.claim_within(0.0)
         if has_backlog or self._dispatcher.tending:
@@ -202,6 +208,16 @@ class Engine:
         """Returns the counters of this process."""
         return self._ledger.stats()
 
+    def status(self) -> Status:
+        """Returns how sending goes. Waits for nothing that a sender does."""
+        return self._books.vitals.status(
+            self._breaker,
+            self._rate,
+            buffered=self.stats().buffered,
+            threads=self._senders.threads.alive,
+            is_closed=self.is_closed,
+        )
+
     def buffer_state(self) -> BufferState:
         """Returns what the buffer holds, from all processes that share it."""
         return self._buffer.state()
@@ -244,6 +260,24 @@ class Engine:
         if not self._senders.threads:  # read without a lock: at worst there are two
             self._senders.threads.start_one()
 
+    def _open_books(self, settings: EngineSettings, buffer: Storage) -> Books:
+        return open_books(
+            server=settings.partner.server,
+            access=settings.partner.access,
+            host=settings.host,
+            buffer=buffer,
+            hooks=settings.hooks,
+            near_name=settings.near_name,
+            monotonic=self._monotonic,
+            post=self.post,
+            schedule=self._schedule_chore,
+        )
+
+    def _schedule_chore(self, seconds: float) -> None:
+        """Let a sender do a chore after this time."""
+        if not self.is_closed:
+            self._dispatcher.claim_within(seconds)
+
     def _recover(self) -> None:
         """Mend what an exception that struck from outside may have left half done."""
         self._wakeups.recover()
@@ -261,6 +295,7 @@ class Engine:
         call waits for the first one. A hook that is too slow for this deadline is not waited for.
         """
         ends_at = self._monotonic() + timeout_seconds
+        self._ledger.begin_closing()
         if not self._dispatcher.begin_closing():
             self._is_closed.wait(timeout_seconds)
             return
@@ -295,8 +330,10 @@ class Engine:
         )
         if lost:
             message = "%d events could not be sent in time, and are lost"
-            report(logger, logging.WARNING, message, len(lost))
+            extra = fields(reason=DropReason.SHUTDOWN, count=len(lost))
+            report(logger, logging.WARNING, message, len(lost), extra=extra)
         self._tell_posted(max(ends_at, self._monotonic() + _TELL_SECONDS))
+        self._books.reporter.write_last(self.stats())
         self._dispatcher.end_flushes()
 
     def _tell_posted(self, ends_at: float) -> None:
@@ -314,5 +351,5 @@ class Engine:
         untold = self._ledger.give_up_posted()
         if untold:
             message = "Hooks are too slow: %d facts were counted, but not told"
-            report(logger, logging.WARNING, message, untold)
+            report(logger, logging.WARNING, message, untold, extra=fields(count=untold))
         self._ledger.tell_until(inf)

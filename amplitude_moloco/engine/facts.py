@@ -57,6 +57,8 @@ class Retrying:
     """The HTTP status, or the kind of the network fault."""
     cause: str = ""
     """The same in words: for a network fault the host, what happened and what to check."""
+    status: int | None = None
+    """The HTTP status; None for a network fault."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ class Trimmed:
     """Amplitude's event type."""
     omissions: tuple[Problem, ...]
     """What was left out, and why."""
+
+
+@dataclass(frozen=True)
+class Unselected:
+    """No sync selects an event of this name. Told once for each of the first hundred names."""
+
+    event_name: str
+    """Amplitude's event type."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ Fact = (
     | Retrying
     | Invalid
     | Trimmed
+    | Unselected
     | RepeatedId
     | SentTwice
     | DeadLettered

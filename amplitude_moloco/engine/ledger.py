@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from sys import getsizeof
+from typing import Protocol
 
 from amplitude_moloco.engine.facts import (
     DeadLettered,
@@ -24,6 +25,7 @@ from amplitude_moloco.engine.facts import (
     Untold,
 )
 from amplitude_moloco.engine.reports import report
+from amplitude_moloco.engine.selection import SelectionCounts
 from amplitude_moloco.host.interruption import raise_if_apps
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.text import keep_record_on_one_line
@@ -75,6 +77,24 @@ class Stats:
     lost: int = 0
     """Events that a durable buffer had, of any process, and that can't be read any more. Not in the
     law: these were handed on."""
+    unselected: Mapping[str, int] = field(default_factory=dict)
+    """Events that no sync selected, by name: the first hundred names, and the sum of the others.
+    They are not accepted, and in no other counter but ``filtered``."""
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    """Events that have the name but were left out by the filter, or the callable, of a sync: by
+    sync."""
+
+
+class Chore(Protocol):
+    """Work for a sender, from time to time. It may take a while, log and wait for the disk."""
+
+    def run(self) -> None:
+        """Do what is due. Never raises."""
+        ...
+
+    def due_seconds(self) -> float:
+        """Returns the seconds until something is due; infinity if nothing is."""
+        ...
 
 
 class Ledger:
@@ -82,16 +102,29 @@ class Ledger:
 
     Every method leaves the law of :class:`Stats` true, wherever an exception from outside strikes.
     A signal handler may call any of them in the middle of another, which it may see half done.
-    ``monotonic`` is the clock of ``tell_until``, in seconds.
+
+    Args:
+        hooks: Each gets every fact.
+        monotonic: The clock of ``tell_until``, in seconds.
+        chores: Done whenever posted facts are told, after them.
+        selection: Counts what no sync selects.
     """
 
     # Each change is one assignment at a time, and ``buffered`` is computed: there is no moment at
     # which an interruption would leave two counters that contradict each other.
 
     def __init__(
-        self, hooks: Sequence[Hook] = (), monotonic: Callable[[], float] = time.monotonic
+        self,
+        hooks: Sequence[Hook] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+        chores: Sequence[Chore] = (),
+        selection: SelectionCounts | None = None,
     ) -> None:
         self._hooks = tuple(hooks)
+        self._chores = tuple(chores)
+        self._selection = selection or SelectionCounts()
+        self.is_closing = False
+        """Whether no chore is due any more."""
         self._monotonic = monotonic
         self._tell_until = inf
         self._lock = threading.RLock()  # guards the counters; never held while a hook runs
@@ -188,6 +221,19 @@ class Ledger:
         """Tell what was posted, and how many facts found no room. Never raises."""
         while self._monotonic() < self._tell_until and (fact := self._next_posted()):
             self._tell(fact)
+        if self._monotonic() < self._tell_until:
+            for chore in self._chores:
+                chore.run()
+
+    def due_in(self) -> float:
+        """Returns the seconds until a chore is due; infinity if none is, or this process closes."""
+        if self.is_closing:
+            return inf
+        return min((chore.due_seconds() for chore in self._chores), default=inf)
+
+    def begin_closing(self) -> None:
+        """Let no chore be due any more: nothing must wait for one."""
+        self.is_closing = True
 
     def _next_posted(self) -> Fact | None:
         with self._lock:
@@ -200,6 +246,7 @@ class Ledger:
 
     def stats(self) -> Stats:
         """Returns the counters of this moment."""
+        unselected, filtered = self._selection.totals()
         with self._lock:
             ends = self._delivered + sum(
                 sum(reasons.values())
@@ -220,6 +267,8 @@ class Ledger:
                 trimmed=dict(self._trimmed),
                 untold=self._untold,
                 lost=self._lost,
+                unselected=unselected,
+                filtered=filtered,
             )
 
     def _count(self, fact: Fact) -> None:

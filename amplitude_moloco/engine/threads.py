@@ -43,6 +43,12 @@ class Threads:
     def __bool__(self) -> bool:
         return bool(self._running or self._starting)
 
+    @property
+    def alive(self) -> int:
+        """How many run. Never waits for work that they do."""
+        with self._lock:
+            return sum(thread.is_alive() for thread in self._running | self._starting)
+
     def start_one(self) -> bool:
         """Start one more, unless there are enough. Returns False if no thread can be started."""
         thread = self._new_thread(target=self._run, name=self._name, daemon=True)

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.explanation import Explanation
+from amplitude_moloco.convert.names import matcher, near_pattern
 from amplitude_moloco.convert.paths import explain_nothing
 from amplitude_moloco.convert.problem import (
     CAUSED_BY_ABSENCE,
@@ -16,10 +18,12 @@ from amplitude_moloco.convert.problem import (
     place_of,
     trace_of,
 )
+from amplitude_moloco.engine.selection import SelectionWatch
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.chart import Chart
+from amplitude_moloco.moloco.explain import Refusals, explained, explained_as_dropped
 from amplitude_moloco.moloco.shortcut import Shortcut, WireSettings, shortcut_code
-from amplitude_moloco.moloco.sync import Sync
+from amplitude_moloco.moloco.sync import Sync, is_never_sent
 from amplitude_moloco.moloco.wire import event as wire
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
@@ -87,17 +91,21 @@ class Converter:
             shortcut = code.compile(f"sync {sync.name}") if has_shortcuts else _decline
             self._compiled_syncs.append(_CompiledSync(sync, chart, shortcut))
 
-    def convert(self, event: Any, now_millis: int) -> list[Conversion]:
+    def convert(
+        self, event: Any, now_millis: int, watch: SelectionWatch | None = None
+    ) -> list[Conversion]:
         """Returns a conversion for each sync that selects ``event``, in the order of the syncs.
 
-        ``now_millis`` is the current Unix time in milliseconds. Does not change the event, and
-        never raises.
+        ``now_millis`` is the current Unix time in milliseconds. ``watch`` learns which syncs refuse
+        the event, and whether all do. Does not change the event, and never raises.
         """
         conversions: list[Conversion] = []
         for compiled in self._candidates(event.event_type):
             sync = compiled.sync
             try:
                 if not sync.selects(event):
+                    if watch is not None:
+                        watch.refused(sync)
                     continue
             except Exception as error:  # from the user's callable, or from an expression
                 if is_interruption(error):
@@ -113,9 +121,30 @@ class Converter:
                     raise
                 conversion = _unreadable(sync, error)
             conversions.append(conversion)
-        if len(conversions) > 1:
-            _name_twins(conversions)
+        if len(conversions) != 1:
+            if conversions:
+                _name_twins(conversions)
+            elif watch is not None:
+                watch.unselected(event.event_type)
         return conversions
+
+    def explain(
+        self, event: Any, now_millis: int, *, is_dropped_by_plugin: bool = False
+    ) -> Explanation:
+        """Returns what ``convert`` does with an event, one outcome for each sync, and why."""
+        if is_dropped_by_plugin:
+            return explained_as_dropped(event, self.syncs)
+        refusals = Refusals()
+        conversions = self.convert(event, now_millis, refusals)
+        return explained(event, self.syncs, refusals, conversions)
+
+    def near_name(self, name: str) -> str:
+        """Returns a configured name that is this one in another case or with other blanks.
+
+        Empty if there is none, or if the name itself is configured. Takes linear time.
+        """
+        names = [each for sync in self.syncs for each in sync.names or () if each.strip("*")]
+        return "" if is_never_sent(name) or matcher(names)(name) else near_pattern(name, names)
 
     def _candidates(self, name: object) -> tuple[_CompiledSync, ...]:
         """Returns the syncs that may select events of this name, from a cache."""

@@ -70,6 +70,16 @@ class MolocoDestination(PartnerDestination):
         found = overlapping_type(self.syncs, other.syncs)
         return f"may both send an event as {found}" if found else ""
 
+    def _obstacles(self) -> list[str]:
+        """Returns in words why nothing is sent now, whatever the syncs say."""
+        found = super()._obstacles()
+        if self._transport == "none":
+            found.append(
+                "The transport is 'none': nothing is sent, as the setting or "
+                "MOLOCO_TRANSPORT asks for."
+            )
+        return found
+
     @property
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""

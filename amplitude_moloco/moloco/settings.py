@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.engine.breaker import BreakerPolicy
@@ -242,4 +243,5 @@ class MolocoSettings:
             flush_queue_size=self.flush_queue_size,
             flush_interval_millis=self.flush_interval_millis,
             flush_timeout_seconds=self.flush_timeout_seconds,
+            host=urlsplit(address.url).netloc,  # an endpoint's address holds no login
         )

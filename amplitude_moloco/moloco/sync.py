@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from amplitude_moloco.convert.expression import compile_event_expression, is_true
+from amplitude_moloco.convert.names import matcher
 from amplitude_moloco.engine.checks import Checks, callable_of_one
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
@@ -87,7 +88,7 @@ class Sync:
         checks.run(_check_toggle, enabled)
         checks.raise_errors()
         matches_name, matches_event = (
-            (_always, cast(Predicate, events)) if names is None else (_name_matcher(names), _always)
+            (_always, cast(Predicate, events)) if names is None else (matcher(names), _always)
         )
         vars(self).update(  # past __setattr__, which refuses
             event_type=kind,
@@ -146,6 +147,11 @@ class Sync:
     def selects(self, event: Any) -> bool:
         """Whether to send an event whose name matches. Raises what the user's callables raise."""
         return bool(self.enabled and self._matches_event(event) and self._passes_filter(event))
+
+
+def is_never_sent(name: str) -> bool:
+    """Whether events of this name describe users or groups, so that no sync may select them."""
+    return name in _NEVER_SENT
 
 
 def read_channel_type(value: ChannelType | str | None, place: str) -> ChannelType | None:
@@ -218,35 +224,6 @@ def _check_event_name(name: str) -> None:
             f"events: {shown(name)} looks like a regular expression; use a name in which * stands "
             f"for any text, such as 'Order *', or a callable"
         )
-
-
-def _name_matcher(names: Iterable[str]) -> Callable[[str], bool]:
-    exact = frozenset(name for name in names if "*" not in name)
-    wildcards = [_wildcard(name) for name in names if "*" in name]
-    return lambda name: name in exact or any(matches(name) for matches in wildcards)
-
-
-def _wildcard(pattern: str) -> Callable[[str], bool]:
-    """Returns a check of names, where ``*`` in the pattern stands for any text.
-
-    Each part is searched once, after the one before it. A regular expression would try all
-    combinations of places, and take a second for a name of 400 characters.
-    """
-    start, *parts, end = pattern.split("*")
-
-    def matches(name: str) -> bool:
-        last = len(name) - len(end)
-        if not (name.startswith(start) and name.endswith(end) and len(start) <= last):
-            return False
-        at = len(start)
-        for part in parts:
-            at = name.find(part, at, last)
-            if at < 0:
-                return False
-            at += len(part)
-        return True
-
-    return matches
 
 
 def _filter(where: str | Predicate | None) -> Predicate:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from amplitude_moloco.sandbox import answers
 from amplitude_moloco.sandbox.answers import Answer
 from amplitude_moloco.sandbox.document import parse
+from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Fault, Faults
 from amplitude_moloco.sandbox.host import HostCheck
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 MAX_USER_EVENT_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 20 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Settings:
     platform_id: str | None
     amplitude_api_key: str | None
     delay_seconds: float
+    amplitude_secret_key: str | None = None
     host_names: tuple[str, ...] = ()
     """Names in the header Host, beside addresses and names without a dot."""
 
@@ -40,10 +46,13 @@ class Settings:
 class Endpoints:
     """The routes, one method each. They run in the server's event loop only."""
 
-    def __init__(self, settings: Settings, record: Record, faults: Faults) -> None:
+    def __init__(
+        self, settings: Settings, record: Record, faults: Faults, exports: ExportFolder
+    ) -> None:
         self._settings = settings
         self._record = record
         self._faults = faults
+        self._exports = exports
         self.stopping = asyncio.Event()
         """Set when the server stops. Delayed answers are then sent at once."""
 
@@ -54,6 +63,7 @@ class Endpoints:
             Route(user_events, self.post_user_event, methods=["POST"]),
             Route("/2/httpapi", self.post_batch, methods=["POST"]),
             Route("/batch", self.post_batch, methods=["POST"]),
+            Route("/api/2/export", self.get_export, methods=["GET"]),
             Route("/events", self.get_events, methods=["GET"]),
             Route("/events", self.delete_events, methods=["DELETE"]),
             Route("/faults", self.post_fault, methods=["POST"]),
@@ -98,6 +108,27 @@ class Endpoints:
             if fault := self._faults.take("amplitude"):
                 answer = answers.amplitude_fault(fault)
         return await self._respond("amplitude", None, kept, answer, now_seconds)
+
+    async def get_export(self, request: Request) -> Response:
+        """Handles Amplitude's export of the events of some hours."""
+        query = request.url.query.encode()
+        answer: Answer | IO[bytes]
+        if fault := self._faults.take("export"):
+            answer = answers.amplitude_fault(fault)
+        else:
+            answer = self._exports.answer(
+                request.query_params,
+                request.headers,
+                self._settings.amplitude_api_key,
+                self._settings.amplitude_secret_key,
+            )
+        if isinstance(answer, Answer):
+            return await self._respond("export", None, query, answer, time.time())
+        await self._respond("export", None, query, Answer(200, {}), time.time())
+        size = answer.seek(0, os.SEEK_END)
+        answer.seek(0)
+        headers = {"content-length": str(size)}
+        return StreamingResponse(_chunks(answer), 200, headers, media_type="application/zip")
 
     async def get_events(self, request: Request) -> Response:
         """Shows everything in the record."""
@@ -145,6 +176,12 @@ async def _body(request: Request, limit_bytes: int) -> bytes | None:
 def _json(status: int, text: str, *, retry_after: int | None = None) -> Response:
     headers = None if retry_after is None else {"retry-after": str(retry_after)}
     return Response(text, status, headers, media_type="application/json")
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 async def _disconnected(request: Request, exc: Exception) -> Response:

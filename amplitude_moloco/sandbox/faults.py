@@ -36,7 +36,7 @@ class Fault:
         ):
             raise ValueError(f"retry_after must be whole seconds, not {self.retry_after!r}")
         if self.target not in get_args(Target):
-            raise ValueError(f"target must be moloco or amplitude, not {self.target!r}")
+            raise ValueError(f"target must be moloco, amplitude or export, not {self.target!r}")
 
 
 class Faults:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from amplitude_moloco.sandbox.document import parse
 
-Target = Literal["moloco", "amplitude"]
+Target = Literal["moloco", "amplitude", "export"]
 """The API that a request is sent to."""
 _OBJECT_BYTES = 250  # of a request and the parts that all of them have
 
@@ -22,14 +22,15 @@ class ReceivedRequest:
 
     target: Target
     platform_id: str | None
-    """From the URL of a request to MCM. None for a request to Amplitude."""
+    """From the URL of a request to MCM. None for a request to Amplitude, and for an export."""
     status: int
     """The HTTP status of the answer."""
     message: str | None
     """Why it was refused. None if it was accepted."""
     raw: bytes
     """The body as received; empty if it was too large. Amplitude's bodies carry the API key: they
-    are encoded again without it, and are empty if they are not a JSON object."""
+    are encoded again without it, and are empty if they are not a JSON object. For an export, the
+    query of the URL."""
     arrived_at_seconds: float
     """When the body was complete, in Unix time."""
 

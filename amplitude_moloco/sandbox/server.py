@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from amplitude_moloco.sandbox.app import Endpoints, Settings
+from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Fault, Faults
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
@@ -36,6 +39,11 @@ class Sandbox:
         api_key: The only ``x-api-key`` that MCM accepts. None accepts any that is not empty.
         platform_id: The only platform that MCM accepts. None accepts any.
         amplitude_api_key: The only key that Amplitude accepts. None accepts any that is not empty.
+        amplitude_secret_key: The only secret key that Amplitude's Export API accepts, beside the
+            key. None accepts any that is not empty.
+        exports: A folder with what the Export API has, in files that are named as Amplitude's:
+            ``187520_2026-01-31_9#0.json.gz``. They may change while the sandbox runs.
+        max_export_bytes: The largest size of the files of one export.
         delay_seconds: How long each answer of both APIs is delayed.
         max_requests, max_bytes: How many requests are kept, and how many bytes of memory they
             take. When full, the oldest are discarded.
@@ -51,6 +59,9 @@ class Sandbox:
         api_key: str | None = None,
         platform_id: str | None = None,
         amplitude_api_key: str | None = None,
+        amplitude_secret_key: str | None = None,
+        exports: str | PathLike[str] | None = None,
+        max_export_bytes: int = 4 * 1024**3,
         delay_seconds: float = 0.0,
         max_requests: int = 100_000,
         max_bytes: int = 256 * 1024**2,
@@ -60,7 +71,13 @@ class Sandbox:
         self._port = port
         names = (host_names,) if isinstance(host_names, str) else tuple(host_names)
         names = (*names, host)
-        self._settings = Settings(api_key, platform_id, amplitude_api_key, delay_seconds, names)
+        self._settings = Settings(
+            *(api_key, platform_id, amplitude_api_key, delay_seconds),
+            amplitude_secret_key=amplitude_secret_key,
+            host_names=names,
+        )
+        folder = None if exports is None else Path(exports)
+        self._exports = ExportFolder(folder, max_export_bytes)
         self._record = Record(max_requests, max_bytes)
         self._faults = Faults()
         self._server: _Server | None = None
@@ -76,7 +93,8 @@ class Sandbox:
         # the system accepts connections: there is nothing to wait for.
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
-        self._server = _Server(Endpoints(self._settings, self._record, self._faults), listener)
+        endpoints = Endpoints(self._settings, self._record, self._faults, self._exports)
+        self._server = _Server(endpoints, listener)
         self._server.start()
         return self
 

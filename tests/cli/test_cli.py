@@ -131,6 +131,7 @@ class TestDemo:
             "accepted": "9",
             "delivered": "8",
             "invalid": "1",
+            "unselected": "1",
         }
         assert max(map(len, out.splitlines())) <= 80
 

@@ -6,6 +6,8 @@ import gc
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -13,12 +15,21 @@ from support.engines import LONG, Bench, Gate, closing, is_lawful
 from support.interruption import MANY, TimeLimit, interrupt
 from support.measuring import is_coverage_interrupted
 
+from amplitude_moloco import Sync
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.facts import Invalid
 from amplitude_moloco.engine.runtime import Runtime
 
 INVALID = Invalid("HOME", "i", "Home", (Problem("page_id", ProblemReason.MISSING, "-", "-"),))
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    """Do a piece of work in another thread, which must not wait for a lock of this one."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(LONG)
+    assert not thread.is_alive()
 
 
 def wait_for_all(bench: Bench, ids: list[str]) -> None:
@@ -95,6 +106,26 @@ def test_an_invalid_event_may_be_interrupted_as_well() -> None:
             assert is_lawful(stats)
             assert stats.buffered == 0
             at += 1
+        bench.put("after")
+        wait_for_all(bench, ["after"])
+
+
+def test_an_event_that_no_sync_selects_may_be_interrupted_as_well() -> None:
+    """Counting what is not selected never leaves a lock behind, and counts again afterwards."""
+    with closing(Bench(Gate())) as bench:
+        selection, home = bench.engine.selection, Sync("HOME", ["Home"])
+
+        def count(number: int) -> None:
+            selection.unselected(f"name {number}")
+            selection.refused(home)
+
+        at = 0
+        while interrupt(partial(count, at), at):
+            in_thread(partial(count, -1))
+            at += 1
+        totals = bench.engine.stats()
+        assert totals.unselected["name -1"] == at
+        assert at < totals.filtered["HOME"] <= 2 * at + 1
         bench.put("after")
         wait_for_all(bench, ["after"])
 

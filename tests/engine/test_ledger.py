@@ -443,3 +443,45 @@ def test_an_interruption_of_the_apps_own_thread_reaches_the_app() -> None:
 
     with pytest.raises(Leave):
         Ledger([interrupt]).record(DELIVERED)
+
+
+# -- chores ----------------------------------------------------------------------------------------
+
+
+class Chore:
+    """A chore that counts how often it was done."""
+
+    def __init__(self, due_seconds: float) -> None:
+        self.seconds = due_seconds
+        self.runs = 0
+
+    def run(self) -> None:
+        self.runs += 1
+
+    def due_seconds(self) -> float:
+        return self.seconds
+
+
+def test_chores_are_done_after_what_was_posted_is_told() -> None:
+    """Whenever posted facts are told, the chores follow; none is due once it closes."""
+    chores = Chore(5.0), Chore(3.0)
+    ledger = Ledger(chores=chores)
+    assert ledger.due_in() == 3.0
+    ledger.tell_posted()
+    assert [each.runs for each in chores] == [1, 1]
+    ledger.begin_closing()
+    assert ledger.due_in() == float("inf")
+
+
+def test_a_ledger_without_chores_has_nothing_due() -> None:
+    """Nothing is due where there is nothing to do."""
+    assert Ledger().due_in() == float("inf")
+
+
+def test_no_chore_is_done_after_the_deadline() -> None:
+    """A chore takes time, which is over once the deadline of close() is."""
+    chore = Chore(0.0)
+    ledger = Ledger(monotonic=lambda: 7.0, chores=[chore])
+    ledger.tell_until(7.0)
+    ledger.tell_posted()
+    assert chore.runs == 0

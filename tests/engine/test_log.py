@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 
 import pytest
@@ -24,6 +25,7 @@ from support.facts import (
     RETRYING,
     THROTTLED,
     TRIMMED,
+    UNSELECTED,
     UNTOLD,
     kind_of,
 )
@@ -38,8 +40,11 @@ from amplitude_moloco.engine.facts import (
     Paused,
     Resumed,
     Retrying,
+    Unselected,
 )
+from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.log_fields import FIELDS
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
 
@@ -148,14 +153,14 @@ def test_a_fact_has_its_line_in_the_log(
 def test_a_loss_is_a_warning_only_the_first_time(
     caplog: pytest.LogCaptureFixture, fact: Invalid | DeadLettered | Dropped
 ) -> None:
-    """A reason is a warning when it first turns up in a sync, and info from then on."""
+    """A reason is a warning when it first turns up in a sync, and debug from then on."""
     caplog.set_level(logging.DEBUG, "amplitude_moloco")
     log = LogHook("MCM", "the key")
     in_another_sync = dataclasses.replace(fact, sync="OTHER")
     for each in (fact, dataclasses.replace(fact, id="id-2"), in_another_sync, fact):
         log(each)
     levels = [record.levelname for record in caplog.records]
-    assert levels == ["WARNING", "INFO", "WARNING", "INFO"]
+    assert levels == ["WARNING", "DEBUG", "WARNING", "DEBUG"]
 
 
 def test_each_reason_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
@@ -179,6 +184,59 @@ def test_a_loss_can_be_counted_from_the_log(
     (record,) = caplog.records
     fields = [getattr(record, name) for name in ("event_id", "sync", "reason")]
     assert fields == [fact.id, fact.sync, fact.reason]
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes as JSON what a record has beyond logging's own, as structlog and others do."""
+
+    own = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        more = {name: value for name, value in vars(record).items() if name not in self.own}
+        return json.dumps({"text": record.getMessage(), **more})
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=kind_of)
+def test_each_record_has_its_data_in_fields(caplog: pytest.LogCaptureFixture, fact: Fact) -> None:
+    """Formatters that write JSON find the same fields in every record, and no value of an event."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    log = LogHook("MCM", "the key", near_name=lambda name: "")
+    log(fact)
+    log(fact)
+    assert caplog.records
+    for record in caplog.records:
+        written = json.loads(JsonFormatter().format(record))
+        assert written.keys() - {"text", "event_name"} == set(FIELDS)
+        assert written["event_id"] == getattr(fact, "id", None)
+        assert written["sync"] == getattr(fact, "sync", None)
+        assert written["status"] == getattr(fact, "status", None)
+        assert written["attempts"] == getattr(fact, "attempts", None)
+        if hasattr(fact, "reason"):
+            assert written["reason"] == fact.reason
+        assert "me@example.com" not in json.dumps(written)
+
+
+def test_no_field_has_a_name_of_loggings_own() -> None:
+    """A record can hold all fields: logging refuses those with names that it uses itself."""
+    names = {*FIELDS, "event_name", "count", *vars(Ledger().stats())}
+    assert not names & JsonFormatter.own
+
+
+def test_a_name_that_is_nearly_configured_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """An event that no sync selects since its case differs is a warning; any other is debug."""
+    caplog.set_level(logging.DEBUG, "amplitude_moloco")
+    near = {"order completed": "Order Completed"}
+    log = LogHook("MCM", "the key", near_name=lambda name: near.get(name, ""))
+    log(UNSELECTED)
+    log(Unselected("Page Closed"))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        (
+            "WARNING",
+            "No sync selects 'order completed'; did you mean 'Order Completed'?",
+        ),
+        ("DEBUG", "No sync selects 'Page Closed'"),
+    ]
+    assert vars(caplog.records[0])["event_name"] == "order completed"
 
 
 def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
@@ -245,6 +303,32 @@ def test_the_first_failure_is_a_warning_with_its_cause(caplog: pytest.LogCapture
         log(failing())
         assert warnings(caplog) == []
         log(DELIVERED)
+
+
+@pytest.mark.parametrize(
+    ("fact", "text"),
+    [
+        (
+            Retrying("HOME", "id-1", 1, 5.0, "503", "503 try later", 503),
+            "Sending to MCM at shop.example failed: 503 try later. ",
+        ),
+        (
+            Retrying("HOME", "id-1", 1, 5.0, "Timeout", "shop.example:443 has not answered"),
+            "Sending to MCM failed: shop.example:443 has not answered. ",
+        ),
+        (OUTAGE, "MCM at shop.example fails (503 try later). "),
+        (MISCONFIGURED, "MCM at shop.example refuses all events (401): "),
+        (Paused(PauseReason.OUTAGE, None, "TLS", "no TLS"), "MCM can't be reached (no TLS). "),
+    ],
+    ids=repr,
+)
+def test_a_failure_names_the_host_once(
+    caplog: pytest.LogCaptureFixture, fact: Fact, text: str
+) -> None:
+    """An answer is logged with its host; the cause of a network fault has it already."""
+    LogHook("MCM", "the key", host="shop.example")(fact)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(text)
 
 
 def test_a_failure_without_a_cause_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:

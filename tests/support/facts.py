@@ -18,6 +18,7 @@ from amplitude_moloco.engine.facts import (
     SentTwice,
     ThrottledIdentifier,
     Trimmed,
+    Unselected,
     Untold,
 )
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
@@ -40,6 +41,7 @@ UNTOLD = Untold(7)
 TRIMMED = Trimmed("HOME", "id-1", "Home Viewed", (OTHER,))
 REPEATED = RepeatedId("HOME", "id-1")
 TWICE = SentTwice("Home Viewed", "id-1-2", "the syncs 'HOME' and 'LAND'")
+UNSELECTED = Unselected("order completed")
 FACTS: list[Fact] = [
     DELIVERED,
     RETRYING,
@@ -57,6 +59,7 @@ FACTS: list[Fact] = [
     TRIMMED,
     REPEATED,
     TWICE,
+    UNSELECTED,
 ]
 
 

@@ -23,12 +23,13 @@ LAYERS = [
     {"engine"},
     {"arguments", "plugin", "wiring"},
     {"moloco"},
+    {"history"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
 RANK = {province: rank for rank, provinces in enumerate(LAYERS) for province in provinces}
 KNOW_NO_PARTNER = set().union(*LAYERS[:4])
-NAME_NO_PARTNER = {"engine", "buffers", "transports"}
+NAME_NO_PARTNER = {"engine", "buffers", "transports", "history"}
 PARTNER_NAME = re.compile(r"(?<!amplitude_)moloco|\bmcm\b|adjust\b|adbrix", re.IGNORECASE)
 # What the SDK does not document. Its public interface has none of these.
 SDK_PRIVATE = re.compile(r"_Amplitude__|\b(buffer_lock_cv|consumer_lock|threads_pool)\b")
@@ -116,9 +117,9 @@ def test_no_imports_go_round() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_only_the_plugin_and_what_shows_it_off_import_amplitude(file: Path) -> None:
-    """Amplitude's SDK is imported by plugin.py, by the demo, and nowhere else."""
+    """Amplitude's SDK is imported by plugin.py, to read history, by the demo, nowhere else."""
     province = province_of(name_of(file))
-    assert "amplitude" not in others(file) or province in {"plugin", "cli"}
+    assert "amplitude" not in others(file) or province in {"plugin", "history", "cli"}
 
 
 def test_the_sandbox_imports_nothing_of_the_library() -> None:
@@ -129,7 +130,7 @@ def test_the_sandbox_imports_nothing_of_the_library() -> None:
 
 @pytest.mark.parametrize("file", files_of(NAME_NO_PARTNER), ids=name_of)
 def test_what_moves_entries_names_no_partner(file: Path) -> None:
-    """No string, docstring or comment of engine, buffers and transports holds a partner's name."""
+    """What moves entries, and what reads exports, holds no partner's name in any text."""
     named = [text for text in texts(file) if PARTNER_NAME.search(text[1])]
     assert named == []
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from amplitude import BaseEvent, Config
+from support.exports import record, write_hour
 
 import amplitude_moloco
 from amplitude_moloco import MolocoDestination, Sync
@@ -64,11 +65,14 @@ def text_after(block: str) -> str:
 
 
 QUICKSTART = block_with('"Order Completed",\n        user_id')
-PREVIEW = block_with("destination.preview(")
+EXPLAIN = block_with("destination.explain(")
+PREVIEW = block_with('{"keyword": "shoes"}')
+STATUS = block_with("destination.status()")
 DEAD_LETTERS = block_with("destination.dead_letters()")
 SETTINGS = block_with("shutdown_timeout_seconds=")
 HOOK = block_with("def on_fact(")
 TESTING = block_with("with Sandbox()")
+HISTORY = block_with("read_export(")
 TRANSPORT = block_with("class PrintingTransport")
 (TOML,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
@@ -169,7 +173,10 @@ def test_a_condition_selects_what_it_says(condition: str) -> None:
 
 def test_every_block_of_python_is_run() -> None:
     """This file runs every Python block of the README."""
-    run_here = [QUICKSTART, PREVIEW, DEAD_LETTERS, SETTINGS, HOOK, TESTING, TRANSPORT]
+    run_here = [
+        *(QUICKSTART, EXPLAIN, PREVIEW, DEAD_LETTERS, SETTINGS, HOOK, STATUS, TESTING),
+        *(HISTORY, TRANSPORT),
+    ]
     assert run_here == PYTHON
 
 
@@ -193,6 +200,30 @@ def test_a_preview_prints_what_the_readme_shows(
     run(PREVIEW, names)
     shown = re.escape(text_after(PREVIEW)).replace("…", ".*")
     assert re.fullmatch(shown, capsys.readouterr().out)
+
+
+def test_an_explanation_prints_what_the_readme_shows(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README shows what ``explain`` prints."""
+    run(EXPLAIN, names)
+    assert capsys.readouterr().out == text_after(EXPLAIN)
+
+
+def test_the_health_check_speaks_up_when_mcm_fails(
+    names: dict[str, Any], sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's health check prints nothing while all is well, and the cause once it is not."""
+    destination = names["destination"]
+    destination.flush(TIMEOUT_SECONDS).result()
+    run(STATUS, names)
+    assert capsys.readouterr().out == ""
+    sandbox.fail_next(401)
+    deliver(destination, search())
+    run(STATUS, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("MCM: ")
+    assert printed.endswith("; 1 events wait\n")
 
 
 def test_dead_letters_are_listed_and_resent(
@@ -290,6 +321,29 @@ def test_the_counters_add_up_as_the_readme_says(names: dict[str, Any], sandbox: 
 def test_the_example_for_tests_passes(names: dict[str, Any]) -> None:
     """The README's example of a test with the sandbox passes."""
     run(TESTING, names)
+
+
+def test_an_export_is_previewed(
+    names: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's example prints what can't be sent of an export, with its place, and the rest."""
+    file = write_hour(
+        tmp_path / "exports",
+        "2026-01-31_9",
+        [
+            record(event_type=name, library=library, event_time=time, user_id="u")
+            for name, library, time in (
+                ("Products Searched", "amplitude-python/1.3.0", "2026-01-31 23:00:00"),
+                ("Products Searched", "amplitude-python/1.3.0", "2026-02-01 00:00:00"),
+                ("Products Searched", "amplitude-ts/2.11.1", "2026-01-31 23:00:00"),
+                ("$identify", "amplitude-python/1.3.0", "2026-01-31 23:00:00"),
+            )
+        ],
+    )
+    run(HISTORY, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"exports/{file.name}: line 1 SEARCH can't be sent:\n")
+    assert printed.endswith("\n{'time': 1, 'library': 1, 'never_sent': 1}\n")
 
 
 def test_a_transport_is_a_class_with_two_methods(

@@ -38,7 +38,7 @@ TRANSPORTS = [RequestsTransport, CurlTransport]
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 LONG = 10.0
 """Seconds after which a wait in a test has failed."""
-SHORT = 0.5
+SHORT = 2.0
 """The timeout of a transport that is meant to run into it, in seconds."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"

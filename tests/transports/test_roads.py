@@ -181,7 +181,7 @@ def test_an_answer_in_another_protocol_is_no_success(
 ) -> None:
     """A server that changes to another protocol has not accepted the event."""
     server.will(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
-    transport = open_transport(server.url, timeout_seconds=SHORT)
+    transport = open_transport(server.url, timeout_seconds=4 * SHORT)
     assert transport.send(b"{}").status in (None, 101)
     assert transport.send(b"{}") == DELIVERED
     assert server.connections == 2
@@ -333,10 +333,10 @@ def test_endless_early_answers_end_with_the_timeout(
             exchange.send(b"HTTP/1.1 %d Early\r\n\r\n" % status * 100)
 
     server.will(send_for_ever)
-    transport = open_transport(server.url, timeout_seconds=SHORT)
+    transport = open_transport(server.url, timeout_seconds=4 * SHORT)
     began = time.monotonic()
     assert transport.send(b"{}").status is None
-    assert time.monotonic() - began < 10 * SHORT
+    assert time.monotonic() - began < 40 * SHORT
     assert transport.send(b"{}") == DELIVERED
 
 
