@@ -147,12 +147,13 @@ class Exchange:
     def state(self) -> BufferState:
         """As ``Buffer.state``."""
         tail = self._outbox.tail
-        with self.lock, self._outbox.lock:
+        with self.lock:
             others = sum(len(self._remains(token).events()) for token in self._others())
             stored, _, dead = self._store.count()
-            claimed = len(tail.claimed)
-            waiting = stored + tail.events + others - claimed
-            return BufferState(waiting, claimed, dead + len(tail.letters))
+            with self._outbox.lock:
+                claimed = len(tail.claimed)
+                waiting = stored + tail.events + others - claimed
+                return BufferState(waiting, claimed, dead + len(tail.letters))
 
     def take_over(self) -> None:
         """Move what dead processes have left into the store."""
