@@ -135,11 +135,12 @@ class Exchange:
             return event.number <= mark.last
 
         def is_reached() -> bool:
-            with self.lock, outbox.lock:
-                if outbox.is_closed:
-                    return True
-                if any(is_before(event) for event in outbox.tail if not event.attempts):
-                    return False
+            with self.lock:
+                with outbox.lock:
+                    if outbox.is_closed:
+                        return True
+                    if any(is_before(event) for event in outbox.tail if not event.attempts):
+                        return False
                 return not self._store.has_untried(mark.until, mark.keys)
 
         return is_reached
