@@ -505,7 +505,7 @@ all_settings = st.fixed_dictionaries(
     st.lists(syncs | plain_syncs, min_size=1, max_size=3),
     st.builds(lambda some, more: {**some, **more}, settings_of_destination, all_settings),
 )
-@settings(UNHURRIED, max_examples=400)
+@settings(UNHURRIED, max_examples=200)
 def test_a_shortcut_changes_nothing_but_the_time(
     event: Any, several: list[Sync], chosen: dict[str, Any]
 ) -> None:
