@@ -33,7 +33,6 @@ class Delivery:
         classify: Reads a result as the partner's failure protocol wants it.
         identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
             throttles.
-        chance: Returns a random number from 0 to 1.
         monotonic: Gives seconds that never go back.
     """
 
@@ -47,7 +46,6 @@ class Delivery:
         retry: RetrySchedule,
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
-        chance: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffer = buffer
@@ -57,7 +55,8 @@ class Delivery:
         self._retry = retry
         self._ledger = ledger
         self._identify = identify
-        self._chance = chance
+        # Of our own: an app that seeds Python's random numbers counts on each of them.
+        self._chance = random.Random().random  # noqa: S311  # no secret: it spreads retries
         self._throttled = ThrottledIdentifiers()
         self._births = Births(monotonic)
 

@@ -339,9 +339,9 @@ class Engine:
     def _tell_posted(self, ends_at: float) -> None:
         """Tell what was posted, until this time."""
         self._ledger.tell_until(ends_at)
-        if self._ledger.has_posted:
+        if self._ledger.has_posted or self._ledger.is_telling:
             # A hook may hang: it must not hold up the thread that closes.
-            teller = self._new_thread(target=self._ledger.tell_posted, name=self._name, daemon=True)
+            teller = self._new_thread(target=self._ledger.tell_all, name=self._name, daemon=True)
             try:
                 teller.start()
             except RuntimeError:  # no more threads, or the interpreter is ending

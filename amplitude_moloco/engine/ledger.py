@@ -137,6 +137,8 @@ class Ledger:
         self._posted: deque[Fact] = deque()
         self._posted_bytes = 0
         self._newly_untold = 0
+        self._telling = 0  # posted facts that hooks are getting now
+        self._told = threading.Condition(self._lock)
 
     def accept(self, *, is_handed_on: bool = False) -> None:
         """An event is stored, or a dead letter is about to be resent. This process holds it.
@@ -198,6 +200,11 @@ class Ledger:
         """Whether there is something to tell."""
         return bool(self._posted or self._newly_untold)
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether hooks are getting something that was posted."""
+        return self._telling > 0
+
     def tell_until(self, ends_at: float) -> None:
         """Let ``tell_posted`` call no hook after this time of the monotonic clock."""
         self._tell_until = ends_at
@@ -220,10 +227,19 @@ class Ledger:
     def tell_posted(self) -> None:
         """Tell what was posted, and how many facts found no room. Never raises."""
         while self._monotonic() < self._tell_until and (fact := self._next_posted()):
-            self._tell(fact)
+            try:
+                self._tell(fact)
+            finally:
+                self._end_telling()
         if self._monotonic() < self._tell_until:
             for chore in self._chores:
                 chore.run()
+
+    def tell_all(self) -> None:
+        """As ``tell_posted``, but also waits for what other threads are telling."""
+        self.tell_posted()
+        with self._told:
+            self._told.wait_for(lambda: not self._telling)
 
     def due_in(self) -> float:
         """Returns the seconds until a chore is due; infinity if none is, or this process closes."""
@@ -240,9 +256,16 @@ class Ledger:
             if self._posted:
                 fact = self._posted.popleft()
                 self._posted_bytes -= _size(fact)
+                self._telling += 1
                 return fact
             untold, self._newly_untold = self._newly_untold, 0
+            self._telling += bool(untold)
             return Untold(untold) if untold else None
+
+    def _end_telling(self) -> None:
+        with self._told:
+            self._telling -= 1
+            self._told.notify_all()
 
     def stats(self) -> Stats:
         """Returns the counters of this moment."""

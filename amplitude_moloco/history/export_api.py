@@ -200,6 +200,7 @@ def _checked_zip(file: IO[bytes]) -> Answer:
     file.seek(0)
     try:
         zipfile.ZipFile(file).close()
+    # The last one is raised for a version of zips that Python does not know.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return Answer(Outcome.FAILED, "the download is no complete zip", status=200)
     return Answer(Outcome.SAVED, status=200)

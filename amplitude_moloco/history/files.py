@@ -103,8 +103,8 @@ def _files_of(source: Source) -> Iterator[ExportFile]:
         return
     matching = [name]
     if not os.path.lexists(name) and glob.has_magic(name):
-        # Path.glob() takes no absolute pattern.
-        matching = sorted(glob.glob(name, recursive=True), key=natural_order)  # noqa: PTH207
+        found = glob.glob(name, recursive=True)  # noqa: PTH207  # Path.glob() takes no absolute one
+        matching = sorted(found, key=natural_order)
         if not matching:
             raise ExportError(Place(name), "no file matches this pattern")
     for each in matching:

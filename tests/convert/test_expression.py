@@ -9,14 +9,13 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amplitude_moloco import ConfigurationError
 from amplitude_moloco.convert.expression import compile_expression, is_true
 
 # A slow machine must not fail a test.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Few names and values, so that expressions often find something and comparisons are often true.
 NAMES = ("a", "b", "c d")
 JSON = st.recursive(
@@ -105,7 +104,7 @@ def outcome(search: Callable[[Any], Any], value: Any) -> str:
 
 
 @given(source=COMPILED, value=JSON)
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
     """Expressions of these shapes are compiled, and give the same results as jmespath.
 
@@ -118,7 +117,6 @@ def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> No
 
 
 @given(source=ANY, value=JSON)
-@UNHURRIED
 def test_other_shapes_are_interpreted(source: str, value: Any) -> None:
     """Every other expression gives the same result as jmespath."""
     expression = compile_expression(source, "where")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 
 import pytest
 from support.clock import NOW, Clock
@@ -382,3 +383,11 @@ def test_an_entry_that_cannot_be_given_back_is_handed_on() -> None:
     with pytest.raises(OSError, match="no disk"):
         bench.delivery.give_back(entry)
     assert bench.ledger.stats().buffered == 0
+
+
+def test_the_apps_random_numbers_stay_its_own() -> None:
+    """An app that has seeded Python's random numbers gets the same ones, whatever is retried."""
+    before = random.getstate()
+    bench = Bench(SendResult(500), retry=RetrySchedule(jitter=1))
+    assert bench.settle()
+    assert random.getstate() == before

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from hypothesis import given
@@ -417,6 +417,31 @@ def test_threads_tell_each_posted_fact_once() -> None:
 
 class Leave(BaseException):
     """What sys.exit() and the like raise: no Exception."""
+
+
+def test_the_end_waits_for_what_another_thread_is_telling() -> None:
+    """To tell all includes what a hook of another thread has not finished with."""
+    is_inside, go_on = threading.Event(), threading.Event()
+    told: list[Fact] = []
+
+    def wait_and_note(fact: Fact) -> None:
+        is_inside.set()
+        assert go_on.wait(10)
+        told.append(fact)
+
+    ledger = Ledger([wait_and_note])
+    ledger.post(DROPPED)
+    with ThreadPoolExecutor() as pool:
+        sender = pool.submit(ledger.tell_posted)
+        assert is_inside.wait(10)
+        assert (ledger.has_posted, ledger.is_telling) == (False, True)
+        end = pool.submit(ledger.tell_all)
+        assert not wait([end], timeout=0.05).done
+        go_on.set()
+        end.result(10)
+        sender.result(10)
+    assert told == [DROPPED]
+    assert not ledger.is_telling
 
 
 def test_whatever_a_hook_raises_in_a_background_thread_changes_nothing(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.exports import as_gzip, as_lines, as_zip, numbered, record, write_hour
 
@@ -34,8 +34,6 @@ from amplitude_moloco.history.members import MAX_LINE_BYTES
 
 BZIP2 = zipfile.ZIP_BZIP2
 MEMBER = "187520/187520_2026-01-31_9#627.json.gz"
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def ids(reader: ExportReader) -> list[str]:
@@ -462,7 +460,6 @@ class TestFaults:
                 reading = Reading(io.BytesIO(broken))
                 assert reading.ids in ([], ["id-0"])
 
-    @UNHURRIED
     @given(st.binary(max_size=60), st.sampled_from([b"", b"\x1f\x8b\x08", b"PK\x03\x04", b"{"]))
     def test_any_bytes(self, rest: bytes, start: bytes) -> None:
         """Whatever a file holds, reading it ends with events and errors that have places."""
@@ -470,7 +467,6 @@ class TestFaults:
         assert reading.ids == []
         assert all(error.startswith("<open file>: ") for error in reading.errors)
 
-    @UNHURRIED
     @given(st.sampled_from([*FORMS]), st.integers(0, 3_000))
     def test_cut_anywhere(self, form: str, at: int) -> None:
         """Wherever a file is cut, its good part is read, in order, and the rest is an error."""

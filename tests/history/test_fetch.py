@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.exports import as_gzip, as_zip, numbered
 
@@ -19,7 +19,6 @@ from amplitude_moloco.history.folder import open_folder
 from amplitude_moloco.history.hours import Hours
 from amplitude_moloco.history.problem import FetchError
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DAY = 20_484 * 24
 SAVED = Answer(Outcome.SAVED)
 NO_DATA = Answer(Outcome.NO_DATA)
@@ -158,7 +157,6 @@ def test_gives_up(tmp_path: Path) -> None:
     assert sorted(fetched(tmp_path)) == list(range(31))
 
 
-@UNHURRIED
 @given(st.lists(st.sampled_from(["saved", "no data", "failed", "large", "stop"]), max_size=12))
 def test_whatever_happens(tmp_path_factory: pytest.TempPathFactory, script: list[str]) -> None:
     """However often it fails or is interrupted, in the end each hour is there exactly once."""

@@ -6,14 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco.history.folder import open_folder
 from amplitude_moloco.history.hours import Hours
 from amplitude_moloco.history.problem import FetchError
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DAY = 20_484 * 24
 
 
@@ -65,7 +64,6 @@ def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
         assert [each.name for each in tmp_path.iterdir()] == [".notes"]
 
 
-@UNHURRIED
 @given(
     st.sets(st.integers(0, 60)),
     st.integers(0, 60),

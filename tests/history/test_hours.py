@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco import ConfigurationError
@@ -17,7 +17,6 @@ from amplitude_moloco.history.hours import (
     parse_hours,
 )
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DAY = 20_484 * 24  # 2026-01-31T00
 NOW = (DAY + 30) * 3600.0
 HOURS = st.integers(0, 2_000_000)
@@ -49,7 +48,6 @@ def test_no_hour(text: str) -> None:
         parse_hour("--end", text)
 
 
-@UNHURRIED
 @given(HOURS, HOURS)
 def test_names(first: int, last: int) -> None:
     """The name of a file tells its hours, and the text of an hour is what Amplitude takes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amplitude import BaseEvent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.exports import EVENT_MILLIS, NOW_MILLIS, SENDERS, live_event, record
 from support.languages import ISO
@@ -19,7 +19,6 @@ from amplitude_moloco.history.record import Inexact, event_of
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text("aé$ \u2028😀0", max_size=4) | st.just("EMPTY")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
@@ -365,7 +364,6 @@ class TestNumbers:
         assert event_of(parse_fast(line), is_exact=False).event_properties == properties
 
 
-@UNHURRIED
 @given(st.dictionaries(st.sampled_from([*record(), "library", "groups"]), JSON))
 def test_any_record_is_an_event_or_unreadable(values: dict[str, Any]) -> None:
     """Whatever a record holds, it becomes an event whose attributes have the SDK's types."""

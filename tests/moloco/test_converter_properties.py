@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.events import FIVE_MINUTES, NOW, bare_event
 
@@ -21,7 +21,6 @@ from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A slow machine must not fail a test."""
 MARK = "¤"
 """Part of every text of an event that is not a word of MCM's or Amplitude's."""
@@ -428,7 +427,6 @@ cases = st.builds(
         Case, events(), st.lists(plain_syncs, min_size=1, max_size=3), settings_of_destination
     )
 )
-@UNHURRIED
 def test_a_valid_event_is_sent(case: Case) -> None:
     """A valid event becomes a body that keeps every rule."""
     conversions = case.convert()
@@ -441,7 +439,7 @@ def test_a_valid_event_is_sent(case: Case) -> None:
 
 
 @given(cases)
-@settings(UNHURRIED, max_examples=200)
+@settings(max_examples=200)
 def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
     """Any event gives, for each sync, a body that keeps every rule, or problems."""
     for conversion in case.convert():
@@ -454,7 +452,6 @@ def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
 
 
 @given(cases)
-@UNHURRIED
 def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
     """Converting an event again gives the same ids, the same bytes and the same problems."""
     first, second = case.convert(), case.convert()
@@ -465,7 +462,6 @@ def test_the_same_event_gives_the_same_bytes(case: Case) -> None:
 
 
 @given(cases)
-@UNHURRIED
 def test_converting_changes_nothing(case: Case) -> None:
     """Converting leaves the event and everything in it unchanged."""
     before = repr(vars(case.event))
@@ -474,7 +470,6 @@ def test_converting_changes_nothing(case: Case) -> None:
 
 
 @given(cases)
-@UNHURRIED
 def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
     """Problems contain no text of the event, so they may be logged."""
     for conversion in case.convert():
@@ -483,7 +478,6 @@ def test_no_problem_holds_a_value_of_the_event(case: Case) -> None:
 
 
 @given(events(), st.lists(syncs, min_size=2, max_size=4))
-@UNHURRIED
 def test_no_two_conversions_share_an_id(event: Any, several: list[Sync]) -> None:
     """The conversions of one event have different ids, so MCM keeps each of them."""
     conversions = Converter(several).convert(event, NOW)
@@ -505,7 +499,7 @@ all_settings = st.fixed_dictionaries(
     st.lists(syncs | plain_syncs, min_size=1, max_size=3),
     st.builds(lambda some, more: {**some, **more}, settings_of_destination, all_settings),
 )
-@settings(UNHURRIED, max_examples=400)
+@settings(max_examples=200)
 def test_a_shortcut_changes_nothing_but_the_time(
     event: Any, several: list[Sync], chosen: dict[str, Any]
 ) -> None:

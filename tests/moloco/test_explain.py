@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from amplitude import Amplitude, BaseEvent, Config, EventPlugin
 from amplitude.constants import PluginType
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco import (
@@ -28,7 +28,6 @@ from amplitude_moloco import (
 )
 
 LONG = 30.0
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEARCH = Sync("SEARCH", ["Searched"], mapping={"search_query": "event_properties.query"})
 
 
@@ -365,7 +364,6 @@ properties = st.dictionaries(
 )
 
 
-@UNHURRIED
 @given(st.lists(syncs, min_size=1, max_size=4), st.sampled_from(NAMES), properties)
 def test_an_explanation_agrees_with_what_happens(
     several: list[Sync], name: str, given_properties: dict[str, Any]

@@ -11,14 +11,13 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.events import NOW, event
 
 from amplitude_moloco import Conversion, Sync, ecommerce_syncs
 from amplitude_moloco.moloco.converter import Converter
 
-UNHURRIED = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 """A slow machine must not fail a test."""
 
 OWN = Sync(
@@ -149,7 +148,7 @@ def total_of(order: Order) -> Fraction | None:
         "USD",
     )
 )
-@UNHURRIED
+@settings(max_examples=300)
 def test_an_order_is_sent_in_its_one_currency_or_refused(order: Order) -> None:
     """What is sent has one currency: the one that a second reading of the order finds."""
     conversion = order.convert(OWN)
@@ -167,7 +166,7 @@ def test_an_order_is_sent_in_its_one_currency_or_refused(order: Order) -> None:
 
 
 @given(orders)
-@UNHURRIED
+@settings(max_examples=300)
 def test_a_ready_sync_sends_one_currency_too(order: Order) -> None:
     """The ready PURCHASE never sends two currencies, nor revenue in another than its items'."""
     conversion = order.convert(READY)

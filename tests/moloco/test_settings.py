@@ -304,7 +304,7 @@ def made_or_refused(make: Callable[..., Any], name: str, arguments: dict[str, An
     return made
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=400)
 @given(name=st.sampled_from(NAMES), value=JSON)
 @example(name="default_currency", value=["USD"])
 @example(name="flush_interval_millis", value=10**400)

@@ -9,12 +9,16 @@ from pathlib import Path
 from amplitude_moloco.sandbox import Sandbox
 
 PRELUDE = """
-import multiprocessing, os, signal, sys, threading
+import multiprocessing, os, signal, sys, threading, urllib.request
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude.plugin import DestinationPlugin
 from amplitude_moloco import MolocoDestination, Sync
 
 moloco_url, amplitude_url, transport = sys.argv[1:4]
+
+# Otherwise the SDK's first upload makes one, and a TLS context for it. A fork meanwhile leaves a
+# lock of OpenSSL's taken in the child, whose own first upload then hangs.
+urllib.request.install_opener(urllib.request.build_opener())
 
 def make(**settings):
     defaults = {"channel_type": "SITE", "base_url": moloco_url, "transport": transport}
@@ -25,6 +29,8 @@ def make(**settings):
 def make_client(*plugins):
     config = Config(server_url=amplitude_url, flush_interval_millis=50)
     client = Amplitude("amplitude-key", config)
+    # If Python ends while the SDK's consumer starts a thread, from 3.12 on, the SDK logs an error.
+    client.configuration.logger.addFilter(lambda record: record.msg != "Consumer thread error")
     for plugin in plugins:
         client.add(plugin)
     return client

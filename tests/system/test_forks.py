@@ -48,8 +48,7 @@ in_forked_workers(lambda number: number and client.track(home(f"child {number}")
 client.track(home("after"))
 """
     code, _, errors = run(tmp_path, script, server.url, sandbox.amplitude_url)
-    assert code == 0
-    assert "moloco" not in errors.lower()  # on some Pythons the SDK's own end is noisy
+    assert (code, errors) == (0, "")
     ports = {json.loads(each.body)["id"]: each.client_port for each in server.requests}
     assert sorted(ports) == ["after", "before", "child 1", "child 2"]
     assert ports["after"] == ports["before"]

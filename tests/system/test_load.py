@@ -1,7 +1,8 @@
-"""Ten thousand purchases through each transport, to a server in another process."""
+"""Thousands of purchases through each transport, to a server in another process."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from amplitude import Amplitude, BaseEvent, Config
 
 from amplitude_moloco import MolocoDestination, ecommerce_syncs
 
-PURCHASES = 10_000
+PURCHASES = int(os.environ.get("TORTURE_PURCHASES", "3000"))
 TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 
 
@@ -36,8 +37,8 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_ten_thousand_purchases_arrive_once(url: str, transport: str) -> None:
-    """Of 10,000 purchases of two items none is lost and none comes twice, on either side."""
+def test_thousands_of_purchases_arrive_once(url: str, transport: str) -> None:
+    """Of thousands of purchases of two items none is lost and none comes twice, on either side."""
     client = Amplitude("amplitude-key", Config(server_url=f"{url}/2/httpapi"))
     destination = MolocoDestination(
         "key", "SHOP", ecommerce_syncs(), base_url=url, channel_type="SITE", transport=transport
