@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
@@ -136,6 +136,14 @@ class Buffer(Protocol):
 
     def state(self) -> BufferState: ...
 
+    def oldest_age_seconds(self) -> float | None:
+        """Returns the age of the entry that was stored first, claimed or not; None for none.
+
+        A durable buffer is asked from a thread that may wait for the disk, at most every ten
+        seconds.
+        """
+        ...
+
     def close(self) -> list[Entry]:
         """Release everything, and return the entries that are lost by it."""
         ...
@@ -182,19 +190,6 @@ class DeadLetters(Protocol):
 
 class Storage(Buffer, DeadLetters, Protocol):
     """What the setting ``buffer`` opens: a buffer and its dead letters, in one object."""
-
-
-@runtime_checkable
-class Aged(Protocol):
-    """A buffer that knows the age of its oldest entry. No buffer needs this."""
-
-    def oldest_age_seconds(self) -> float | None:
-        """Returns the age of the entry that was stored first, claimed or not; None for none.
-
-        A durable buffer is asked from a thread that may wait for the disk, at most every ten
-        seconds.
-        """
-        ...
 
 
 BufferFactory = Callable[[], Storage]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from amplitude_moloco.buffers.base import Aged, BufferState, Storage
+from amplitude_moloco.buffers.base import BufferState, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
 from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused, Retrying
 from amplitude_moloco.engine.rate import RateLimiter
@@ -58,8 +58,7 @@ class Status:
     """Events that this process has claimed, now."""
     dead_letters: int | None
     oldest_waiting_seconds: float | None
-    """The age of the oldest event in the buffer, on its way or not. None if there is none, or a
-    durable buffer can't say."""
+    """The age of the oldest event in the buffer, on its way or not; None if there is none."""
     buffer_read_at: float | None
     """When the buffer was read: now, or when a sender last read a durable one."""
     threads: int
@@ -189,8 +188,8 @@ class Vitals:
         )
 
     def _read(self) -> _Reading:
-        oldest = self._buffer.oldest_age_seconds() if isinstance(self._buffer, Aged) else None
-        return _Reading(self._buffer.state(), oldest, self._monotonic(), self._wall())
+        state, oldest_seconds = self._buffer.state(), self._buffer.oldest_age_seconds()
+        return _Reading(state, oldest_seconds, self._monotonic(), self._wall())
 
     def _age(self, reading: _Reading) -> float | None:
         if reading.oldest_seconds is None:

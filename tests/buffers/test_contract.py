@@ -394,6 +394,26 @@ def test_the_state_is_true_at_every_step(buffer: Storage, clock: Clock) -> None:
     assert (buffer.state(), next_seconds(buffer)) == (BufferState(0, 0, 1), None)
 
 
+def test_the_oldest_entry_is_known_wherever_it_is(buffer: Storage, clock: Clock) -> None:
+    """The age is that of the entry stored first: waiting, claimed, given back, never buried."""
+    assert buffer.oldest_age_seconds() is None
+    put(buffer, "a")
+    clock.advance(10)
+    put(buffer, "b")
+    clock.advance(10)
+    assert buffer.oldest_age_seconds() == 20.0
+    first, second = buffer.claim(2).entries
+    assert buffer.oldest_age_seconds() == 20.0
+    buffer.retry(first, 1000.0, attempts=1)
+    assert buffer.oldest_age_seconds() == 20.0
+    buffer.ack(second)
+    assert buffer.oldest_age_seconds() == 20.0
+    clock.advance(1000)
+    first = claim_one(buffer)
+    assert bury_entry(buffer, first)
+    assert buffer.oldest_age_seconds() is None
+
+
 def test_a_claim_says_when_the_next_entry_is_due(buffer: Storage, clock: Clock) -> None:
     """The delay counts from the claim, and is 0 once an entry is due."""
     put(buffer, "a", "b")

@@ -129,23 +129,3 @@ def test_what_is_lost_has_its_age(buffer: MemoryBuffer, clock: Clock) -> None:
     lost = buffer.close()
     assert {(entry.accepted_at, entry.age_seconds) for entry in lost} == {(NOW, 2.0)}
     assert len({entry.key for entry in lost}) == 3
-
-
-def test_the_oldest_entry_is_known_wherever_it_is(buffer: MemoryBuffer, clock: Clock) -> None:
-    """The age is that of the entry stored first: waiting, claimed, given back, never buried."""
-    assert buffer.oldest_age_seconds() is None
-    put(buffer, "a")
-    clock.advance(10)
-    put(buffer, "b")
-    clock.advance(10)
-    assert buffer.oldest_age_seconds() == 20.0
-    first, second = buffer.claim(2).entries
-    assert buffer.oldest_age_seconds() == 20.0
-    buffer.retry(first, 1000.0, attempts=1)
-    assert buffer.oldest_age_seconds() == 20.0
-    buffer.ack(second)
-    assert buffer.oldest_age_seconds() == 20.0
-    clock.advance(1000)
-    first = claim_one(buffer)
-    buffer.bury(first, DeadLetterReason.REJECTED, status=400, message="")
-    assert buffer.oldest_age_seconds() is None

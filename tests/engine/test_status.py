@@ -40,20 +40,6 @@ class Durable(MemoryBuffer):
         return super().state()
 
 
-class Ageless:
-    """A buffer without the optional method, as an app may bring it."""
-
-    is_durable = False
-
-    def __init__(self, **arguments: Any) -> None:
-        self._memory = MemoryBuffer(**arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "oldest_age_seconds":
-            raise AttributeError(name)
-        return getattr(self._memory, name)
-
-
 class Patient:
     """Vitals with their circuit and rate, over a clock that the test sets."""
 
@@ -178,14 +164,6 @@ def test_a_buffer_in_memory_is_read_at_once() -> None:
     assert patient.vitals.due_seconds() == float("inf")
     patient.vitals.run()
     assert patient.vitals.due_seconds() == float("inf")
-
-
-def test_a_buffer_need_not_know_its_oldest_event() -> None:
-    """Without the optional method, the age is None."""
-    patient = Patient(Ageless)
-    patient.buffer.put("a", "HOME", b"body")
-    found = patient.status
-    assert (found.waiting, found.oldest_waiting_seconds) == (1, None)
 
 
 def test_a_durable_buffer_is_read_by_senders_alone() -> None:

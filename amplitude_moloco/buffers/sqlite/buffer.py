@@ -198,6 +198,10 @@ class SqliteBuffer:
         """
         return self._state_at_close if self._is_over else self._exchange.state()
 
+    def oldest_age_seconds(self) -> float | None:
+        """As ``Buffer.oldest_age_seconds``, but for what other processes hold in memory."""
+        return None if self._is_over else self._exchange.oldest_age_seconds()
+
     def tend(self) -> list[News]:
         """As ``Tended.tend``: move, note and take over what is due, and mend the files."""
         return [] if self._is_over else self._upkeep.tend()

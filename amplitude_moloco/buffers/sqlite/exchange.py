@@ -156,6 +156,14 @@ class Exchange:
                 waiting = stored + tail.events + others - claimed
                 return BufferState(waiting, claimed, dead + len(tail.letters))
 
+    def oldest_age_seconds(self) -> float | None:
+        """Returns the age of the oldest event here and in the store; None for none."""
+        with self.lock:
+            stored_at = self._store.oldest_at()
+            with self._outbox.lock:
+                oldest_at = min([stored_at, *(event.accepted_at for event in self._outbox.tail)])
+        return None if oldest_at == inf else max(0.0, self._wall() - oldest_at)
+
     def take_over(self) -> None:
         """Move what dead processes have left into the store."""
         errors = []

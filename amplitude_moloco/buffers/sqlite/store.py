@@ -33,6 +33,7 @@ _FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT
 _NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
 _UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= ?1)
     OR EXISTS (SELECT * FROM events WHERE attempts = 0 AND due > 0 AND key <= ?1)"""
+_FIRST = "SELECT frame FROM events ORDER BY key LIMIT 1"
 _LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
 _OWNERS = "SELECT token FROM owners WHERE token <> ?"
 _LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
@@ -165,6 +166,11 @@ class Store:
         now = self._wall()
         is_clock_set_back = last > now + self._horizon_seconds
         return 0.0 if is_clock_set_back else float(max(0.0, first - now))
+
+    def oldest_at(self) -> float:
+        """Returns the Unix time of the event that was stored first; infinity for none."""
+        events = (read_event(frame) for (frame,) in self._file.read(_FIRST))
+        return min((event.accepted_at for event in events if event is not None), default=inf)
 
     def last_key(self) -> int:
         """Returns the highest key that was ever used."""

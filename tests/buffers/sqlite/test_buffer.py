@@ -232,6 +232,23 @@ def test_processes_count_each_others_events(open_buffer: OpenBuffer, clock: Cloc
     assert theirs.state() == BufferState(0, 0, 0)
 
 
+def test_the_oldest_entry_is_known_in_the_file_as_well(
+    open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """An entry that has moved into the file has its age in each process that shares it."""
+    ours, other = open_buffer(), open_buffer()
+    put(ours, "a")
+    clock.advance(10)
+    assert other.oldest_age_seconds() is None  # it is in our memory
+    assert ours.retry(claim_one(ours), 1000.0, attempts=1)
+    assert ours.tend() == []  # moves it
+    put(other, "b")
+    clock.advance(10)
+    assert (ours.oldest_age_seconds(), other.oldest_age_seconds()) == (20.0, 20.0)
+    ours.close()
+    assert ours.oldest_age_seconds() is None
+
+
 def test_dead_letters_are_seen_and_resent_by_another_process(
     open_buffer: OpenBuffer, clock: Clock
 ) -> None:
