@@ -136,14 +136,6 @@ class Buffer(Protocol):
 
     def state(self) -> BufferState: ...
 
-    def oldest_age_seconds(self) -> float | None:
-        """Returns the age of the entry that was stored first, claimed or not; None for none.
-
-        A durable buffer is asked from a thread that may wait for the disk, at most every ten
-        seconds.
-        """
-        ...
-
     def close(self) -> list[Entry]:
         """Release everything, and return the entries that are lost by it."""
         ...
@@ -188,7 +180,19 @@ class DeadLetters(Protocol):
         ...
 
 
-class Storage(Buffer, DeadLetters, Protocol):
+class Aged(Protocol):
+    """Knows how old its entries are."""
+
+    def oldest_age_seconds(self) -> float | None:
+        """Returns the age of the entry that was stored first, claimed or not; None for none.
+
+        A durable buffer is asked from a thread that may wait for the disk, at most every ten
+        seconds.
+        """
+        ...
+
+
+class Storage(Buffer, DeadLetters, Aged, Protocol):
     """What the setting ``buffer`` opens: a buffer and its dead letters, in one object."""
 
 

@@ -158,7 +158,7 @@ class MemoryBuffer:
             )
 
     def oldest_age_seconds(self) -> float | None:
-        """As ``Buffer.oldest_age_seconds``. Holds the lock for a copy of the retries."""
+        """As ``Aged.oldest_age_seconds``. Holds the lock for a copy of the retries."""
         with self._lock:
             now = self._monotonic()
             stored = [*self._claimed.values(), *([self._new[0]] if self._new else ())]

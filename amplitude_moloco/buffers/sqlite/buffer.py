@@ -199,7 +199,7 @@ class SqliteBuffer:
         return self._state_at_close if self._is_over else self._exchange.state()
 
     def oldest_age_seconds(self) -> float | None:
-        """As ``Buffer.oldest_age_seconds``, but for what other processes hold in memory."""
+        """As ``Aged.oldest_age_seconds``, but for what other processes hold in memory."""
         return None if self._is_over else self._exchange.oldest_age_seconds()
 
     def tend(self) -> list[News]:
