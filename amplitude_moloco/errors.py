@@ -2,6 +2,7 @@
 
     MolocoError
     ├── ConfigurationError (also a ValueError)    a setting cannot work
+    ├── BackfillError                             a backfill can't go on
     ├── ExportError                               a part of an export can't be read
     └── FetchError                                an export can't be fetched
 
@@ -33,3 +34,7 @@ class ConfigurationError(MolocoError, ValueError):
 
     def __str__(self) -> str:
         return "\n".join(self.errors)
+
+
+class BackfillError(MolocoError):
+    """A backfill can't go on: the server refuses its events, or the state can't be written."""

@@ -25,8 +25,9 @@ class ExportReader:
     once. Not safe for several threads at a time.
 
     Attributes:
-        left_out: How many events were left out, by :class:`LeftOutReason`.
-        unreadable: How many lines, members and files could not be read.
+        left_out: How many events were left out, by :class:`LeftOutReason`, since the last iteration
+            began.
+        unreadable: How many lines, members and files could not be read since then.
     """
 
     def __init__(
@@ -49,22 +50,34 @@ class ExportReader:
         """The names of the files, in the order of reading."""
         return tuple(file.name for file in self._files)
 
+    @property
+    def selection(self) -> str:
+        """Which events are read, in words: the same for two readers that read the same ones."""
+        return str(self._filters)
+
     def __iter__(self) -> Iterator[tuple[Place, BaseEvent]]:
-        for file in self._files:
-            try:
-                opened = file.open()
-            except OSError as error:
-                self._report(Place(file.name), f"can't be opened: {error.strerror}")
-                continue
-            try:
-                for member, stream in open_members(opened):
-                    if isinstance(stream, Unreadable):
-                        self._report(Place(file.name, member), stream)
-                    else:
-                        yield from self._read(file.name, member, stream)
-            finally:
-                if file.is_ours:
-                    opened.close()
+        self.left_out.clear()
+        self.unreadable = 0
+        for number in range(len(self._files)):
+            yield from self.read(number)
+
+    def read(self, number: int) -> Iterator[tuple[Place, BaseEvent]]:
+        """Yields the events of one file: ``number`` is its place in ``files``, from 0."""
+        file = self._files[number]
+        try:
+            opened = file.open()
+        except OSError as error:
+            self._report(Place(file.name), f"can't be opened: {error.strerror}")
+            return
+        try:
+            for member, stream in open_members(opened):
+                if isinstance(stream, Unreadable):
+                    self._report(Place(file.name, member), stream)
+                else:
+                    yield from self._read(file.name, member, stream)
+        finally:
+            if file.is_ours:
+                opened.close()
 
     def _read(self, file: str, member: str, stream: BinaryIO) -> Iterator[tuple[Place, BaseEvent]]:
         for number, line in enumerate(read_lines(stream), start=1):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from amplitude_moloco.convert.names import matcher
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.history.times import range_end
+from amplitude_moloco.history.times import EPOCH, range_end
 from amplitude_moloco.reasons import Reason
 from amplitude_moloco.text import shown
 
@@ -73,6 +73,14 @@ class Filters:
         is_included = matcher(included or ["*"])
         is_excluded = matcher(_names_of("exclude", exclude))
         self._is_event = _cached(lambda name: is_included(name) and not is_excluded(name))
+        self._text = (
+            f"since {_text_of(self._since)}, until {_text_of(self._until)}, libraries {[*names]}, "
+            f"event types {[*included]}, without {[*_names_of('exclude', exclude)]}"
+        )
+
+    def __str__(self) -> str:
+        """Returns the filters in words."""
+        return self._text
 
     def reason_against(self, event_type: str, library: object) -> LeftOutReason | None:
         """Returns why an event of this name, from this library, is left out; None if it is not."""
@@ -89,6 +97,10 @@ class Filters:
         return (self._since is None or time_millis >= self._since) and (
             self._until is None or time_millis < self._until
         )
+
+
+def _text_of(time_millis: int | None) -> str:
+    return "any time" if time_millis is None else f"{EPOCH + timedelta(milliseconds=time_millis)}"
 
 
 def _names_of(place: str, names: Names) -> tuple[str, ...]:

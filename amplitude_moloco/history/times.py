@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import shown
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)? ?"
@@ -34,7 +34,7 @@ def parse_millis(text: str) -> int:
         offset = timedelta(hours=int(hours), minutes=int(minutes))
         moment += -offset if sign == "+" else offset
     millis = int(fraction[:3].ljust(3, "0")) if fraction else 0
-    return (moment - _EPOCH) // _MILLISECOND + millis
+    return (moment - EPOCH) // _MILLISECOND + millis
 
 
 def range_end(name: str, value: date | datetime | str | None) -> int | None:
@@ -50,7 +50,7 @@ def range_end(name: str, value: date | datetime | str | None) -> int | None:
             return parse_millis(value)
         if isinstance(value, datetime):
             moment = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-            return (moment - _EPOCH) // _MILLISECOND
+            return (moment - EPOCH) // _MILLISECOND
         if isinstance(value, date):
             return parse_millis(value.isoformat())
     except (ValueError, OverflowError):

@@ -1,0 +1,70 @@
+"""The buffer of a backfill, beside those of a live app: each outcome is noted as it is known."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from amplitude_moloco.buffers.base import Entry
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.history.state import Outcome, State
+from amplitude_moloco.reasons import DeadLetterReason
+from amplitude_moloco.text import one_line
+
+_BOUND = 2**62
+MOST_REFUSALS = 20
+"""After so many refusals in a row, the server is thought to refuse all the others, too."""
+
+
+class Lane(MemoryBuffer):
+    """Durable, since the export has all events, and the state knows which are done."""
+
+    is_durable = True
+
+    def __init__(self, state: State) -> None:
+        super().__init__(_BOUND, _BOUND)
+        self._state = state
+        self._refusals = 0
+        self.changed = threading.Condition()
+        """Notified with each outcome."""
+        self.problem = ""
+        """Why nothing more should be sent; empty if there is no reason."""
+
+    def ack(self, entry: Entry) -> bool:
+        is_ours = super().ack(entry)
+        if is_ours:
+            self._refusals = 0
+            self._note(lambda: self._state.settle(entry.sync, entry.id, Outcome.DELIVERED))
+        return is_ours
+
+    def bury(
+        self, entry: Entry, reason: DeadLetterReason, *, status: int | None, message: str
+    ) -> bool:
+        # Not kept in memory as well.
+        is_ours = super().ack(entry)
+        if is_ours:
+            refusal = partial(self._state.refuse, status=status, message=message)
+            self._note(lambda: refusal(entry.sync, entry.id, reason.value))
+            self._refusals += reason is DeadLetterReason.REJECTED
+            if self._refusals == MOST_REFUSALS:
+                self.stop(
+                    f"{MOST_REFUSALS} events in a row were refused, the last one with {status}: "
+                    f"{message or 'no message'}"
+                )
+        return is_ours
+
+    def stop(self, problem: str) -> None:
+        """Have nothing more sent, and say why."""
+        with self.changed:
+            self.problem = self.problem or one_line(problem)
+            self.changed.notify_all()
+
+    def _note(self, note: Callable[[], None]) -> None:
+        try:
+            note()
+        except sqlite3.Error as error:
+            self.stop(f"the state can't be written: {error}")
+        with self.changed:
+            self.changed.notify_all()

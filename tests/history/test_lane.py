@@ -1,0 +1,52 @@
+"""The buffer of a backfill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.history.lane import Lane
+from amplitude_moloco.history.place import Place
+from amplitude_moloco.history.state import Ended, Outcome, State
+from amplitude_moloco.reasons import DeadLetterReason
+
+REJECTED = DeadLetterReason.REJECTED
+
+
+def lane_with(state: State, *ids: str) -> Lane:
+    lane = Lane(state)
+    for number, id in enumerate(ids, start=1):
+        conversion = Conversion("HOME", id, {}, b"body", ())
+        assert state.begin(1, number, Place("export"), [conversion]) == [conversion]
+        assert lane.put(id, "HOME", b"body") is None
+    return lane
+
+
+def test_an_outcome_is_noted_once(tmp_path: Path) -> None:
+    """A second sender that settles the same claim changes nothing."""
+    state = State(tmp_path / "state.db", target="there", selection="all")
+    lane = lane_with(state, "a", "b")
+    delivered, refused = lane.claim(2).entries
+    assert lane.ack(delivered)
+    assert not lane.ack(delivered)
+    assert lane.bury(refused, REJECTED, status=400, message="no")
+    assert not lane.bury(refused, REJECTED, status=400, message="no")
+    assert state.counts == {
+        Ended("HOME", Outcome.DELIVERED): 1,
+        Ended("HOME", Outcome.REFUSED, "rejected"): 1,
+    }
+    assert list(lane.dead_letters()) == []
+    state.close()
+
+
+def test_a_state_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
+    """An outcome that can't be noted raises nothing into the engine: the backfill ends."""
+    state = State(tmp_path / "state.db", target="there", selection="all")
+    lane = lane_with(state, "a", "b")
+    delivered, refused = lane.claim(2).entries
+    state.close()
+    assert lane.ack(delivered)
+    assert lane.problem.startswith("the state can't be written: ")
+    first = lane.problem
+    assert lane.bury(refused, REJECTED, status=400, message="no")
+    assert lane.problem == first
