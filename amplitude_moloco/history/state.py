@@ -308,6 +308,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
         db.executescript("BEGIN EXCLUSIVE; COMMIT")  # takes the lock, and keeps it
     except sqlite3.Error as error:
         db.close()
