@@ -141,6 +141,13 @@ class TestRun:
         assert not sandbox.requests
         assert not list(folder.glob("*.db*"))
 
+    def test_nothing_to_send(self, run: Run) -> None:
+        """A range without events has a plan, too."""
+        code, out, err = run("ex", "--since", "2030-01-01", "--dry-run")
+        assert (code, err) == (0, "")
+        assert out.startswith("0 events read, for http://127.0.0.1:")
+        assert out.endswith("3 not sent: left out by time\n0 to send: 0:00:00 at 30 a second\n")
+
     def test_filters(self, run: Run, folder: Path, sandbox: Sandbox) -> None:
         """Names, libraries and times choose the events, and event_id can be the id."""
         more = [
