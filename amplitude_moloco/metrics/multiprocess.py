@@ -108,7 +108,7 @@ class Publisher:
     def publish(self) -> None:
         """Write what has changed. Never raises."""
         try:
-            points = dict(_points(self._watched.samples()))
+            points = dict(_points(self._watched.samples(keeps_latest=True)))
             for point in self._publication.keys() - points.keys():
                 if point.kind == "gauge" and point.across is not Across.LATEST:
                     points[point] = 0.0  # the destination is closed

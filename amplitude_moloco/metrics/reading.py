@@ -23,7 +23,7 @@ class Reading:
     stats: Stats
     measurements: Measurements
     status: Status | None
-    """None once the destination is closed, or where its buffer can't be read."""
+    """None where its buffer can't be read."""
     syncs: tuple[str, ...]
     """The names of its syncs."""
     build: tuple[str, str, str, str]
@@ -44,10 +44,9 @@ def read(destination: MolocoDestination) -> Reading:
 
 def _status_of(destination: MolocoDestination) -> Status | None:
     try:
-        status = destination.status()
+        return destination.status()
     except Exception:  # an app's own buffer may raise: the counters are right all the same
         return None
-    return None if status.is_closed else status
 
 
 @lru_cache(maxsize=1)

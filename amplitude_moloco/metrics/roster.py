@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin
-from amplitude_moloco.metrics.catalogue import METRICS, Kind, Labels, Metric, Value
+from amplitude_moloco.metrics.catalogue import METRICS, Across, Kind, Labels, Metric, Value
 from amplitude_moloco.metrics.reading import read
 from amplitude_moloco.moloco.destination import MolocoDestination
 from amplitude_moloco.text import shown
@@ -49,13 +49,21 @@ class Watched:
         destination = self.destination
         return destination is not None and not destination.is_closed
 
-    def samples(self, metrics: Iterable[Metric] = METRICS) -> list[Sample]:
-        """Returns the samples of this moment, of all metrics or of these."""
+    def samples(
+        self, metrics: Iterable[Metric] = METRICS, *, keeps_latest: bool = False
+    ) -> list[Sample]:
+        """Returns the samples of this moment, of all metrics or of these.
+
+        A closed destination has no gauges: they would be stale. ``keeps_latest``: but those which
+        outlive a process.
+        """
         destination = self.destination
         if destination is None:
             return []
         if self._origin.is_elsewhere:  # a forked process counts from 0
             self._origin, self._highest = Origin(), {}
+        if destination.is_closed:
+            metrics = [metric for metric in metrics if _is_final(metric, keeps_latest)]
         reading = read(destination)
         return [
             Sample(metric, (self.name, *labels), self._settled(metric, labels, value))
@@ -73,6 +81,11 @@ class Watched:
         key = metric.name, labels
         self._highest[key] = highest = max(value, self._highest.get(key, 0))
         return highest
+
+
+def _is_final(metric: Metric, keeps_latest: bool) -> bool:
+    """Whether a metric says something of a destination that is closed."""
+    return metric.kind is not Kind.GAUGE or (keeps_latest and metric.across is Across.LATEST)
 
 
 class Roster:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from amplitude import BaseEvent
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support.events import NOW
 
@@ -17,6 +17,11 @@ from amplitude_moloco import MolocoDestination, Stats, Sync
 
 PREFIX = "amplitude_moloco_"
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+openmetrics: Callable[[CollectorRegistry], bytes] = generate_openmetrics
+"""The client library does not type its functions for this format."""
+parse_openmetrics: Callable[[str], Iterable[Metric]] = text_string_to_metric_families
 
 
 def make(url: str, **settings: Any) -> MolocoDestination:
@@ -54,7 +59,7 @@ def values_in(text: str) -> Values:
 
 def scrape(registry: CollectorRegistry) -> Values:
     """The values that a registry shows. Its text must be right in both of its formats."""
-    list(parse_openmetrics(generate_openmetrics(registry).decode()))
+    list(parse_openmetrics(openmetrics(registry).decode()))
     return values_in(generate_latest(registry).decode())
 
 
