@@ -131,10 +131,11 @@ class Vitals:
     def due_seconds(self) -> float:
         """Returns the seconds until the buffer is to be read again; infinity if it holds nothing.
 
-        Without this reading, what was delivered since the last one would seem to wait.
+        Without this reading, what was delivered since the last one would seem to wait. A buffer
+        that is tended has a sender awake anyway.
         """
         reading = self._reading
-        if reading is None or not self._buffer.is_durable:
+        if reading is None or not self._buffer.is_durable or hasattr(self._buffer, "tend"):
             return inf
         holds_any = reading.state.waiting or reading.state.claimed
         elapsed = self._monotonic() - self._tried_at

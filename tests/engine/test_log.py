@@ -248,7 +248,7 @@ def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
         if isinstance(fact, (Delivered, Retrying, Invalid, DeadLettered, Dropped)):
             log(dataclasses.replace(fact, id="id-2", sync="OTHER"))
     messages = {record.msg for record in caplog.records}
-    assert len(messages) == 16  # of fourteen kinds of facts; a pause and a failed attempt have two
+    assert len(messages) == 17  # of fifteen kinds of facts; a pause and a failed attempt have two
     assert not any(char in message for message in messages for char in "{}")
     assert not any("id-" in message or "HOME" in message for message in messages)
 

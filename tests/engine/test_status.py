@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.engines import LONG, Bench, Gate, closing
 from support.facts import DELIVERED, FACTS, MISCONFIGURED, OUTAGE, REJECTED, RETRYING
 
-from amplitude_moloco.buffers.base import BufferState
+from amplitude_moloco.buffers.base import BufferState, News
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
 from amplitude_moloco.engine.facts import Delivered, Fact, Invalid, Paused, Retrying
@@ -191,6 +191,19 @@ def test_a_durable_buffer_is_read_by_senders_alone() -> None:
     found = patient.status
     assert (buffer.readings, found.waiting, found.oldest_waiting_seconds) == (2, 0, None)
     assert patient.vitals.due_seconds() == float("inf")
+
+
+def test_a_tended_buffer_needs_no_sender_for_the_status() -> None:
+    """It is read while a sender is awake to tend it: no sender wakes up for the reading alone."""
+
+    class Tended(Durable):
+        def tend(self) -> list[News]:
+            return []
+
+    patient = Patient(Tended)
+    patient.buffer.put("a", "HOME", b"body")
+    patient.vitals.run()
+    assert (patient.status.waiting, patient.vitals.due_seconds()) == (1, float("inf"))
 
 
 def test_a_buffer_that_cannot_be_read_leaves_the_last_reading() -> None:
