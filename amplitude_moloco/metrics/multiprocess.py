@@ -50,6 +50,7 @@ class Files:
     """
 
     def __init__(self) -> None:
+        self._origin = Origin()
         self._lock = threading.RLock()
         self._values: dict[Point, Any] = {}  # of the client library, which does not type them
         take_part(self)
@@ -58,11 +59,13 @@ class Files:
         self._lock.acquire()
 
     def after_fork(self, *, is_child: bool) -> None:
-        with suppress(RuntimeError):  # uwsgi calls this one, and not the one before the fork
+        with suppress(RuntimeError):  # it was not taken before this fork
             self._lock.release()
 
     def write(self, publication: dict[Point, float], points: dict[Point, float]) -> None:
         """Write what has changed since the last publication, and note it there."""
+        if self._origin.is_elsewhere:  # uwsgi forks without the calls above, or with one of them
+            self._origin, self._lock = Origin(), threading.RLock()
         with self._lock:
             for point, number in points.items():
                 value = self._value(point)

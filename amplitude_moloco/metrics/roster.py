@@ -29,7 +29,7 @@ class Watched:
     """
 
     def __init__(self, destination: MolocoDestination, name: str) -> None:
-        self.name = name
+        self.name = _writable(name)
         self._destination: Callable[[], MolocoDestination | None] = weakref.ref(destination)
         self._origin = Origin()
         self._highest: dict[tuple[str, Labels], float] = {}
@@ -66,7 +66,11 @@ class Watched:
             metrics = [metric for metric in metrics if _is_final(metric, keeps_latest)]
         reading = read(destination)
         return [
-            Sample(metric, (self.name, *labels), self._settled(metric, labels, value))
+            Sample(
+                metric,
+                (self.name, *map(_writable, labels)),
+                self._settled(metric, labels, value),
+            )
             for metric in metrics
             for labels, value in metric.read(reading).items()
         ]
@@ -81,6 +85,11 @@ class Watched:
         key = metric.name, labels
         self._highest[key] = highest = max(value, self._highest.get(key, 0))
         return highest
+
+
+def _writable(text: str) -> str:
+    """Returns a text that can be encoded: one that can't would take down the whole page."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _is_final(metric: Metric, keeps_latest: bool) -> bool:

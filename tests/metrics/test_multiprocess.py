@@ -16,7 +16,7 @@ from amplitude_moloco.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(200)
 PRELUDE = """
-import gc, logging, multiprocessing, os, shutil, sys, threading
+import gc, logging, multiprocessing, os, shutil, struct, sys, threading
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from support.metrics import home, make, search, value, values_in
@@ -33,7 +33,11 @@ def page():
     return generate_latest(registry).decode()
 
 def values():
-    return values_in(page())
+    while True:
+        try:
+            return values_in(page())
+        except struct.error:  # the client library has met a file that is being created
+            pass
 
 def await_that(condition):
     for _ in range(6000):
@@ -43,7 +47,7 @@ def await_that(condition):
     raise AssertionError(page())
 
 def in_forked_worker(work, *args):
-    worker = context.Process(target=work, args=args)
+    worker = context.Process(target=work, args=args, daemon=True)
     worker.start()
     return worker
 
@@ -58,6 +62,8 @@ def run(folder: Path, script: str, url: str, *, is_quiet: bool = True) -> Values
     """Runs a script, and returns the values on the page of metrics that it prints at its end."""
     # The client library closes none of its files.
     strictly = ["-W", "error", "-W", "ignore::ResourceWarning"]
+    # From Python 3.12 on, a fork beside threads warns, as here on purpose.
+    strictly += ["-W", "ignore:This process:DeprecationWarning"]
     done = subprocess.run(
         [sys.executable, *strictly, "-c", PRELUDE + script, url],
         capture_output=True,

@@ -39,6 +39,7 @@ from amplitude_moloco import (
     Fact,
     MolocoDestination,
     PauseReason,
+    Sync,
 )
 from amplitude_moloco.buffers.base import BufferState
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -226,6 +227,23 @@ def test_what_can_not_work_is_refused(open_one: Make, registry: CollectorRegistr
         register(open_one(), registry=registry, refresh_seconds=0)
 
 
+def test_no_name_takes_the_page_down(
+    open_one: Make, registry: CollectorRegistry, sandbox: Sandbox
+) -> None:
+    """Whatever text is a name, of a destination or of a sync, the page can be read."""
+    names = ['a"b', "a\\b", "a\nb", "a{b}", "상점", "\ud800", " "]
+    for number, name in enumerate(names):
+        syncs = [Sync("HOME", events=["Home"], name=f"{number} {name}")]
+        destination = open_one(syncs=syncs)
+        register(destination, name=f"{number} {name}", registry=registry)
+        track(destination, home(str(number)))
+    values = scrape(registry)
+    for number, name in enumerate(names):
+        text = f"{number} {name}".replace("\ud800", "?")
+        labels = {"destination": text, "sync": text}
+        assert value(values, "events_delivered_total", **labels) == 1
+
+
 def test_names_of_the_app_are_left_alone(open_one: Make, registry: CollectorRegistry) -> None:
     """If the app has a metric of the same name, the registry refuses, and nothing is shown."""
     Counter("amplitude_moloco_retries", "The app's own.", registry=registry)
@@ -384,6 +402,7 @@ def _in_child(results: Any, registry: CollectorRegistry, destination: MolocoDest
     results.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_counts_from_0(open_one: Make, registry: CollectorRegistry) -> None:
     """A forked child shows what it has done itself, and its parent's figures stay as they are."""
     destination = open_one()

@@ -30,8 +30,8 @@ def make(url: str, **settings: Any) -> MolocoDestination:
         Sync("HOME", events=["Home"]),
         Sync("SEARCH", events=["Search"], where="event_properties.is_real != `false`"),
     ]
-    defaults = {"channel_type": "SITE", "shutdown_timeout_seconds": 60.0}
-    return MolocoDestination("key", "SHOP", syncs, base_url=url, **{**defaults, **settings})
+    defaults = {"channel_type": "SITE", "shutdown_timeout_seconds": 60.0, "syncs": syncs}
+    return MolocoDestination("key", "SHOP", base_url=url, **{**defaults, **settings})
 
 
 def home(id: str) -> BaseEvent:
