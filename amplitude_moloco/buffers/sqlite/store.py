@@ -31,8 +31,8 @@ _PAGE = 100
 _RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
 _FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
 _NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
-_UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= ?1)
-    OR EXISTS (SELECT * FROM events WHERE attempts = 0 AND due > 0 AND key <= ?1)"""
+_UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= :until)
+    OR EXISTS (SELECT * FROM events WHERE attempts = 0 AND due > 0 AND key <= :until)"""
 _FIRST = "SELECT frame FROM events ORDER BY key LIMIT 1"
 _LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
 _OWNERS = "SELECT token FROM owners WHERE token <> ?"
@@ -179,7 +179,7 @@ class Store:
     def has_untried(self, until: int, keys: list[int]) -> bool:
         """Whether an event with a key up to this one, or with one of these, was never sent."""
         with self._file.connection() as db:
-            return db.execute(_UNTRIED, (until,)).fetchone() == (1,) or bool(
+            return db.execute(_UNTRIED, {"until": until}).fetchone() == (1,) or bool(
                 _run_for(db, "SELECT 1 FROM events WHERE attempts = 0 AND key IN ({})", keys)
             )
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 from support.clock import Clock
-from support.interruption import interrupt
+from support.interruption import MANY, interrupt
 from support.sqlite_buffers import OpenBuffer, claim, claim_one, put
 
 from amplitude_moloco.buffers.base import BufferState
@@ -33,7 +33,7 @@ def test_whatever_instruction_a_put_is_interrupted_at_only_that_event_may_be_los
             assert buffer.ack(entry)
             found.append(entry.id)
         at += 1
-    assert at > 50
+    assert at > MANY
     assert [id for id in found if id != "struck"] == wanted
     assert buffer.state() == BufferState(0, 0, 0)
     clock.advance(1)
