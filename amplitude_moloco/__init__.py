@@ -42,6 +42,7 @@ from amplitude_moloco.engine.facts import (
     Untold,
 )
 from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.measures import AttemptOutcome, Distribution, Measurements
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.status import CircuitState, Status
 from amplitude_moloco.errors import ConfigurationError, MolocoError
@@ -61,6 +62,7 @@ from amplitude_moloco.transports.base import (
 )
 
 __all__ = [
+    "AttemptOutcome",
     "BreakerPolicy",
     "Buffer",
     "BufferState",
@@ -76,6 +78,7 @@ __all__ = [
     "DeadLetters",
     "Degraded",
     "Delivered",
+    "Distribution",
     "DropReason",
     "Dropped",
     "Endpoint",
@@ -86,6 +89,7 @@ __all__ = [
     "Hook",
     "Invalid",
     "Lost",
+    "Measurements",
     "MolocoDestination",
     "MolocoError",
     "MolocoSettings",

@@ -30,6 +30,7 @@ from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
 from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, SentTwice, Trimmed
 from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.measures import Measurements
 from amplitude_moloco.engine.selection import SelectionWatch
 from amplitude_moloco.engine.status import Status
 from amplitude_moloco.host import fork, sdk
@@ -67,6 +68,18 @@ class Converter(Protocol):
         ...
 
 
+class Companion(Protocol):
+    """Does something beside a destination, in each process that uses it. Neither method raises."""
+
+    def start(self) -> None:
+        """Begin in this process. Must be quick: in a forked child, ``track()`` waits for it."""
+        ...
+
+    def stop(self) -> None:
+        """The destination is closed. May be called twice."""
+        ...
+
+
 class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has no types
     """Delivers events to a partner, next to Amplitude's own upload.
 
@@ -100,6 +113,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         self._engine = build_engine(settings)
         self._repeats = RepeatedIds(address)
         self._twins: set[tuple[str, str]] = set()  # syncs that send one event, as has been told
+        self._companions: list[Companion] = []
         self._timelines: list[Any] = [self.timeline]
         self._is_set_up = False
         self._is_said_to_be_added_twice = False
@@ -206,6 +220,20 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         """Returns the counters of this process at this moment."""
         return self._current_engine().stats()
 
+    def measurements(self) -> Measurements:
+        """Returns what this process has measured: outcomes, durations of requests, delays."""
+        return self._current_engine().measurements()
+
+    def accompany(self, companion: Companion) -> None:
+        """Start a companion in this process, and in each forked one with its first event."""
+        self._companions.append(companion)
+        companion.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed in this process, or is about to be: it accepts nothing more."""
+        return self._current_engine().is_closed
+
     def buffer_state(self) -> BufferState:
         """Returns what the buffer holds. A durable buffer counts the events of all processes."""
         return self._current_engine().buffer_state()
@@ -239,6 +267,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             while self._cancel_hooks:
                 self._cancel_hooks.pop()()
             _open_destinations.discard(self)
+            for companion in self._companions:
+                companion.stop()
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -292,6 +322,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             with self._rebuilding:
                 if self._engine.origin.is_elsewhere:  # no other thread was faster
                     self._engine = self._engine_of_child()
+                    for companion in self._companions:
+                        companion.start()
         return self._engine
 
     def _engine_of_child(self) -> Engine:

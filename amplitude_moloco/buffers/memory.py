@@ -73,7 +73,7 @@ class MemoryBuffer:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max_events = bound("max_events", max_events)
+        self.max_events = bound("max_events", max_events)
         self._max_bytes = bound("max_bytes", max_bytes)
         self._wall = wall
         self._monotonic = monotonic
@@ -233,7 +233,7 @@ class MemoryBuffer:
         events = len(self._new) + len(self._later) + len(self._claimed)
         room = self._max_bytes - self._bytes - size
         return (
-            events >= self._max_events
+            events >= self.max_events
             or room < 0
             or events * _OVERHEAD_BYTES > room + _FREE_OVERHEAD_BYTES
         )

@@ -9,6 +9,7 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.engine.facts import Hook, Unselected
 from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.measures import Measures
 from amplitude_moloco.engine.reporter import Reporter
 from amplitude_moloco.engine.selection import SelectionCounts
 from amplitude_moloco.engine.status import Vitals
@@ -21,6 +22,7 @@ class Books(NamedTuple):
     ledger: Ledger
     selection: SelectionCounts
     vitals: Vitals
+    measures: Measures
     reporter: Reporter
 
 
@@ -42,4 +44,4 @@ def open_books(
     log = LogHook(server, access, monotonic, host=host, summary=summary, near_name=near_name)
     reporter = Reporter(server, summary)
     ledger = Ledger((vitals, log, *hooks), monotonic, (reporter, vitals), selection)
-    return Books(ledger, selection, vitals, reporter)
+    return Books(ledger, selection, vitals, Measures(), reporter)

@@ -18,6 +18,7 @@ from amplitude_moloco.engine.facts import (
     ThrottledIdentifier,
 )
 from amplitude_moloco.engine.ledger import Ledger
+from amplitude_moloco.engine.measures import Measures
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.throttled import ThrottledIdentifiers
@@ -33,6 +34,7 @@ class Delivery:
         classify: Reads a result as the partner's failure protocol wants it.
         identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
             throttles.
+        measures: Learns how each attempt ended, and how long it took.
         monotonic: Gives seconds that never go back.
     """
 
@@ -46,6 +48,7 @@ class Delivery:
         retry: RetrySchedule,
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
+        measures: Measures | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buffer = buffer
@@ -55,6 +58,7 @@ class Delivery:
         self._retry = retry
         self._ledger = ledger
         self._identify = identify
+        self._measures = measures or Measures()
         # Of our own: an app that seeds Python's random numbers counts on each of them.
         self._chance = random.Random().random  # noqa: S311  # no secret: it spreads retries
         self._throttled = ThrottledIdentifiers()
@@ -64,14 +68,28 @@ class Delivery:
         """This process has stored an event, now: its age does not depend on the wall clock."""
         self._births.add(id)
 
-    def settle(self, entry: Entry, result: SendResult, *, is_probe: bool = False) -> float | None:
+    def settle(
+        self,
+        entry: Entry,
+        result: SendResult,
+        seconds: float = 0.0,
+        *,
+        is_probe: bool = False,
+    ) -> float | None:
         """Acknowledge, return or bury a claimed entry, as the result of its request demands.
 
+        The request took ``seconds``, and the entry has the age with which it was handed out.
         Returns the seconds until it is due again; None if it is not. Raises what the buffer
         raises: then the claim ends with this process.
         """
         try:
-            return self._settle(entry, result, is_probe)
+            verdict = self._classify(result)
+            is_success = verdict is Verdict.DELIVERED
+            self._measures.attempted(result, seconds, is_success=is_success)
+            if is_success:
+                self._acknowledge(entry, result, seconds, is_probe)
+                return None
+            return self._settle_failure(entry, verdict, result, is_probe)
         except Exception:
             self._let_go()
             raise
@@ -83,13 +101,11 @@ class Delivery:
         finally:
             self._let_go()
 
-    def _settle(self, entry: Entry, result: SendResult, is_probe: bool) -> float | None:
-        verdict = self._classify(result)
+    def _settle_failure(
+        self, entry: Entry, verdict: Verdict, result: SendResult, is_probe: bool
+    ) -> float | None:
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)
-        if verdict is Verdict.DELIVERED:
-            self._acknowledge(entry, result)
-            return None
         if verdict is Verdict.REJECTED:
             self._bury(entry, DeadLetterReason.REJECTED, result)
             return None
@@ -118,10 +134,16 @@ class Delivery:
             self._rate.ramp()
             self._ledger.record(Resumed())
 
-    def _acknowledge(self, entry: Entry, result: SendResult) -> None:
+    def _acknowledge(
+        self, entry: Entry, result: SendResult, seconds: float, is_probe: bool
+    ) -> None:
+        self._learn(Verdict.DELIVERED, result, is_probe)
         if self._buffer.ack(entry):
-            status = result.status or 0
-            self._ledger.record(Delivered(entry.sync, entry.id, entry.attempts + 1, status))
+            age_seconds = entry.age_seconds + seconds
+            delay_seconds = max(0.0, self._births.age_seconds(entry.id, at_most=age_seconds))
+            self._measures.delivered(delay_seconds)
+            status, attempts = result.status or 0, entry.attempts + 1
+            self._ledger.record(Delivered(entry.sync, entry.id, attempts, status, delay_seconds))
         else:
             self._let_go()
 

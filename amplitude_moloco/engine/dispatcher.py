@@ -119,7 +119,7 @@ class Dispatcher:
         self._due_at = inf  # when to claim next, by the monotonic clock
         self._fresh = 0  # events stored since the last claim
         self._window = window
-        self._in_flight = InFlight(window)
+        self._in_flight = InFlight(window, runtime.monotonic)
         self.has_sent = self._in_flight.has_sent
         self._is_claiming = False
         self.tending = Tending(buffer, ledger, runtime.monotonic)
@@ -226,12 +226,12 @@ class Dispatcher:
             if has_backlog and self._in_flight.is_full:
                 self._window.note_wait(seconds)
 
-    def settle(self, work: Send, result: SendResult) -> None:
-        """Record what became of a request. Raises what the buffer raises."""
+    def settle(self, work: Send, result: SendResult, seconds: float) -> None:
+        """Record what became of a request, after this time. Raises what the buffer raises."""
         entry, again_seconds = work.entry, 0.0
         self._in_flight.begin_settling(entry)
         try:
-            again = self._delivery.settle(entry, result, is_probe=work.is_probe)
+            again = self._delivery.settle(entry, result, seconds, is_probe=work.is_probe)
             # What follows a probe is up to the circuit.
             again_seconds = inf if again is None else again
         finally:

@@ -18,6 +18,7 @@ from amplitude_moloco.engine.dispatcher import Dispatcher
 from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.log_fields import fields
+from amplitude_moloco.engine.measures import Measurements
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.retry import RetrySchedule
@@ -124,6 +125,7 @@ class Engine:
             retry=settings.retry,
             ledger=self._ledger,
             identify=settings.partner.identify,
+            measures=self._books.measures,
             monotonic=runtime.monotonic,
         )
         is_concurrent = isinstance(transport, ConcurrentTransport)
@@ -217,6 +219,10 @@ class Engine:
             threads=self._senders.threads.alive,
             is_closed=self.is_closed,
         )
+
+    def measurements(self) -> Measurements:
+        """Returns what the senders of this process have measured."""
+        return self._books.measures.measurements()
 
     def buffer_state(self) -> BufferState:
         """Returns what the buffer holds, from all processes that share it."""

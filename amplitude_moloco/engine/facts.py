@@ -9,7 +9,7 @@ counters, but must not wait for a flush.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amplitude_moloco.buffers.base import Degraded, Lost
 from amplitude_moloco.convert.problem import Problem
@@ -43,6 +43,8 @@ class Delivered:
     attempts: int
     """How often it was sent, the last time included."""
     status: int
+    delay_seconds: float | None = field(default=None, compare=False)
+    """How long ago it was tracked; None if that is not known."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.engine.window import Window
@@ -18,12 +18,15 @@ class InFlight:
 
     Args:
         window: How many may be on their way at a time.
+        monotonic: The clock, in seconds.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, monotonic: Callable[[], float]) -> None:
         self.staged: deque[Entry] = deque()
         """Claimed, and not yet taken by a sender."""
+        self._staged_at: dict[Hashable, float] = {}
         self._window = window
+        self._monotonic = monotonic
         self._sent: set[Hashable] = set()
         self._settling: set[Hashable] = set()
         self._newest_share = 0.0
@@ -56,13 +59,17 @@ class InFlight:
 
     def stage(self, entries: Iterable[Entry]) -> None:
         """Add what was claimed just now."""
-        self.staged.extend(entries)
+        now = self._monotonic()
+        for entry in entries:
+            self.staged.append(entry)
+            self._staged_at[entry.key] = now
 
     def take(self) -> Entry:
-        """Take the next staged entry, to send it."""
+        """Take the next staged entry, to send it. Its age is that of now."""
         entry = self.staged.popleft()
         self._sent.add(entry.key)
-        return entry
+        waited_seconds = self._monotonic() - self._staged_at.pop(entry.key)
+        return entry._replace(age_seconds=entry.age_seconds + waited_seconds)
 
     def has_sent(self, entry: Entry) -> bool:
         """Whether it was taken, and is not settled."""

@@ -83,6 +83,8 @@ class Stats:
     filtered: Mapping[str, int] = field(default_factory=dict)
     """Events that have the name but were left out by the filter, or the callable, of a sync: by
     sync."""
+    delivered_by_sync: Mapping[str, int] = field(default_factory=dict)
+    """The delivered events, by the sync that selected them."""
 
 
 class Chore(Protocol):
@@ -128,8 +130,9 @@ class Ledger:
         self._monotonic = monotonic
         self._tell_until = inf
         self._lock = threading.RLock()  # guards the counters; never held while a hook runs
-        self._accepted = self._delivered = self._retried = self._untold = 0
+        self._accepted = self._retried = self._untold = 0
         self._handed_on = self._taken_over = self._lost = 0
+        self._delivered: Counter[str] = Counter()
         self._invalid: Counter[str] = Counter()
         self._dead_lettered: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -271,7 +274,8 @@ class Ledger:
         """Returns the counters of this moment."""
         unselected, filtered = self._selection.totals()
         with self._lock:
-            ends = self._delivered + sum(
+            delivered = sum(self._delivered.values())
+            ends = delivered + sum(
                 sum(reasons.values())
                 for reasons in (self._invalid, self._dropped, self._dead_lettered)
             )
@@ -281,7 +285,7 @@ class Ledger:
                 accepted=accepted,
                 invalid=dict(self._invalid),
                 dropped=dict(self._dropped),
-                delivered=self._delivered,
+                delivered=delivered,
                 dead_lettered=dict(self._dead_lettered),
                 buffered=accepted + self._taken_over - ends - self._handed_on,
                 handed_on=self._handed_on,
@@ -292,12 +296,13 @@ class Ledger:
                 lost=self._lost,
                 unselected=unselected,
                 filtered=filtered,
+                delivered_by_sync=dict(self._delivered),
             )
 
     def _count(self, fact: Fact) -> None:
         with self._lock:
             if isinstance(fact, Delivered):
-                self._delivered += 1
+                self._delivered[fact.sync] += 1
             elif isinstance(fact, Retrying):
                 self._retried += 1
             elif isinstance(fact, Trimmed):

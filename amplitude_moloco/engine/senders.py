@@ -112,11 +112,12 @@ class ThreadedSenders:
         return self._dispatcher.is_idle()
 
     def _deliver(self, work: Send) -> None:
+        started_at = self._monotonic()
         try:
             result = self._transport.send(work.entry.body)
         except BaseException as error:  # whatever it is, the event must not be lost by it
             result = _fault(error)
-        self._dispatcher.settle(work, result)
+        self._dispatcher.settle(work, result, self._monotonic() - started_at)
 
 
 class LoopSender:
@@ -146,7 +147,9 @@ class LoopSender:
         # Used by the one thread that sends.
         self._loop: RequestLoop | None = None
         self._on_their_way: dict[Hashable, Send] = {}
-        self._results: deque[tuple[Send, SendResult]] = deque()
+        self._started_at: dict[Hashable, float] = {}
+        self._results: deque[tuple[Send, SendResult, float]] = deque()
+        """Each with the time at which it came."""
         self._polled_at = self._monotonic()
 
     def work_here(self, ends_at: float) -> float:
@@ -192,12 +195,13 @@ class LoopSender:
 
     def _start(self, work: Send) -> None:
         self._on_their_way[work.entry.key] = work
+        self._started_at[work.entry.key] = now = self._monotonic()
         try:
             if self._loop is None:
                 self._loop = self._transport.open_loop()
             self._loop.start(work, work.entry.body)
         except BaseException as error:
-            self._results.append((work, _fault(error)))
+            self._results.append((work, _fault(error), now))
 
     def _poll(self, seconds: float) -> None:
         try:
@@ -206,20 +210,22 @@ class LoopSender:
         except BaseException as error:  # no request in it can be trusted any more
             fault = _fault(error)
             self._close_loop()
-            self._results.extend((work, fault) for work in self._on_their_way.values())
+            results = [(work, fault) for work in self._on_their_way.values()]
         else:
-            self._results.extend(cast("list[tuple[Send, SendResult]]", results))
             if not results:
                 self._dispatcher.note_wait(self._monotonic() - started_at)
-        self._polled_at = self._monotonic()
+        self._polled_at = now = self._monotonic()
+        for work, result in cast("list[tuple[Send, SendResult]]", results):
+            self._results.append((work, result, now))
 
     def _settle_next(self) -> None:
-        work, result = self._results.popleft()
+        work, result, ended_at = self._results.popleft()
         # A request whose loop broke may have its result already.
         if self._on_their_way.pop(work.entry.key, None) is None:
             return
+        started_at = self._started_at.pop(work.entry.key)
         try:
-            self._dispatcher.settle(work, result)
+            self._dispatcher.settle(work, result, ended_at - started_at)
         finally:
             if self._on_their_way and self._monotonic() - self._polled_at > _LATE_SECONDS:
                 self._poll(0.0)

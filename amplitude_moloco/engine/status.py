@@ -65,6 +65,8 @@ class Status:
     """Threads that send. They end after a minute without work, and come back with the next."""
     is_closed: bool
     """Whether the destination is closed, or about to be: it accepts nothing more."""
+    max_events: int | None = None
+    """How many events the buffer holds at most; None if it does not say."""
 
 
 class _Failure(NamedTuple):
@@ -186,6 +188,7 @@ class Vitals:
             buffer_read_at=reading and reading.unix_at,
             threads=threads,
             is_closed=is_closed,
+            max_events=getattr(self._buffer, "max_events", None),
         )
 
     def _read(self) -> _Reading:

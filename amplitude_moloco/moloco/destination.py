@@ -81,6 +81,11 @@ class MolocoDestination(PartnerDestination):
         return found
 
     @property
+    def kinds(self) -> tuple[str, str]:
+        """The kinds of buffer and transport: ``("sqlite", "curl")``, or ``"a callable"``."""
+        return self._buffer.partition(":")[0], self._transport
+
+    @property
     def syncs(self) -> tuple[Sync, ...]:
         """The syncs. ``enabled`` of each may be changed at any time."""
         return self._syncs

@@ -98,6 +98,7 @@ def test_every_end_has_its_counter() -> None:
         NOTHING,
         accepted=11,
         delivered=2,
+        delivered_by_sync={"HOME": 2},
         invalid={"page_id missing": 1, "items.price missing": 2},
         dead_lettered={"rejected": 1, "expired": 2},
         dropped={"full": 1, "shutdown": 1},
@@ -115,7 +116,13 @@ def test_what_a_durable_buffer_keeps_is_counted_apart() -> None:
     ledger.take_over(3)
     ledger.record(DELIVERED)
     assert ledger.stats() == dataclasses.replace(
-        NOTHING, accepted=1, handed_on=1, taken_over=3, delivered=1, buffered=2
+        NOTHING,
+        accepted=1,
+        handed_on=1,
+        taken_over=3,
+        delivered=1,
+        buffered=2,
+        delivered_by_sync={"HOME": 1},
     )
 
 
@@ -242,7 +249,12 @@ def test_no_count_is_lost_between_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(8)))
     assert ledger.stats() == dataclasses.replace(
-        NOTHING, accepted=3200, delivered=1600, invalid={"page_id missing": 1600}, retried=1600
+        NOTHING,
+        accepted=3200,
+        delivered=1600,
+        delivered_by_sync={"HOME": 1600},
+        invalid={"page_id missing": 1600},
+        retried=1600,
     )
 
 

@@ -78,6 +78,7 @@ NEW = Status(
     buffer_read_at=UNIX,
     threads=0,
     is_closed=False,
+    max_events=100_000,
 )
 
 

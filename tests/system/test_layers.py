@@ -23,7 +23,7 @@ LAYERS = [
     {"engine"},
     {"arguments", "plugin", "wiring"},
     {"moloco"},
-    {"history"},
+    {"history", "metrics"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
@@ -158,7 +158,7 @@ def test_classes_and_functions_are_short(file: Path) -> None:
 @pytest.mark.parametrize(
     "not_imported",
     [
-        "starlette uvicorn typer rich click pycurl",
+        "starlette uvicorn typer rich click pycurl prometheus_client opentelemetry",
         "dataclasses_json marshmallow",
     ],
     ids=["optional packages", "what reads files"],

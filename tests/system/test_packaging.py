@@ -77,6 +77,8 @@ def test_the_extras() -> None:
     """Configuration files need the extra config, which the extra cli includes."""
     assert required("config") == {"dataclasses-json", "marshmallow", "tomli"}
     assert required("curl") == {"pycurl"}
+    assert required("prometheus") == {"prometheus-client"}
+    assert required("otel") == {"opentelemetry-api"}
     assert required("sandbox") == {"starlette", "uvicorn"}
     assert required("cli") == required("config") | required("sandbox") | {"rich", "typer"}
 
@@ -112,7 +114,10 @@ def test_types_are_shipped() -> None:
 
 def test_the_core_works_alone() -> None:
     """Without any extra, the core delivers events, and refuses plain data by naming the extra."""
-    missing = "dataclasses_json marshmallow pycurl rich starlette tomli typer uvicorn".split()
+    missing = (
+        "dataclasses_json marshmallow opentelemetry prometheus_client pycurl rich starlette tomli "
+        "typer uvicorn"
+    ).split()
     program = (
         f"import runpy, sys; sys.modules.update(dict.fromkeys({missing}))\n"
         "runpy.run_path(sys.argv[1])"

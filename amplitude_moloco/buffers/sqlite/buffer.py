@@ -101,6 +101,7 @@ class SqliteBuffer:
                 f"buffer: synchronous={synchronous!r} can't be used; use 'FULL', '1s' or 'OFF'"
             )
         bounds = bound("max_events", max_events), bound("max_bytes", max_bytes)
+        self.max_events = bounds[0]
         self.drain_at_exit = drain_at_exit
         self._patience_seconds = patience_seconds
         self._state_at_close = BufferState(0, 0, 0)

@@ -1,0 +1,1 @@
+"""Metrics of a destination: for Prometheus (``prometheus.py``) and OpenTelemetry (``otel.py``)."""

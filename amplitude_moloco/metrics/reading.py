@@ -1,0 +1,54 @@
+"""One look at a destination: everything that metrics show, read at one moment."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+
+from amplitude_moloco.engine.ledger import Stats
+from amplitude_moloco.engine.measures import Measurements
+from amplitude_moloco.engine.status import Status
+from amplitude_moloco.moloco.destination import MolocoDestination
+
+_DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
+"""The name of this library for pip."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a destination says of itself, in this process."""
+
+    stats: Stats
+    measurements: Measurements
+    status: Status | None
+    """None where its buffer can't be read."""
+    syncs: tuple[str, ...]
+    """The names of its syncs."""
+    build: tuple[str, str, str, str]
+    """The versions of this library and of Python, the kind of the transport and of the buffer."""
+
+
+def read(destination: MolocoDestination) -> Reading:
+    """Returns what a destination says of itself now. Waits for no disk and no request."""
+    buffer, transport = destination.kinds
+    return Reading(
+        stats=destination.stats(),
+        measurements=destination.measurements(),
+        status=_status_of(destination),
+        syncs=tuple(sync.name for sync in destination.syncs),
+        build=(*_versions(), transport, buffer),
+    )
+
+
+def _status_of(destination: MolocoDestination) -> Status | None:
+    try:
+        return destination.status()
+    except Exception:  # an app's own buffer may raise: the counters are right all the same
+        return None
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[str, str]:
+    return version(_DISTRIBUTION), platform.python_version()
