@@ -118,7 +118,7 @@ class Acceptance:
         self._accepted += 1
         for case in CASES:
             if case.is_met_by(event):
-                at = datetime.fromtimestamp(at_seconds, timezone.utc).isoformat(timespec="seconds")
+                at = datetime.fromtimestamp(at_seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
                 self._met_number[case.action] += 1
                 self._met.setdefault(case.action, (str(event.get("id", "")), at))
         user_id = event.get("user_id")

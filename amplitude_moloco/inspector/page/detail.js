@@ -1,6 +1,6 @@
 // The details of one event: every request, its payload, and each problem beside its field.
 
-import { decoration, element, showMillis, showTime } from "./dom.js";
+import { decoration, element, plural, showMillis, showTime } from "./dom.js";
 import { outcomeOf } from "./outcomes.js";
 
 const MOST_REQUESTS = 20;
@@ -89,7 +89,8 @@ function payload(lines, problems) {
     while (place && !places.has(place)) place = place.replace(/(\.?[^.[\]]+|\[\d+\])$/, "");
     byPlace.set(place, [...(byPlace.get(place) ?? []), problem]);
   }
-  const drawn = [];
+  const heading = problems.length ? `Payload with ${plural(problems.length, "problem")}` : "Payload";
+  const drawn = [element("h4", {}, heading)];
   lines.forEach((line, index) => {
     const isOpening = line.place || index === 0;
     const wrong = (isOpening && byPlace.get(line.place)) || [];
@@ -104,5 +105,5 @@ function payload(lines, problems) {
       );
     }
   });
-  return element("div", { class: "payload", tabindex: "0", role: "region", "aria-label": "Payload" }, ...drawn);
+  return element("div", { class: "payload", role: "group", "aria-label": heading }, ...drawn);
 }

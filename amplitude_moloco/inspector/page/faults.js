@@ -45,7 +45,7 @@ async function send(method, fault, done) {
 export function showFaults(faults) {
   const parts = faults.map(({ status, times, target, retry_after: wait }) => {
     const later = wait === null ? "" : ` and Retry-After ${wait}`;
-    return `${status}${later} for the next ${plural(times, "request")} to ${NAMES[target]}`;
+    return `${status}${later} for the next ${times === 1 ? "request" : plural(times, "request")} to ${NAMES[target]}`;
   });
   const banner = byId("fault-banner");
   banner.hidden = parts.length === 0;

@@ -28,7 +28,7 @@ export class List {
   }
 
   get rowHeight() {
-    return narrow.matches ? 68 : 40;
+    return narrow.matches ? 80 : 40;
   }
 
   replace(groups) {
@@ -156,7 +156,7 @@ function drawRow(group) {
 
 // What one side has of an event: the last row of each id, and how many attempts there were.
 function describe(rows, absent) {
-  if (rows.length === 0) return { spoken: absent || "nothing", parts: [element("span", { class: "absent" }, absent)] };
+  if (rows.length === 0) return { spoken: absent || "nothing", parts: [element("span", { class: "absent" }, absent === "not at MCM" ? "–" : absent)] };
   const last = new Map();
   const attempts = new Map();
   for (const row of rows) {
@@ -169,7 +169,7 @@ function describe(rows, absent) {
   for (const [id, row] of last) {
     const { icon, name } = outcomeOf(row.outcome);
     const type = row.type || (row.side === "export" ? "Export API" : row.outcome === "note" ? "" : "(no type)");
-    const more = [row.outcome === "delivered" ? "" : row.status, row.message, attempts.get(id) > 1 ? `attempt ${row.attempts ?? attempts.get(id)}` : ""];
+    const more = [row.outcome === "delivered" ? "" : row.status, attempts.get(id) > 1 ? `attempt ${row.attempts ?? attempts.get(id)}` : "", row.message];
     const said = more.filter(Boolean).join(" · ");
     parts.push(element("span", { class: `side ${row.outcome}` }, decoration(icon), element("b", {}, type), said && element("span", { class: "said" }, said)));
     spoken.push([type, name, said].filter(Boolean).join(", "));
