@@ -2,8 +2,8 @@
 
 A site may resolve its own name to this machine's address (DNS rebinding), and would then read what
 shoppers did. It can't do so with an address, nor with a name that has no dot, which belongs to the
-local network. A site may also send requests without reading the answers: a browser names the site in
-``Origin`` or ``Sec-Fetch-Site``.
+local network. A site may also send requests without reading the answers: a browser names the site
+in ``Origin`` or ``Sec-Fetch-Site``.
 """
 
 from __future__ import annotations

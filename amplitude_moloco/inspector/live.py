@@ -23,8 +23,8 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 _SAFETY = {
-    # Everything comes from files of this server. No script or style is inline, so that no text of an
-    # event could become one.
+    # Everything comes from files of this server. No script or style is inline, so that no text of
+    # an event could become one.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -36,6 +36,7 @@ _SAFETY = {
 }
 _PAUSE_SECONDS = 0.1
 """How long events are gathered before they are sent to the page."""
+_RECONNECT_MILLIS = 1000
 _MOST_READ = 500
 _MOST_ROWS = 1000
 
@@ -114,6 +115,7 @@ class LivePage:
 
     async def _events(self, epoch: str, after: int) -> AsyncIterator[str]:
         """Yields rows and states. The page's pace decides: nothing is queued for a slow one."""
+        yield f"retry: {_RECONNECT_MILLIS}\n"
         yield _event("hello", json.dumps({"now": time.time() * 1000}))
         shown = ""
         while not self._stopping.is_set():

@@ -108,7 +108,7 @@ class Acceptance:
             now_millis = int(request.arrived_at_seconds * 1000)
             if objection(event, now_millis=now_millis) == request.message:
                 self._refused += 1
-                self._last_refusal = request.message
+                self._last_refusal = request.message or ""
 
     def as_json(self) -> dict[str, Any]:
         """Returns the matrix and the rules that hold for all events, as JSON."""
@@ -142,7 +142,9 @@ class Acceptance:
         return found
 
     def _rules(self) -> list[dict[str, str]]:
-        refused = f"{self._refused} refused; the last: {self._last_refusal}" if self._refused else ""
+        refused = (
+            f"{self._refused} refused; the last: {self._last_refusal}" if self._refused else ""
+        )
         return [
             self._rule("No validation error", refused, f"none of {self._accepted} refused"),
             self._rule("user_id hashed", *_hashed(self._user_id)),
@@ -200,7 +202,7 @@ def report_of(acceptance: Acceptance) -> str:
     return "\n".join(lines) + "\n"
 
 
-_MARKS = {"met": "✓", "open": "–", "broken": "✗"}
+_MARKS = {"met": "☑", "open": "☐", "broken": "☒"}
 
 
 def _code(text: str) -> str:

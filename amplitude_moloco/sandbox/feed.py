@@ -1,4 +1,4 @@
-"""What the live page shows of the sandbox: its requests, its faults and Moloco's acceptance matrix."""
+"""What the live page shows of the sandbox: requests, faults and Moloco's acceptance matrix."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class SandboxFeed:
 
     def detail(self, number: int, part: int) -> dict[str, Any] | None:
         """Returns the lines of a payload, and every objection to it with its place."""
-        for _, request in self._record.since(number - 1, 1):
-            if (found := _detail(request, part)) is not None:
-                return found
-        return None
+        for oldest, request in self._record.since(number - 1, 1):
+            if oldest == number:
+                return _detail(request, part)
+        return None  # it was discarded, or never was
 
     def _epoch(self) -> str:
         return f"{self._boot}.{self._record.clearings}"
