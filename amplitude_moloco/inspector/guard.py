@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from hmac import compare_digest
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hosts = _values(scope, b"host")
         if not all(self._is_own(host.decode("latin-1")) for host in hosts):  # a browser sends one
-            message = "the header Host names another server; use the sandbox's address, or allow it"
+            message = "the header Host names another server; use the server's address, or allow it"
         elif not _is_from_own_page(scope, hosts):
             message = "the header Origin names another site; only the server's own page may do this"
         else:
@@ -52,6 +53,24 @@ class Guard:
         except ValueError:  # neither an address nor a host
             return False
         return True
+
+
+class TokenPath:
+    """Serves an application below a path that only who knows a token can name.
+
+    Everything else gets a 404.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        token, slash, rest = scope["path"].removeprefix("/").partition("/")
+        if slash and compare_digest(token.encode(errors="replace"), self._token):
+            await self._app({**scope, "path": f"/{rest}"}, receive, send)
+        else:
+            await Response("not found", 404, media_type="text/plain")(scope, receive, send)
 
 
 def _is_from_own_page(scope: Scope, hosts: list[bytes]) -> bool:

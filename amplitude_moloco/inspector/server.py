@@ -30,6 +30,7 @@ class ThreadServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 lifespan="off",
+                loop="asyncio",  # another one would become the policy of the whole process
                 ws="none",
                 log_config=None,
                 # uvicorn offers no other way to mute its access log.
@@ -48,10 +49,10 @@ class ThreadServer(uvicorn.Server):
         """Serves until ``stop()``, which closes the listener."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Returns when all connections are closed and the thread has ended."""
+    def stop(self, timeout_seconds: float | None = None) -> None:
+        """Returns when all connections are closed and the thread has ended, or after a timeout."""
         self.should_exit = True
-        self._thread.join()
+        self._thread.join(timeout_seconds)
         self._listener.close()  # uvicorn does not if it is stopped before it has started
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -81,7 +81,7 @@ def _rows(number: int, request: ReceivedRequest) -> Iterator[dict[str, Any]]:
             "n": number,
             "i": i,
             "at": at_millis,
-            "side": request.target,
+            "side": "partner" if is_moloco else request.target,
             "status": request.status,
             "outcome": _outcome(request),
             "type": _text(event.get("event_type")),

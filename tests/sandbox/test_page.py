@@ -260,7 +260,7 @@ class TestFeed:
             }.items()
         )
         assert other["type"] == "Song Played"
-        assert second.items() >= {"side": "moloco", "type": "PURCHASE", "id": "event-1"}.items()
+        assert second.items() >= {"side": "partner", "type": "PURCHASE", "id": "event-1"}.items()
         assert second["delay"] >= 500
         assert "sku-1" in second["words"]
         assert [(row["n"] > first["n"], row["i"]) for row in (first, other, second)] == [

@@ -21,7 +21,7 @@ LAYERS = [
     {"errors", "reasons", "text", "host", "inspector"},
     {"convert", "transports", "buffers"},
     {"engine"},
-    {"arguments", "plugin", "wiring"},
+    {"arguments", "plugin", "watch", "wiring"},
     {"moloco"},
     {"history"},
     {"__init__"},

@@ -25,7 +25,7 @@ export class Detail {
   }
 
   async show(group) {
-    const rows = [...group.moloco.slice(-MOST_REQUESTS).reverse(), ...group.amplitude.slice(-MOST_REQUESTS).reverse()];
+    const rows = [...group.partner.slice(-MOST_REQUESTS).reverse(), ...group.amplitude.slice(-MOST_REQUESTS).reverse()];
     const version = `${group.number} ${group.version}`;
     if (this.version === version) return;
     this.version = version;
@@ -48,7 +48,7 @@ export class Detail {
 
   #section(row) {
     const { icon, name } = outcomeOf(row.outcome);
-    const where = { moloco: "MCM", amplitude: "Amplitude", export: "Export API" }[row.side];
+    const where = { partner: "MCM", amplitude: "Amplitude", export: "Export API" }[row.side];
     const facts = [showTime(row.at), row.delay === null || row.delay === undefined ? "" : `${showMillis(row.delay)} after the event`];
     const body = element("div", { class: "body" });
     const made = element(

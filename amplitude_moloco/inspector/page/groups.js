@@ -29,7 +29,7 @@ export class Groups {
     if (row.n < n || (row.n === n && row.i <= i)) return undefined;
     this.last = [row.n, row.i];
     const group = this.#groupOf(row);
-    const side = row.side === "moloco" ? group.moloco : group.amplitude;
+    const side = row.side === "partner" ? group.partner : group.amplitude;
     side.push(row);
     if (side.length > MOST_ROWS) side.shift(); // an app may send one id again and again
     group.version += 1;
@@ -39,7 +39,7 @@ export class Groups {
       this.types.set(row.type, (this.types.get(row.type) ?? 0) + 1);
     }
     if (row.side === "amplitude" && row.outcome === "delivered") this.rows.amplitude += 1;
-    if (row.side === "moloco") this.rows[row.outcome] = (this.rows[row.outcome] ?? 0) + 1;
+    if (row.side === "partner") this.rows[row.outcome] = (this.rows[row.outcome] ?? 0) + 1;
     this.#setOutcome(group, outcomeOfGroup(group));
     return group;
   }
@@ -50,7 +50,7 @@ export class Groups {
       this.#remember(known, row);
       return known;
     }
-    const group = { number: this.number++, at: row.at, key: "", moloco: [], amplitude: [], text: "", types: new Set(), outcome: "", version: 0 };
+    const group = { number: this.number++, at: row.at, key: "", partner: [], amplitude: [], text: "", types: new Set(), outcome: "", version: 0 };
     this.#remember(group, row);
     this.all.push(group);
     return group;
@@ -60,13 +60,13 @@ export class Groups {
     for (const key of [row.id, row.alias]) {
       if (key && this.byKey.has(key)) return this.byKey.get(key);
     }
-    const base = SECOND_SYNC.exec(row.side === "moloco" ? row.id : "")?.[1];
+    const base = SECOND_SYNC.exec(row.side === "partner" ? row.id : "")?.[1];
     return base && this.byKey.get(base);
   }
 
   #remember(group, row) {
     group.key ||= row.id;
-    const base = SECOND_SYNC.exec(row.side === "moloco" ? row.id : "")?.[1];
+    const base = SECOND_SYNC.exec(row.side === "partner" ? row.id : "")?.[1];
     const keys = [row.id, row.alias, base && UUID.test(base) ? base : ""];
     for (const key of keys) if (key) this.byKey.set(key, group);
   }
@@ -92,7 +92,7 @@ export class Groups {
 
 // The last attempt of each id counts; the worst of them is the group's.
 function outcomeOfGroup(group) {
-  const last = new Map(group.moloco.map((row) => [row.id || row, row.outcome]));
+  const last = new Map(group.partner.map((row) => [row.id || row, row.outcome]));
   if (last.size === 0) {
     const outcome = group.amplitude.at(-1).outcome;
     return outcome === "delivered" && group.amplitude.at(-1).side === "amplitude" ? "only" : outcome;

@@ -15,7 +15,7 @@ export class List {
     this.shown = []; // groups, oldest first; the newest is on top
     this.made = new Map();
     this.chosen = undefined;
-    this.mode = "";
+    this.hasLeft = true; // whether there is another side than MCM
     box.addEventListener("scroll", () => this.render(), { passive: true });
     box.addEventListener("keydown", (event) => this.#onKey(event));
     box.addEventListener("click", (event) => {
@@ -103,7 +103,7 @@ export class List {
   #draw(group, index) {
     let made = this.made.get(group.number);
     if (!made || made.version !== group.version || made.group !== group) {
-      const row = drawRow(group);
+      const row = drawRow(group, this.hasLeft);
       if (made) made.row.replaceWith(row);
       else this.spacer.append(row);
       made = { row, version: group.version, group };
@@ -133,10 +133,10 @@ export class List {
   }
 }
 
-function drawRow(group) {
+function drawRow(group, hasLeft) {
   const { icon, name } = outcomeOf(group.outcome);
   const left = describe(group.amplitude, "not at Amplitude");
-  const right = describe(group.moloco, group.outcome === "note" ? "" : "not at MCM");
+  const right = describe(group.partner, group.outcome === "note" ? "" : "not at MCM");
   const time = showTime(group.at);
   return element(
     "div",
@@ -145,7 +145,7 @@ function drawRow(group) {
       id: `event-${group.number}`,
       class: `event ${group.outcome}`,
       "data-number": group.number,
-      "aria-label": `${name}. Amplitude: ${left.spoken}. MCM: ${right.spoken}. ${time}`,
+      "aria-label": `${name}. ${hasLeft ? `Amplitude: ${left.spoken}. ` : ""}MCM: ${right.spoken}. ${time}`,
     },
     element("span", { class: "outcome" }, decoration(icon), name),
     element("span", { class: "left" }, ...left.parts),

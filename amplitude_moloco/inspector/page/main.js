@@ -119,7 +119,7 @@ function showCounters() {
   const rows = groups.rows;
   const figures =
     mode === "app"
-      ? Object.entries(lastState.counters ?? {})
+      ? (lastState.counters ?? [])
       : [
           ["accepted by MCM", rows.delivered, "delivered"],
           ["refused by MCM", rows.refused, "refused"],
@@ -184,6 +184,7 @@ function setUp(name) {
   document.title = title;
   if (mode !== "sandbox") {
     byId("column-left").textContent = "";
+    list.hasLeft = false;
     return;
   }
   setUpFaults();
