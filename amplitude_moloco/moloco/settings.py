@@ -231,6 +231,7 @@ class MolocoSettings:
             checks.run(number, name, getattr(self, name))
         checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
         checks.run(max_rate_of, self.max_requests_per_second)
+        checks.run(refuse_placeholders, "inspector", self.inspector)
         checks.run(address_of, self.inspector)
         checks.raise_errors()
         address, seconds = self.endpoint(), self.timeout_seconds

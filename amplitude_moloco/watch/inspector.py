@@ -44,7 +44,7 @@ class Inspector:
         self._feed = FactFeed(stats, status)
         self._token = secrets.token_urlsafe(16)
         self._server: ThreadServer | None = None
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self.url: str | None = None
         """Where the page is, with its token. None before the start and after the end."""
 
@@ -59,7 +59,7 @@ class Inspector:
             return
         host, port = self._address
         try:
-            self._listener = listener = listen(host, port, "the inspector")
+            listener = listen(host, port, "the inspector")
         except OSError as error:
             logger.warning("%s. Events are sent, but not shown.", error.strerror)
             return
@@ -67,6 +67,7 @@ class Inspector:
         app = Starlette(routes=LivePage(self._feed, stopping).routes())
         app.router.redirect_slashes = False
         guarded = Guard(TokenPath(app, self._token), ())
+        self._listeners.append(listener)
         self._server = ThreadServer(guarded, listener, stopping, "inspector")
         fork.call_in_forked_child(self._leave_to_parent)
         self._server.start()
@@ -82,8 +83,7 @@ class Inspector:
 
     def _leave_to_parent(self) -> None:
         """In a forked child: lets the port go, so that it is free once the parent has ended."""
-        server, self._server, self.url = self._server, None, None
-        if server is not None:
-            fork.never_free(server)  # with its loop, whose thread the child does not have
-        if self._listener is not None:
-            self._listener.close()
+        fork.never_free(self._server)  # with its loop, whose thread the child does not have
+        self._server = self.url = None
+        for listener in self._listeners:
+            listener.close()

@@ -6,6 +6,8 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from amplitude_moloco.convert.problem import Problem
@@ -30,6 +32,7 @@ from amplitude_moloco.engine.facts import (
 
 _SECOND_SYNC = re.compile(r"-\d{1,2}\Z")
 _TEXT_CHARACTERS = 300
+_PROBLEM_CHARACTERS = 1_000
 _MAX_PROBLEMS = 10
 _SHOWN_CHARACTERS = 4
 
@@ -90,14 +93,14 @@ class FactRows:
 
 
 def _shown(problems: Iterable[Problem]) -> list[dict[str, str]]:
-    shown = [
-        {
-            "place": each.field[:_TEXT_CHARACTERS],
-            "message": f"found {each.found}; {each.fix}"[:_TEXT_CHARACTERS],
-        }
-        for each in problems
-    ]
-    return shown[:_MAX_PROBLEMS]
+    return [_shown_problem(each) for each in islice(problems, _MAX_PROBLEMS)]
+
+
+@lru_cache(maxsize=256)
+def _shown_problem(problem: Problem) -> dict[str, str]:
+    """Returns the same object for the same problem: thousands of events may have it."""
+    said = f"found {problem.found}; {problem.fix}"
+    return {"place": problem.field[:_TEXT_CHARACTERS], "message": said[:_PROBLEM_CHARACTERS]}
 
 
 def _note(fact: Fact) -> dict[str, Any]:

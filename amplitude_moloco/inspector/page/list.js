@@ -168,8 +168,9 @@ function describe(rows, absent) {
   const parts = [];
   for (const [id, row] of last) {
     const { icon, name } = outcomeOf(row.outcome);
+    const tries = row.attempts ?? attempts.get(id);
     const type = row.type || (row.side === "export" ? "Export API" : row.outcome === "note" ? "" : "(no type)");
-    const more = [row.outcome === "delivered" ? "" : row.status, attempts.get(id) > 1 ? `attempt ${row.attempts ?? attempts.get(id)}` : "", row.message];
+    const more = [row.outcome === "delivered" ? "" : row.status, tries > 1 ? `attempt ${tries}` : "", row.message];
     const said = more.filter(Boolean).join(" · ");
     parts.push(element("span", { class: `side ${row.outcome}` }, decoration(icon), element("b", {}, type), said && element("span", { class: "said" }, said)));
     spoken.push([type, name, said].filter(Boolean).join(", "));

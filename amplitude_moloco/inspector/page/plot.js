@@ -21,7 +21,7 @@ export class Plot {
   }
 
   add(row) {
-    if (row.side !== "partner") return;
+    if (row.side !== "partner" || row.outcome === "note") return;
     const second = Math.floor(row.at / 1000);
     if (second < this.#now() - SECONDS) return;
     const bucket = this.seconds.get(second) ?? { delivered: 0, refused: 0, failing: 0, delays: [] };
