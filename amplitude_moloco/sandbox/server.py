@@ -24,8 +24,9 @@ class Sandbox:
     """A stand-in for MCM and for Amplitude's HTTP API, in a daemon thread.
 
     ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections. The end of the
-    block stops it. Entered again, it listens on the same port and keeps its record. All methods may
-    be called from any thread. It prints nothing and needs no network.
+    block stops it. Entered again, it listens on the same port and keeps its record. Its ``url``
+    shows a live page in a browser. All methods may be called from any thread. It prints nothing and
+    needs no network.
 
     Args:
         host: The address to listen on. Only this machine can reach the default.

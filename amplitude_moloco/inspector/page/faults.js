@@ -48,6 +48,8 @@ export function showFaults(faults) {
     return `${status}${later} for the next ${times === 1 ? "request" : plural(times, "request")} to ${NAMES[target]}`;
   });
   const banner = byId("fault-banner");
+  // The banner changes with each request. A screen reader hears only of the last.
+  if (!banner.hidden && parts.length === 0) byId("news").textContent = "No fault is active any more.";
   banner.hidden = parts.length === 0;
   const text = `Fault active: ${parts.join("; then ")}.`;
   if (banner.textContent !== text) banner.textContent = text;

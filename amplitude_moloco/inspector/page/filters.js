@@ -35,14 +35,17 @@ export class Filters {
     return !this.text || group.text.includes(this.text);
   }
 
-  showCounts(groups, shown) {
+  showCounts(groups, shown, forgotten) {
     for (const [name, box] of this.boxes) box.number.textContent = count(groups.outcomes.get(name) ?? 0);
     const menu = byId("filter-type");
     const known = new Set([...menu.options].map((option) => option.value));
-    for (const type of [...groups.types.keys()].slice(0, 200)) {
+    for (const type of groups.types.keys()) {
       if (!known.has(type)) menu.append(element("option", { value: type }, type));
     }
-    byId("filter-count").textContent = this.isActive ? `${count(shown)} of ${count(groups.all.length)}` : "";
+    const parts = [];
+    if (this.isActive) parts.push(`${count(shown)} of ${count(groups.all.length)}`);
+    if (groups.discarded || forgotten) parts.push("older events are not shown");
+    byId("filter-count").textContent = parts.join("; ");
   }
 
   #addOutcome(name, onChange) {

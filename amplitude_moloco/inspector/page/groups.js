@@ -2,6 +2,7 @@
 
 const MOST = 50_000;
 const MOST_ROWS = 50;
+const MOST_TYPES = 200; // in the menu
 const MOST_TEXT = 4_000;
 const SLACK = 5_000; // the oldest go in one piece, not one by one
 const SECOND_SYNC = /^(.+)-(\d{1,2})$/;
@@ -35,8 +36,8 @@ export class Groups {
     group.version += 1;
     if (group.text.length < MOST_TEXT) group.text += `\n${row.id} ${row.type} ${row.status ?? ""} ${row.message} ${row.words}`.toLowerCase();
     if (row.type) {
-      group.types.add(row.type);
-      this.types.set(row.type, (this.types.get(row.type) ?? 0) + 1);
+      if (group.types.size < MOST_ROWS) group.types.add(row.type);
+      if (this.types.size < MOST_TYPES || this.types.has(row.type)) this.types.set(row.type, (this.types.get(row.type) ?? 0) + 1);
     }
     if (row.side === "amplitude" && row.outcome === "delivered") this.rows.amplitude += 1;
     if (row.side === "partner") this.rows[row.outcome] = (this.rows[row.outcome] ?? 0) + 1;

@@ -106,8 +106,13 @@ function refilter() {
   showCounts();
 }
 
+function onFilter() {
+  refilter();
+  byId("news").textContent = `${plural(shown.length, "event")} shown`;
+}
+
 const showCounts = rarely(100, () => {
-  filters.showCounts(groups, shown.length);
+  filters.showCounts(groups, shown.length, lastState.forgotten ?? 0);
   showCounters();
   const empty = byId("empty");
   empty.hidden = shown.length > 0;
@@ -178,7 +183,7 @@ function setUp(name) {
   if (mode) return;
   mode = name;
   document.body.dataset.mode = mode;
-  filters = new Filters(OUTCOMES[mode], refilter);
+  filters = new Filters(OUTCOMES[mode], onFilter);
   const title = mode === "sandbox" ? "amplitude-moloco sandbox" : "amplitude-moloco in this app";
   byId("title").textContent = title;
   document.title = title;
