@@ -130,9 +130,7 @@ class LivePage:
             if state != shown:
                 shown = state
                 yield _event("state", state)
-            if found.rows:
-                await asyncio.sleep(0)  # there may be more
-            else:
+            if not found.rows or found.last - found.rows[0]["n"] + 1 < _MOST_READ:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _PAUSE_SECONDS)
 

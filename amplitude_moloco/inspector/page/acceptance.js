@@ -6,11 +6,24 @@ const STATES = { met: ["✓", "met"], open: ["–", "open"], broken: ["✕", "no
 
 export function setUpAcceptance() {
   byId("open-acceptance").hidden = false;
-  byId("open-acceptance").addEventListener("click", () => byId("acceptance").showModal());
+  byId("open-acceptance").addEventListener("click", () => {
+    byId("acceptance").showModal();
+    draw();
+  });
   byId("close-acceptance").addEventListener("click", () => byId("acceptance").close());
 }
 
-export function showAcceptance({ cases, rules }) {
+let shown = { cases: [], rules: [] };
+
+export function showAcceptance(acceptance) {
+  shown = acceptance;
+  const met = shown.cases.filter((each) => each.state === "met").length;
+  byId("acceptance-count").textContent = `${met}/${shown.cases.length}`;
+  if (byId("acceptance").open) draw();
+}
+
+function draw() {
+  const { cases, rules } = shown;
   byId("cases").replaceChildren(
     ...cases.map((each) => {
       const first = each.first ? element("small", {}, "first: ", element("code", {}, each.first)) : "";
@@ -20,8 +33,6 @@ export function showAcceptance({ cases, rules }) {
   byId("rules").replaceChildren(
     ...rules.map((each) => element("tr", {}, state(each.state), element("td", {}, each.rule), element("td", {}, each.found))),
   );
-  const met = cases.filter((each) => each.state === "met").length;
-  byId("acceptance-count").textContent = `${met}/${cases.length}`;
 }
 
 function state(name) {

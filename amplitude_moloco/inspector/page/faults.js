@@ -51,6 +51,6 @@ export function showFaults(faults) {
   // The banner changes with each request. A screen reader hears only of the last.
   if (!banner.hidden && parts.length === 0) byId("news").textContent = "No fault is active any more.";
   banner.hidden = parts.length === 0;
-  const text = `Fault active: ${parts.join("; then ")}.`;
+  const text = `Fault active: ${parts.join("; ")}.`;
   if (banner.textContent !== text) banner.textContent = text;
 }

@@ -128,7 +128,7 @@ function showCounters() {
       : [
           ["accepted by MCM", rows.delivered, "delivered"],
           ["refused by MCM", rows.refused, "refused"],
-          ["failed on demand", rows.failing, "failing"],
+          ["failed at MCM", rows.failing, "failing"],
           ["accepted by Amplitude", rows.amplitude, "only"],
         ];
   byId("counters").replaceChildren(
