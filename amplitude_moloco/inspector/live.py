@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,12 +76,10 @@ class LivePage:
 
     Args:
         feed: What it shows.
-        stopping: Set when the server stops. Ends the feeds.
     """
 
-    def __init__(self, feed: Feed, stopping: asyncio.Event) -> None:
+    def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._stopping = stopping
         self._files = {file.name: file.read_bytes() for file in sorted(_PAGE.iterdir())}
 
     def routes(self) -> list[Route]:
@@ -114,11 +111,14 @@ class LivePage:
         return StreamingResponse(events, 200, _SAFETY, "text/event-stream")
 
     async def _events(self, epoch: str, after: int) -> AsyncIterator[str]:
-        """Yields rows and states. The page's pace decides: nothing is queued for a slow one."""
+        """Yields rows and states. The page's pace decides: nothing is queued for a slow one.
+
+        Ends only by being cancelled, when the browser disconnects or the server stops.
+        """
         yield f"retry: {_RECONNECT_MILLIS}\n"
         yield _event("hello", json.dumps({"now": time.time() * 1000}))
         shown = ""
-        while not self._stopping.is_set():
+        while True:
             found = self._feed.rows(epoch, after, _MOST_READ)
             for start in range(0, len(found.rows), _MOST_ROWS):
                 some = found.rows[start : start + _MOST_ROWS]
@@ -131,8 +131,7 @@ class LivePage:
                 shown = state
                 yield _event("state", state)
             if not found.rows or found.last - found.rows[0]["n"] + 1 < _MOST_READ:
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), _PAUSE_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _file(self, name: str) -> Response:
         content = self._files.get(name)

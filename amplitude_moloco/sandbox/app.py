@@ -73,7 +73,7 @@ class Endpoints:
             Route("/faults", self.post_fault, methods=["POST"]),
             Route("/faults", self.delete_faults, methods=["DELETE"]),
             Route("/live/acceptance.md", self.get_report, methods=["GET"]),
-            *LivePage(self._feed, self.stopping).routes(),
+            *LivePage(self._feed).routes(),
             Route("/", self.unknown, methods=["POST"]),
         ]
         app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _disconnected})

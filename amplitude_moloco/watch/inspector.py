@@ -63,12 +63,11 @@ class Inspector:
         except OSError as error:
             logger.warning("%s. Events are sent, but not shown.", error.strerror)
             return
-        stopping = asyncio.Event()
-        app = Starlette(routes=LivePage(self._feed, stopping).routes())
+        app = Starlette(routes=LivePage(self._feed).routes())
         app.router.redirect_slashes = False
         guarded = Guard(TokenPath(app, self._token), ())
         self._listeners.append(listener)
-        self._server = ThreadServer(guarded, listener, stopping, "inspector")
+        self._server = ThreadServer(guarded, listener, asyncio.Event(), "inspector")
         fork.call_in_forked_child(self._leave_to_parent)
         self._server.start()
         named = f"[{host}]" if ":" in host else host

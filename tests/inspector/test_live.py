@@ -30,10 +30,9 @@ class Numbers:
 
 def test_a_long_feed() -> None:
     """A page gets all of a long feed, in order, and then the state."""
-    stopping = asyncio.Event()
     listener = listen("127.0.0.1", 0, "the test")
-    app = Starlette(routes=LivePage(Numbers(1_700), stopping).routes())
-    server = ThreadServer(app, listener, stopping, "test-live")
+    app = Starlette(routes=LivePage(Numbers(1_700)).routes())
+    server = ThreadServer(app, listener, asyncio.Event(), "test-live")
     server.start()
     try:
         with feed_of(f"http://127.0.0.1:{listener.getsockname()[1]}") as events:
