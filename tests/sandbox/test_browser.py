@@ -244,6 +244,7 @@ def test_fifty_thousand_events(browser: Browser, sandbox: Sandbox) -> None:
     requests.post(sandbox.amplitude_url, json=batch, timeout=120).raise_for_status()
     browser.open(sandbox.url)
     size = "return document.querySelector('[role=option]')?.getAttribute('aria-setsize')"
+    browser.wait_for_text("#filter-count", "older events are not shown")
     browser.wait(lambda: browser.run(size) == "50000")
 
     browser.one("#events").send_keys(Keys.END)
