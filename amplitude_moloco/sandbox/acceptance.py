@@ -179,7 +179,7 @@ def _share(events: int, identifier: _Identifier, what: str) -> str:
 def _unique(identifier: _Identifier, others: str) -> tuple[str, str]:
     shared = identifier.shared
     broken = f"{shared} with {_MANY_USERS} or more {others} each" if shared else ""
-    return broken, f"{len(identifier.users)} different values"
+    return broken, f"different values: {len(identifier.users)}"
 
 
 def report_of(acceptance: Acceptance) -> str:

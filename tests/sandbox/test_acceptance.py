@@ -157,7 +157,7 @@ def test_shared_identifiers() -> None:
         "broken",
         "1 with 5 or more shoppers each",
     )
-    assert found["user_id unique to a shopper"] == ("met", "7 different values")
+    assert found["user_id unique to a shopper"] == ("met", "different values: 7")
     assert rules(after(*one_user))["user_id unique to a shopper"][0] == "broken"
 
 
@@ -166,7 +166,7 @@ def test_identifiers_are_bounded() -> None:
     acceptance = Acceptance()
     for number in range(10_010):
         acceptance.add(received(user_id=f"{number:064}"))
-    assert rules(acceptance)["user_id unique to a shopper"][1] == "10000 different values"
+    assert rules(acceptance)["user_id unique to a shopper"][1] == "different values: 10000"
 
 
 def test_report() -> None:
