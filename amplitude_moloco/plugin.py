@@ -37,6 +37,7 @@ from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.transports.late import LateTransport
+from amplitude_moloco.watch.address import Address
 
 logger = logging.getLogger(__name__)
 Opened = TypeVar("Opened")
@@ -92,6 +93,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         shutdown_timeout_seconds: How long ``close()`` goes on sending unless told otherwise. Also
             how long a flush may take, unless the engine's settings say otherwise.
         address: Where the requests go. Two destinations that send one event there are noticed.
+        inspector: Where a live page shows what happens; None: nowhere.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         settings: EngineSettings,
         shutdown_timeout_seconds: float,
         address: str,
+        inspector: Address | None = None,
     ) -> None:
         super().__init__()
         self.timeline.configuration = Config()  # an event may come before setup() does
@@ -109,6 +112,12 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         )
         if settings.flush_timeout_seconds is None:
             settings = replace(settings, flush_timeout_seconds=self._shutdown_timeout_seconds)
+        self._inspector = None
+        if inspector is not None:
+            from amplitude_moloco.watch.inspector import Inspector  # needs the extra "sandbox"
+
+            self._inspector = Inspector(inspector, self.stats, self.status)
+            settings = replace(settings, hooks=(*settings.hooks, self._inspector))
         self._settings = settings = replace(settings, near_name=converter.near_name)
         self._engine = build_engine(settings)
         self._repeats = RepeatedIds(address)
@@ -142,6 +151,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
             self._cancel_hooks.append(call_early_at_exit(self.close))
             _note_open(self)
             self._current_engine().start()
+            if self._inspector is not None:
+                self._inspector.start()
 
     def execute(self, event: BaseEvent) -> None:
         """Take one event. Called inside ``track()``, under a lock of the SDK.
@@ -216,6 +227,11 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         """
         return self._current_engine().status()
 
+    @property
+    def inspector_url(self) -> str | None:
+        """Where the live page is, with its token. None if it is off, or not served here."""
+        return None if self._inspector is None else self._inspector.url
+
     def stats(self) -> Stats:
         """Returns the counters of this process at this moment."""
         return self._current_engine().stats()
@@ -263,6 +279,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if not self._engine.origin.is_elsewhere:
             default = self._shutdown_timeout_seconds
             self._engine.close(default if timeout_seconds is None else timeout_seconds)
+            if self._inspector is not None:
+                self._inspector.close()
             self._repeats.forget()
             while self._cancel_hooks:
                 self._cancel_hooks.pop()()

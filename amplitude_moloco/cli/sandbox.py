@@ -19,6 +19,10 @@ Point the plugin and the SDK to it:
   MolocoDestination(..., base_url="{url}")
   Config(server_url="{amplitude_url}")
 
+Watch what arrives, and why it is refused, in a browser:
+
+  {url}/
+
 Show what it received, and make the next three events fail:
 
   curl {url}/events

@@ -12,6 +12,7 @@ from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.plugin import PartnerDestination
+from amplitude_moloco.watch.address import address_of
 from amplitude_moloco.wiring import buffer_of
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ class MolocoDestination(PartnerDestination):
         converter, address = settings.converter(), settings.endpoint().url
         warn_of_overlaps(converter.syncs)
         super().__init__(
-            converter, settings.engine_settings(), settings.shutdown_timeout_seconds, address
+            converter,
+            settings.engine_settings(),
+            settings.shutdown_timeout_seconds,
+            address,
+            address_of(settings.inspector),
         )
         self._url, self._syncs = address, converter.syncs
         self._buffer = _named(buffer_of(settings.buffer))

@@ -45,6 +45,7 @@ from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.transports.secret import Secret
+from amplitude_moloco.watch.address import address_of
 from amplitude_moloco.wiring import (
     buffer_factory,
     buffer_of,
@@ -107,6 +108,8 @@ class MolocoSettings:
             environment variable ``MOLOCO_TRANSPORT=none`` has the same effect on any setting. Or a
             callable that gets the ``Endpoint`` and opens a ``Transport``, which has a thread for
             each request, or a ``ConcurrentTransport``, which has one for all.
+        inspector: A loopback address and a port, such as ``127.0.0.1:8766``: a page there shows
+            what happens to events, as it happens. None: no page. Needs the extra ``sandbox``.
 
     Raises:
         ConfigurationError: Settings can't work; the text says of each what to use instead.
@@ -138,6 +141,7 @@ class MolocoSettings:
     retry: RetrySchedule | None = None
     breaker: BreakerPolicy | None = None
     transport: str | TransportFactory = "auto"
+    inspector: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("syncs", "hooks", "absent_identifiers", "id_less_fields"):
@@ -227,6 +231,8 @@ class MolocoSettings:
             checks.run(number, name, getattr(self, name))
         checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
         checks.run(max_rate_of, self.max_requests_per_second)
+        checks.run(refuse_placeholders, "inspector", self.inspector)
+        checks.run(address_of, self.inspector)
         checks.raise_errors()
         address, seconds = self.endpoint(), self.timeout_seconds
         return EngineSettings(

@@ -17,12 +17,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from amplitude_moloco.inspector.guard import Guard
+from amplitude_moloco.inspector.live import LivePage
 from amplitude_moloco.sandbox import answers
+from amplitude_moloco.sandbox.acceptance import Acceptance, report_of
 from amplitude_moloco.sandbox.answers import Answer
 from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Fault, Faults
-from amplitude_moloco.sandbox.host import HostCheck
+from amplitude_moloco.sandbox.feed import SandboxFeed
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 MAX_USER_EVENT_BYTES = 1024 * 1024
@@ -53,6 +56,7 @@ class Endpoints:
         self._record = record
         self._faults = faults
         self._exports = exports
+        self._feed = SandboxFeed(record, faults)
         self.stopping = asyncio.Event()
         """Set when the server stops. Delayed answers are then sent at once."""
 
@@ -67,11 +71,15 @@ class Endpoints:
             Route("/events", self.get_events, methods=["GET"]),
             Route("/events", self.delete_events, methods=["DELETE"]),
             Route("/faults", self.post_fault, methods=["POST"]),
+            Route("/faults", self.delete_faults, methods=["DELETE"]),
+            Route("/live/acceptance.md", self.get_report, methods=["GET"]),
+            *LivePage(self._feed).routes(),
+            Route("/", self.unknown, methods=["POST"]),
         ]
         app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _disconnected})
         # MCM does not redirect a path with an extra slash, so the sandbox must not either.
         app.router.redirect_slashes = False
-        return HostCheck(app, self._settings.host_names)
+        return Guard(app, self._settings.host_names)
 
     async def post_user_event(self, request: Request) -> Response:
         """Handles MCM's one operation."""
@@ -148,6 +156,23 @@ class Endpoints:
             refusal = answers.moloco_refusal(400, str(mistake))
             return _json(refusal.status, json.dumps(refusal.body))
         return _json(200, "{}")
+
+    async def delete_faults(self, request: Request) -> Response:
+        """Discards the faults that are pending."""
+        self._faults.clear()
+        return _json(200, "{}")
+
+    async def get_report(self, request: Request) -> Response:
+        """Returns Moloco's acceptance matrix as a Markdown file to save."""
+        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+        acceptance = Acceptance()
+        for received in self._record.requests():
+            acceptance.add(received)
+        return Response(report_of(acceptance), 200, headers, "text/markdown")
+
+    async def unknown(self, request: Request) -> Response:
+        """Answers a request to the page's address that MCM has no operation for."""
+        return _json(404, json.dumps(answers.moloco_refusal(404, "Not Found").body))
 
     async def _respond(
         self, target: Target, platform_id: str | None, kept: bytes, answer: Answer, at: float

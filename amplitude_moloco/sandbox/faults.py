@@ -63,3 +63,14 @@ class Faults:
             if fault.times > 1:
                 pending.appendleft(replace(fault, times=fault.times - 1))
             return fault
+
+    def pending(self) -> list[Fault]:
+        """Returns the faults that are still to be answered, in their order for each target."""
+        with self._lock:
+            return [fault for faults in self._pending.values() for fault in faults]
+
+    def clear(self) -> None:
+        """Discards the faults that are pending."""
+        with self._lock:
+            for faults in self._pending.values():
+                faults.clear()

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from threading import Lock
 from typing import Any, Literal
 
@@ -59,6 +60,8 @@ class Record:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._forgotten = 0
+        self._first = 1  # the number of the oldest request
+        self._clearings = 0
         self._lock = Lock()
 
     def add(self, request: ReceivedRequest) -> None:
@@ -69,10 +72,13 @@ class Record:
             while len(self._requests) > self._limit or self._bytes > self._max_bytes:
                 self._bytes -= _size(self._requests.popleft())
                 self._forgotten += 1
+                self._first += 1
 
     def clear(self) -> None:
         """Discards all requests, and resets the count of forgotten ones."""
         with self._lock:
+            self._first += len(self._requests)
+            self._clearings += 1
             self._requests.clear()
             self._bytes = self._forgotten = 0
 
@@ -85,6 +91,21 @@ class Record:
         """Returns all requests, oldest first."""
         with self._lock:
             return list(self._requests)
+
+    @property
+    def clearings(self) -> int:
+        """The number of calls of ``clear()``."""
+        return self._clearings
+
+    def since(self, after: int, most: int) -> list[tuple[int, ReceivedRequest]]:
+        """Returns up to ``most`` requests that came after number ``after``, each with its number.
+
+        Numbers go up by one from 1, and stay the same until the request is discarded.
+        """
+        with self._lock:
+            skipped = max(0, after + 1 - self._first)
+            some = islice(self._requests, skipped, skipped + most)
+            return list(enumerate(some, self._first + skipped))
 
     def moloco_events(self) -> list[dict[str, Any]]:
         """Returns the user events that MCM accepted, oldest first."""

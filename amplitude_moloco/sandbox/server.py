@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
+from amplitude_moloco.inspector.server import ThreadServer, listen
 from amplitude_moloco.sandbox.app import Endpoints, Settings
 from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Fault, Faults
@@ -21,8 +17,6 @@ from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_KEEP_ALIVE_SECONDS = 60
-_BACKLOG = 2048
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -30,8 +24,9 @@ class Sandbox:
     """A stand-in for MCM and for Amplitude's HTTP API, in a daemon thread.
 
     ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections. The end of the
-    block stops it. Entered again, it listens on the same port and keeps its record. All methods may
-    be called from any thread. It prints nothing and needs no network.
+    block stops it. Entered again, it listens on the same port and keeps its record. Its ``url``
+    shows a live page in a browser. All methods may be called from any thread. It prints nothing and
+    needs no network.
 
     Args:
         host: The address to listen on. Only this machine can reach the default.
@@ -80,7 +75,7 @@ class Sandbox:
         self._exports = ExportFolder(folder, max_export_bytes)
         self._record = Record(max_requests, max_bytes)
         self._faults = Faults()
-        self._server: _Server | None = None
+        self._server: ThreadServer | None = None
 
     def __enter__(self) -> Self:
         """Starts the server.
@@ -91,10 +86,12 @@ class Sandbox:
             raise RuntimeError("this sandbox is already running")
         # Bound in the caller's thread, so that a port in use is an error of this call. From now on
         # the system accepts connections: there is nothing to wait for.
-        listener = _listen(self._host, self._port)
+        listener = listen(self._host, self._port, "the sandbox")
         self._port = listener.getsockname()[1]
         endpoints = Endpoints(self._settings, self._record, self._faults, self._exports)
-        self._server = _Server(endpoints, listener)
+        self._server = ThreadServer(
+            endpoints.app(), listener, endpoints.stopping, "amplitude-moloco-sandbox"
+        )
         self._server.start()
         return self
 
@@ -162,65 +159,3 @@ class Sandbox:
         ValueError for a value that can't be answered.
         """
         self._faults.add(Fault(status, times, retry_after, target))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn in a daemon thread."""
-
-    def __init__(self, endpoints: Endpoints, listener: socket.socket) -> None:
-        super().__init__(
-            uvicorn.Config(
-                endpoints.app(),
-                lifespan="off",
-                ws="none",
-                log_config=None,
-                # uvicorn offers no other way to mute its access log.
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            )
-        )
-        self._endpoints = endpoints
-        self._listener = listener
-        self._thread = Thread(
-            target=self.run, args=([listener],), name="amplitude-moloco-sandbox", daemon=True
-        )
-
-    def start(self) -> None:
-        """Serves until ``stop()``, which closes the listener."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Returns when all connections are closed and the thread has ended."""
-        self.should_exit = True
-        self._thread.join()
-        self._listener.close()  # uvicorn does not if it is stopped before it has started
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Overrides uvicorn's last step, which would wait for clients to disconnect."""
-        self._endpoints.stopping.set()
-        hanging_up = asyncio.create_task(self._hang_up())
-        await super().shutdown(sockets)
-        hanging_up.cancel()
-
-    async def _hang_up(self) -> None:
-        # Repeated, since a connection that is being accepted appears in the list a little later.
-        while True:
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-            await asyncio.sleep(0.01)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        message = f"the sandbox can't listen on {host}, port {port}: {error.strerror}"
-        raise OSError(error.errno, message) from error
-    # Connections inherit the option, which asyncio sets only for sockets that name their protocol.
-    # Without it, each answer waits 40 ms for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

@@ -55,6 +55,7 @@ EVERYTHING: dict[str, Any] = {
     "timeout_seconds": 2.5,
     "ca_bundle": "/etc/ca.pem",
     "transport": "curl",
+    "inspector": "127.0.0.1:0",
     "shutdown_timeout_seconds": 1,
     "flush_timeout_seconds": 2,
     "max_requests_per_second": 30,

@@ -386,13 +386,14 @@ def test_all_errors_come_at_once() -> None:
         shutdown_timeout_seconds=-1,
         flush_timeout_seconds=0,
         max_requests_per_second=0,
+        inspector="0.0.0.0:8766",
     )
     assert [text.partition(":")[0] for text in texts] == (
         "api_key platform_id platform_name syncs[1] syncs[2] channel_type default_currency "
         "include_user_properties hash_identifiers absent_identifiers id_less_fields "
         "library_as_user_agent retry breaker hooks[1] buffer transport ca_bundle connections "
         "flush_queue_size flush_interval_millis timeout_seconds shutdown_timeout_seconds "
-        "flush_timeout_seconds max_requests_per_second"
+        "flush_timeout_seconds max_requests_per_second inspector"
     ).split()
 
 
@@ -418,7 +419,7 @@ def test_all_errors_of_an_address_come_at_once() -> None:
 PLACEHOLDERS = ["${VAR}", "$VAR", "%VAR%", "%DATA%", "<your key>", "{{ key }}", "$(cat key)"]
 TEXT_SETTINGS = (
     "api_key platform_id platform_name base_url channel_type default_currency buffer ca_bundle "
-    "transport"
+    "transport inspector"
 ).split()
 NOT_REPLACED = "looks like a placeholder that was not replaced by its value; use the value"
 

@@ -18,10 +18,10 @@ import amplitude_moloco
 PACKAGE = Path(amplitude_moloco.__file__).parent
 # From the ground up. A province is a folder or a module at the top of the package.
 LAYERS = [
-    {"errors", "reasons", "text", "host"},
+    {"errors", "reasons", "text", "host", "inspector"},
     {"convert", "transports", "buffers"},
     {"engine"},
-    {"arguments", "plugin", "wiring"},
+    {"arguments", "plugin", "watch", "wiring"},
     {"moloco"},
     {"history", "metrics"},
     {"__init__"},
@@ -125,7 +125,13 @@ def test_only_the_plugin_and_what_shows_it_off_import_amplitude(file: Path) -> N
 def test_the_sandbox_imports_nothing_of_the_library() -> None:
     """The sandbox is a second opinion: it shares no code with what it judges."""
     for file in files_of({"sandbox"}):
-        assert {province_of(name) for name in own_imports(file)} <= {"sandbox"}
+        assert {province_of(name) for name in own_imports(file)} <= {"sandbox", "inspector"}
+
+
+def test_the_live_page_imports_nothing_of_the_library() -> None:
+    """The sandbox uses the live page, so that imports nothing of the library either."""
+    for file in files_of({"inspector"}):
+        assert {province_of(name) for name in own_imports(file)} <= {"inspector"}
 
 
 @pytest.mark.parametrize("file", files_of(NAME_NO_PARTNER), ids=name_of)

@@ -112,6 +112,14 @@ def test_types_are_shipped() -> None:
     assert (Path(amplitude_moloco.__file__).parent / "py.typed").is_file()
 
 
+def test_the_live_page_is_shipped() -> None:
+    """The package holds the files of the live page, beside the code that serves them."""
+    page = Path(amplitude_moloco.__file__).parent / "inspector" / "page"
+    assert {"index.html", "style.css", "main.js", "icon.svg"} <= {
+        file.name for file in page.iterdir()
+    }
+
+
 def test_the_core_works_alone() -> None:
     """Without any extra, the core delivers events, and refuses plain data by naming the extra."""
     missing = (
