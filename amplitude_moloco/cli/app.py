@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
+from amplitude_moloco.cli.check import check
 from amplitude_moloco.cli.demo import demo
 from amplitude_moloco.cli.fetch import fetch
 from amplitude_moloco.cli.sandbox import sandbox
 
 app = typer.Typer(
-    help="Moloco Commerce Media as a destination of Amplitude: try it, and download history.",
+    help="Moloco Commerce Media as a destination of Amplitude, from the command line.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,  # help and errors are plain text, wrapped at any width
     pretty_exceptions_show_locals=False,  # a local variable may be an API key
 )
+app.command()(check)
 app.command()(sandbox)
 app.command()(demo)
 app.command()(fetch)
+
+
+def _print_version(*, is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"amplitude-moloco {version('amplitude-moloco')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Moloco Commerce Media as a destination of Amplitude, from the command line."""
