@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from amplitude_moloco.cli import dead
 from amplitude_moloco.cli.check import check
 from amplitude_moloco.cli.demo import demo
 from amplitude_moloco.cli.fetch import fetch
 from amplitude_moloco.cli.sandbox import sandbox
+from amplitude_moloco.cli.stats import stats
 
 app = typer.Typer(
     help="Moloco Commerce Media as a destination of Amplitude, from the command line.",
@@ -19,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local variable may be an API key
 )
 app.command()(check)
+app.command()(stats)
+app.add_typer(dead.app, name="dead")
 app.command()(sandbox)
 app.command()(demo)
 app.command()(fetch)

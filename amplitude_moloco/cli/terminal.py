@@ -85,5 +85,5 @@ def ending_well(interrupted: str = "interrupted") -> Iterator[None]:
             yield
     except ConfigurationError as error:
         end(UNUSABLE, *error.errors)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter from a question
         end(INTERRUPTED, interrupted)
