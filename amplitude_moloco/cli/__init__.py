@@ -13,6 +13,9 @@ def main() -> None:
         raise SystemExit(
             'amplitude-moloco: the command line is an extra: pip install "amplitude-moloco[cli]"'
         )
-    from amplitude_moloco.cli.app import app  # not before, since it needs these packages
+    try:
+        from amplitude_moloco.cli.app import app  # not before, since it needs these packages
 
-    app(prog_name="amplitude-moloco")
+        app(prog_name="amplitude-moloco")
+    except KeyboardInterrupt:  # before a command has begun, or at its end
+        raise SystemExit(130) from None

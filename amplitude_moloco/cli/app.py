@@ -11,6 +11,7 @@ from amplitude_moloco.cli import dead
 from amplitude_moloco.cli.check import check
 from amplitude_moloco.cli.demo import demo
 from amplitude_moloco.cli.fetch import fetch
+from amplitude_moloco.cli.ping import ping
 from amplitude_moloco.cli.sandbox import sandbox
 from amplitude_moloco.cli.stats import stats
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local variable may be an API key
 )
 app.command()(check)
+app.command()(ping)
 app.command()(stats)
 app.add_typer(dead.app, name="dead")
 app.command()(sandbox)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from amplitude_moloco.cli.settings import Loaded
 from amplitude_moloco.cli.tally import Counts, Tally
-from amplitude_moloco.cli.terminal import table
+from amplitude_moloco.cli.terminal import print_item, table
 from amplitude_moloco.history import ExportError
 from amplitude_moloco.text import one_line
 
@@ -69,14 +68,14 @@ class Report:
     def _show_settings(self, console: Console) -> None:
         settings, mistakes, warnings = self.loaded
         for warning in warnings:
-            _print_item(console, "warning: ", one_line(warning), "yellow")
+            print_item(console, "warning: ", one_line(warning), "yellow")
         if settings is None:
             count = len(mistakes)
             console.print(
                 f"{self.path}: {_plural(count, 'mistake')}", style="bold red", soft_wrap=True
             )
             for mistake in mistakes:
-                _print_item(console, "- ", one_line(mistake))
+                print_item(console, "- ", one_line(mistake))
             return
         syncs = _plural(len(settings.converter().syncs), "sync")
         console.print(f"{self.path}: no mistakes", style="bold green", soft_wrap=True)
@@ -90,7 +89,7 @@ class Report:
         if self.unreadable:
             console.print(f"{self.unreadable:,} can't be read:", style="red")
             for error in self.errors:
-                _print_item(console, "- ", error)
+                print_item(console, "- ", error)
             if self.unreadable > len(self.errors):
                 console.print("- …")
 
@@ -116,8 +115,8 @@ class Report:
                     (one_line(name), "bold"), f", {what}: {_plural(cause.count, 'event')}"
                 )
                 console.print(title)
-                _print_item(console, "  ", one_line(cause.text), "red" if cause.is_invalid else "")
-                _print_item(console, "  first: ", cause.place, "dim")
+                print_item(console, "  ", one_line(cause.text), "red" if cause.is_invalid else "")
+                print_item(console, "  first: ", cause.place, "dim")
 
     def _show_verdict(self, console: Console, tally: Tally) -> None:
         if self.is_refusing:
@@ -192,15 +191,3 @@ def _total(counts: Counts) -> int:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _print_item(console: Console, bullet: str, text: str, style: str = "") -> None:
-    """Prints a text behind a bullet, with all of its lines at the same distance."""
-    if not console.is_terminal:  # a line stays a line, for grep
-        console.print(f"{bullet}{text}", soft_wrap=True)
-        return
-    grid = Table.grid()
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(bullet, Text(text, style=style))
-    console.print(Padding(grid, 0))

@@ -26,6 +26,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import one_line
@@ -49,6 +50,18 @@ def table(name: str, *numbers: str) -> Table:
     for each in numbers:
         made.add_column(each.replace(" ", "\n"), justify="right", no_wrap=True)
     return made
+
+
+def print_item(console: Console, bullet: str, text: str, style: str = "") -> None:
+    """Prints a text behind a bullet, with all of its lines at the same distance."""
+    if not console.is_terminal:  # a line stays a line, for grep
+        console.print(f"{bullet}{text}", soft_wrap=True)
+        return
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(bullet, Text(text, style=style))
+    console.print(grid)
 
 
 def print_json(value: Any) -> None:
