@@ -14,10 +14,11 @@ from amplitude_moloco.cli.fetch import fetch
 from amplitude_moloco.cli.ping import ping
 from amplitude_moloco.cli.sandbox import sandbox
 from amplitude_moloco.cli.stats import stats
+from amplitude_moloco.cli.terminal import UNUSABLE
 
 app = typer.Typer(
     help="Moloco Commerce Media as a destination of Amplitude, from the command line.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,  # help and errors are plain text, wrapped at any width
     pretty_exceptions_show_locals=False,  # a local variable may be an API key
 )
@@ -38,6 +39,7 @@ def _print_version(*, is_asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     version: Annotated[
         bool,
@@ -45,3 +47,6 @@ def options(
     ] = False,
 ) -> None:
     """Moloco Commerce Media as a destination of Amplitude, from the command line."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UNUSABLE)

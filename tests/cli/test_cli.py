@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from support.cli import run as run_command
 
 from amplitude_moloco import EventType, Stats
 from amplitude_moloco.cli.shop import Arrival, Outcome, run
@@ -194,10 +196,51 @@ def test_missing_extra(start: Start, package: str) -> None:
 
 def test_help(start: Start) -> None:
     """Without a command, it lists the commands."""
-    _, out, _ = ended(start("-c", MAIN))
+    code, out, err = ended(start("-c", MAIN))
 
+    assert (code, err) == (2, "")
     assert "sandbox" in out
     assert "demo" in out
+
+
+def test_version() -> None:
+    """--version shows the version of the distribution, and nothing else."""
+    code, out, err = run_command("--version")
+
+    assert (code, out, err) == (0, f"amplitude-moloco {version('amplitude-moloco')}\n", "")
+
+
+@pytest.mark.parametrize("command", ["check", "ping", "stats", "dead", "sandbox", "demo", "fetch"])
+def test_help_of_a_command(command: str) -> None:
+    """Each command explains itself within 80 columns, without a box or a colour."""
+    code, out, _ = run_command(command, "--help", FORCE_COLOR="1")
+
+    assert code == 0
+    assert out.startswith("Usage: ")
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(line.isprintable() for line in out.splitlines())
+    assert "\u2500" not in out
+
+
+def test_completion(start: Start) -> None:
+    """The shell's completion is shown, and completes commands."""
+    _, script, _ = ended(start("-c", MAIN, "--show-completion", "bash"))
+    more = {"_AMPLITUDE_MOLOCO_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    _, found, _ = ended(start("-c", MAIN, COMP_WORDS="amplitude-moloco de", **more))
+
+    assert "_AMPLITUDE_MOLOCO_COMPLETE=complete_bash" in script
+    assert sorted(found.split()) == ["dead", "demo"]
+
+
+def test_interrupted_before_it_begins(start: Start) -> None:
+    """Ctrl-C while the program starts ends it with 130, and without a traceback."""
+    interrupted = (
+        "import amplitude_moloco.cli.app as module\n"
+        "def app(**more): raise KeyboardInterrupt\n"
+        "module.app = app\n"
+    )
+
+    assert ended(start("-c", interrupted + MAIN)) == (130, "", "")
 
 
 def test_quickstart(start: Start) -> None:
