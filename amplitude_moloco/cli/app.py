@@ -11,10 +11,12 @@ from amplitude_moloco.cli import dead
 from amplitude_moloco.cli.check import check
 from amplitude_moloco.cli.demo import demo
 from amplitude_moloco.cli.fetch import fetch
+from amplitude_moloco.cli.init import init
 from amplitude_moloco.cli.ping import ping
 from amplitude_moloco.cli.sandbox import sandbox
 from amplitude_moloco.cli.stats import stats
 from amplitude_moloco.cli.terminal import UNUSABLE
+from amplitude_moloco.cli.trigger import trigger
 
 app = typer.Typer(
     help="Moloco Commerce Media as a destination of Amplitude, from the command line.",
@@ -22,8 +24,10 @@ app = typer.Typer(
     rich_markup_mode=None,  # help and errors are plain text, wrapped at any width
     pretty_exceptions_show_locals=False,  # a local variable may be an API key
 )
+app.command()(init)
 app.command()(check)
 app.command()(ping)
+app.command()(trigger)
 app.command()(stats)
 app.add_typer(dead.app, name="dead")
 app.command()(sandbox)
