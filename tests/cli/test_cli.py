@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -136,6 +137,30 @@ class TestDemo:
             "unselected": "1",
         }
         assert max(map(len, out.splitlines())) <= 80
+
+    def test_narrow(self, start: Start) -> None:
+        """At 60 columns nothing is cut, and each event is on a line with its type."""
+        code, out, _ = ended(start("-c", MAIN, "demo", COLUMNS="60"))
+
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= 60
+        assert "…" not in out
+        for event_type in EventType:
+            assert re.search(rf"^ \w[\w ]+ {event_type.value} +yes *$", out, re.MULTILINE)
+        assert "amplitude-moloco init" in out
+
+    def test_json(self, start: Start) -> None:
+        """With --json it prints what each side received."""
+        code, out, _ = ended(start("-c", MAIN, "demo", "--json"))
+
+        found = json.loads(out)
+        assert code == 0
+        assert found["is_as_expected"] is True
+        assert found["stats"]["delivered"] == 8
+        assert [event["tracked"] for event in found["events"] if event["problems"]] == [
+            "Products Searched"
+        ]
+        assert found["events"][0]["moloco"]["event_type"] == "LAND"
 
     def test_no_proxy(self, start: Start) -> None:
         """The demo ignores a proxy that is set in the environment."""
