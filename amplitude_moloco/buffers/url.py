@@ -83,7 +83,7 @@ def file_of(buffer: str) -> Path:
     if scheme == "memory":
         raise ConfigurationError(
             "buffer: what waits in memory can be seen by its own process alone; use the path or "
-            "the URL of a file, as in sqlite:///moloco.db"
+            "the URL of a file, as in sqlite:///events.db"
         )
     return Path(path)
 

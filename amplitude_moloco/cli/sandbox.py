@@ -38,6 +38,32 @@ Show what it received, and make the next three events fail:
 Press Ctrl-C to stop."""
 _POLL_SECONDS = 0.25
 
+ExportsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder with what `fetch` downloads, in files named like "
+        "187520_2026-01-31_9#0.json.gz.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+HostNameOption = Annotated[
+    list[str] | None, typer.Option(help="A name with a dot by which clients reach it. Repeatable.")
+]
+FailRateOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="The share of events that fail: 0.2 for every fifth one."),
+]
+StatusOption = Annotated[
+    int | None,
+    typer.Option(
+        min=400, max=599, help="Their status, 503 by default. Without --fail-rate, all fail."
+    ),
+]
+LatencyOption = Annotated[
+    int, typer.Option(min=0, max=3_600_000, help="How long each answer is delayed.")
+]
+
 
 def sandbox(
     *,
@@ -53,32 +79,11 @@ def sandbox(
     platform_id: Annotated[
         str | None, typer.Option(help="The only platform to accept. By default, any.")
     ] = None,
-    exports: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder with what `fetch` downloads, in files named like "
-            "187520_2026-01-31_9#0.json.gz.",
-            exists=True,
-            file_okay=False,
-        ),
-    ] = None,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(help="A name with a dot by which clients reach it. Repeatable."),
-    ] = None,
-    fail_rate: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="The share of events that fail: 0.2 for every fifth one."),
-    ] = None,
-    status: Annotated[
-        int | None,
-        typer.Option(
-            min=400, max=599, help="Their status, 503 by default. Without --fail-rate, all fail."
-        ),
-    ] = None,
-    latency_millis: Annotated[
-        int, typer.Option(min=0, max=3_600_000, help="How long each answer is delayed.")
-    ] = 0,
+    exports: ExportsOption = None,
+    host_name: HostNameOption = None,
+    fail_rate: FailRateOption = None,
+    status: StatusOption = None,
+    latency_millis: LatencyOption = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run a local stand-in for MCM and for Amplitude's HTTP API.
