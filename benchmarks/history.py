@@ -3,9 +3,9 @@
     python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1]
 
 Writes an export (see ``exports.py``) and reads it in one process: the lines alone, with each record
-made a ``BaseEvent``, with each event converted by the ready-made syncs, and with all of it counted, as
-``amplitude-moloco check`` does. The four take turns.
-CPU time counts. The memory is how much the peak rises from the first tenth to the end.
+made a ``BaseEvent``, with each event converted by the ready-made syncs, and with all of it counted,
+as ``amplitude-moloco check`` does. The four take turns. CPU time counts. The memory is how much the
+peak rises from the first tenth to the end.
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ def reading(buffer: str) -> Iterator[SqliteReader]:
             raise ConfigurationError(f"buffer: can't be read on this system ({error})") from error
         try:
             yield SqliteReader(path)
+        except BrokenPipeError:  # of the output, whose reader has seen enough
+            raise
         except (OSError, sqlite3.Error) as error:
             is_locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
             end(LATER if is_locked else FAILED, f"{one_line(path)}: {one_line(error)}")

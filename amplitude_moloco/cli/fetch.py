@@ -69,6 +69,8 @@ def fetch(
             _run(api, hours, out, as_json=as_json)
         except FetchError as error:
             end(LATER if error.is_temporary else FAILED, f"{error}{_how_to_go_on(error)}")
+        except BrokenPipeError:  # of the output
+            raise
         except OSError as error:
             end(FAILED, f"{out}: {error.strerror}")
 

@@ -74,7 +74,8 @@ class Proposals:
         """Returns the proposed syncs, in the order in which their events were seen."""
         found = []
         for name, seen in self._seen.items():
-            kind = type_of(name)
+            # A file in UTF-8 can't hold half of a surrogate pair.
+            kind = type_of(name) if name.encode(errors="replace").decode() == name else None
             if kind is not None:
                 mapping = _mapping(kind, seen.properties)
                 try:

@@ -106,6 +106,8 @@ def sandbox(
                 fail_status=status or 503,
             ) as running:
                 _run(running, as_json=as_json)
+        except BrokenPipeError:  # of the output
+            raise
         except OSError as error:
             end(FAILED, str(error.strerror))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ import requests
 from support.cli import run as run_command
 
 from amplitude_moloco import EventType, Stats
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.cli.shop import Arrival, Outcome, run
 from amplitude_moloco.sandbox import Sandbox
 
@@ -266,6 +268,35 @@ def test_interrupted_before_it_begins(start: Start) -> None:
     )
 
     assert ended(start("-c", interrupted + MAIN)) == (130, "", "")
+
+
+def test_a_terminal_without_unicode(start: Start) -> None:
+    """What the terminal's encoding lacks is shown escaped."""
+    code, out, _ = ended(start("-c", MAIN, "stats", "--help", PYTHONIOENCODING="latin-1"))
+
+    assert code == 0
+    assert "sqlite:///\\u2026" in out
+
+
+def test_no_terminal_at_all(start: Start) -> None:
+    """Where Python has no standard output, a command still runs."""
+    process = start("-c", f"import sys; sys.stdout = None; {MAIN}", "check", "missing.toml")
+
+    assert ended(process)[0] == 2
+
+
+@pytest.mark.parametrize("command", [("sandbox", "--port", "0", "--json"), ("stats", "--json")])
+def test_an_output_that_is_closed(start: Start, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A reader that has seen enough, such as head, ends a command without a message."""
+    arguments = [*command]
+    if command[0] == "stats":
+        with closing(SqliteBuffer(tmp_path / "moloco.db", target="t")) as buffer:
+            buffer.put("a", "HOME", b"{}")
+        arguments.append(str(tmp_path / "moloco.db"))
+    closed = "import os, signal; os.close(1); os.dup2(os.pipe()[1], 1); os.close(3); "
+    code, out, err = ended(start("-c", closed + MAIN, *arguments))
+
+    assert (code, out, err) == (1, "", "")
 
 
 def test_quickstart(start: Start) -> None:

@@ -144,6 +144,15 @@ class TestCommand:
             "has_new_data": True,
         }
 
+    def test_an_output_that_is_closed(self, start: Start, exporting: Sandbox) -> None:
+        """If nothing reads its output, it ends without a message, and the files are there."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = start(*ONE_DAY, "--json", "--url", exporting.url, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (1, "")
+
     def test_splits_and_waits(self, start: Start, tmp_path: Path) -> None:
         """What is too large comes in parts, and a wait that Amplitude asks for is shown."""
         folder = tmp_path / "exports"

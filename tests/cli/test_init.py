@@ -189,8 +189,9 @@ class TestProposals:
         assert cart.mapping == empty.mapping == {}
 
     def test_names_that_no_sync_takes(self) -> None:
-        """A name that looks like a regular expression is passed over."""
+        """A name that looks like a regular expression, or is no Unicode, is passed over."""
         assert proposed({"event_type": "^home.*$"}) == []
+        assert proposed({"event_type": "home \ud800"}) == []
 
     def test_many_names(self) -> None:
         """At most two hundred names are looked at."""
