@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -278,8 +279,9 @@ class TestEvents:
         code, out, _ = run("check", config, COLUMNS="60", FORCE_COLOR="1", NO_COLOR=None, **KEY)
         assert code == 2
         assert "\x1b[" in out
-        assert "\n- channel_type: " in out
-        assert "\n  " in out.partition("- channel_type")[2]
+        shown = re.sub(r"\x1b\[[\d;]*m", "", out)
+        assert "\n- channel_type: " in shown
+        assert "\n  " in shown.partition("- channel_type")[2]
         _, plain, _ = run("check", config, COLUMNS="60", FORCE_COLOR="1", NO_COLOR="1", **KEY)
         assert "\x1b[31" not in plain
 
