@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +30,7 @@ class _Position:
 
     before: int = 0
     """The size of the files that were read earlier."""
-    current: BinaryIO | None = None
+    current: BinaryIO = field(default_factory=BytesIO)
     size: int = 0
 
     def begin(self, file: BinaryIO, size: int) -> None:
@@ -38,8 +39,7 @@ class _Position:
 
     def bytes(self) -> int:
         with suppress(OSError, ValueError):  # it may be closed
-            if self.current is not None:
-                return self.before + min(self.size, self.current.tell())
+            return self.before + min(self.size, self.current.tell())
         return self.before + self.size
 
 
