@@ -3,8 +3,9 @@
     python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1]
 
 Writes an export (see ``exports.py``) and reads it in one process: the lines alone, with each record
-made a ``BaseEvent``, and with each event converted by the ready-made syncs. The three take turns.
-CPU time counts. The memory is how much the peak rises from the first tenth to the end.
+made a ``BaseEvent``, with each event converted by the ready-made syncs, and with all of it counted,
+as ``amplitude-moloco check`` does. The four take turns. CPU time counts. The memory is how much the
+peak rises from the first tenth to the end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from exports import write
 
 from amplitude_moloco import ecommerce_syncs
+from amplitude_moloco.cli.tally import Tally
 from amplitude_moloco.history import read_export
 from amplitude_moloco.history.members import open_members, read_lines
 from amplitude_moloco.moloco.converter import Converter
@@ -56,7 +58,15 @@ def conversions(path: Path) -> int:
     )
 
 
-STEPS = (lines, events, conversions)
+def tallies(path: Path) -> int:
+    """Reads, converts and counts the events, as ``check`` does. Returns how many can be sent."""
+    tally = Tally(Converter(ecommerce_syncs(), channel_type=ChannelType.SITE))
+    for place, event in read_export(path):
+        tally.add(event, place)
+    return sum(counts.sent for counts in tally.names.values())
+
+
+STEPS = (lines, events, conversions, tallies)
 
 
 def measure(read: Callable[[Path], int], path: Path) -> tuple[int, float]:

@@ -17,6 +17,7 @@ from amplitude_moloco.text import shown
 _MOST = 2**63 - 1  # what SQLite can store
 _MOST_DIGITS = 100  # leading zeros included
 _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must not be repeated
+_HAS_SCHEME = re.compile(r"(?:sqlite|memory):|\w+://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit() would leave some of them out
 
 
@@ -68,6 +69,23 @@ def absolute_url(url: str) -> str:
             f"buffer: the current folder can't be read ({error.strerror}); use an absolute path"
         ) from None
     return f"sqlite:///{quote(os.fsencode(absolute))}{query and '?'}{query}"
+
+
+def file_of(buffer: str) -> Path:
+    """Returns the file of a durable buffer, given as a URL or as a path.
+
+    Raises ConfigurationError for a URL of another kind, and for an option that can't be used.
+    """
+    if not _HAS_SCHEME.match(buffer):
+        return Path(buffer)
+    scheme, path, query = _parts(buffer)
+    _options(scheme, query)
+    if scheme == "memory":
+        raise ConfigurationError(
+            "buffer: what waits in memory can be seen by its own process alone; use the path or "
+            "the URL of a file, as in sqlite:///events.db"
+        )
+    return Path(path)
 
 
 def _parts(url: str) -> tuple[str, str, str]:

@@ -1,29 +1,19 @@
 """``amplitude-moloco backfill``: delivers events that Amplitude has exported.
 
-==============  ===================================================================
-exit code       meaning
-==============  ===================================================================
-0               each event was delivered; with ``--dry-run``: each can be sent
-1               done, but events can't be read or sent, or were refused
-2               the command line, the configuration or the state can't work
-3               stopped, since the server refuses the events: the text says why
-130             interrupted, by Ctrl-C or SIGTERM: run it again to go on
-==============  ===================================================================
+Exit code 1: events can't be read or sent, or were refused. See ``terminal.py`` for the others.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import signal
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from amplitude_moloco.cli.backfill_report import plan_data, result_data
 from amplitude_moloco.cli.backfill_view import Bar, show_plan, show_result
+from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_well, print_json
 from amplitude_moloco.errors import BackfillError, ConfigurationError
 from amplitude_moloco.history.backfill import Backfill
 from amplitude_moloco.history.export import read_export
@@ -33,7 +23,6 @@ from amplitude_moloco.history.plan import Plan
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.text import one_line
 
-_INCOMPLETE, _UNUSABLE, _STOPPED, _INTERRUPTED = 1, 2, 3, 130
 _MOST_ERRORS = 10
 
 Config = Annotated[Path, typer.Argument(help="The configuration: a TOML or JSON file.")]
@@ -54,7 +43,6 @@ EventId = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and send nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def backfill(
@@ -78,27 +66,18 @@ def backfill(
     It reads everything and shows a plan, asks, and sends at the rate that Moloco documents. The
     summary is also written beside the state, to a file that ends in .report.json.
 
-    Exit codes: 0 all delivered, 1 some can't be sent or were refused, 2 wrong usage, 3 stopped
-    by refusals, 130 interrupted.
+    Exit codes: 0 all delivered, 1 some can't be sent or were refused, 2 wrong usage, 130
+    interrupted.
     """
-    # SIGTERM works like Ctrl-C, and SIGINT works even if the shell ignores it in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     filters: dict[str, Any] = {"since": since, "until": until, "keep_event_id": keep_event_id}
-    filters |= {
-        "libraries": library or (),
-        "event_types": event_type or (),
-        "exclude": exclude or (),
-    }
-    try:
-        job = _Job(config, export, filters, state, rate, as_json=as_json)
-        raise typer.Exit(job.plan() if dry_run else job.run(is_to_ask=not yes))
-    except (ConfigurationError, ExportError) as error:
-        _end(_UNUSABLE, str(error))
-    except BackfillError as error:
-        _end(_STOPPED, str(error))
-    except KeyboardInterrupt:
-        _end(_INTERRUPTED, "interrupted; the same command goes on where it ended")
+    names = {"libraries": library, "event_types": event_type, "exclude": exclude}
+    filters |= {name: given or () for name, given in names.items()}
+    with ending_well("interrupted; the same command goes on where it ended"):
+        try:
+            job = _Job(config, export, filters, state, rate, as_json=as_json)
+            raise typer.Exit(job.plan() if dry_run else job.run(is_to_ask=not yes))
+        except (ExportError, BackfillError) as error:
+            end(FAILED, str(error))
 
 
 class _Job:
@@ -114,7 +93,6 @@ class _Job:
         *,
         as_json: bool,
     ) -> None:
-        logging.getLogger("amplitude_moloco").addHandler(logging.NullHandler())  # it is shown here
         self._errors: list[ExportError] = []
         self._unreadable = 0
         self._reader = read_export(export, on_error=self._note, **filters)
@@ -124,14 +102,14 @@ class _Job:
         self._rate = rate
         self._backfill = Backfill(self._settings, self._reader, state=self._state, rate=rate)
         self._as_json = as_json
-        self._console = Console(highlight=False, stderr=as_json)
+        self._console = console(stderr=as_json)
 
     def plan(self) -> int:
         """Show what would be sent. Returns the exit code."""
         plan = self._plan()
         if self._as_json:
-            typer.echo(json.dumps(plan_data(plan, self._rate)))
-        return _INCOMPLETE if plan.invalid or plan.unreadable else 0
+            print_json(plan_data(plan, self._rate))
+        return FAILED if plan.invalid or plan.unreadable else 0
 
     def run(self, *, is_to_ask: bool) -> int:
         """Send, perhaps after a question. Returns the exit code."""
@@ -156,9 +134,9 @@ class _Job:
         report = self._state.with_name(f"{self._state.name}.report.json")
         report.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if self._as_json:
-            typer.echo(json.dumps(data))
+            print_json(data)
         show_result(self._console, result, report)
-        return _INCOMPLETE if result.has_failures or self._unreadable else 0
+        return FAILED if result.has_failures or self._unreadable else 0
 
     def _plan(self) -> Plan:
         with Bar(self._console, "reading", None) as bar:
@@ -178,8 +156,3 @@ class _Job:
         if self._unreadable > len(self._errors):
             more = self._unreadable - len(self._errors)
             typer.echo(f"amplitude-moloco: and {more:,} more can't be read", err=True)
-
-
-def _end(code: int, message: str) -> NoReturn:
-    typer.echo(f"amplitude-moloco: {one_line(message)}", err=True)
-    raise typer.Exit(code)

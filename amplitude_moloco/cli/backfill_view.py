@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,9 +20,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from amplitude_moloco.cli.terminal import table
 from amplitude_moloco.history import backfill
 from amplitude_moloco.history.plan import Plan
 from amplitude_moloco.history.state import Ended, Outcome
@@ -113,16 +112,13 @@ def counts_of(counts: dict[Ended, int]) -> Counter[Outcome]:
 def show_plan(console: Console, plan: Plan, url: str, rate: float) -> None:
     """Show what would be sent, what would not and why, and how long it takes."""
     _print(console, f"{plan.read:,} events read{_range(plan)}, for {url}")
-    table = Table(box=box.SIMPLE_HEAD, header_style="")
-    table.add_column("sync")
-    for title in ("to send", "invalid"):
-        table.add_column(title, justify="right")
+    syncs = table("sync", "to send", "invalid")
     invalid: Counter[str] = Counter()
     for (sync, _), events in plan.invalid.items():
         invalid[sync] += events
     for sync in sorted(plan.to_send.keys() | invalid.keys()):
-        table.add_row(Text(one_line(sync)), f"{plan.to_send[sync]:,}", f"{invalid[sync]:,}")
-    console.print(table)
+        syncs.add_row(Text(one_line(sync)), f"{plan.to_send[sync]:,}", f"{invalid[sync]:,}")
+    console.print(syncs)
     for (sync, code), events in plan.invalid.most_common(_MOST_PROBLEMS):
         _print(console, f"{sync}: {events:,} with {code}; the first: {plan.problems[sync, code]}")
     rest = {"no sync selects them": plan.unselected, "their id was there before": plan.duplicates}

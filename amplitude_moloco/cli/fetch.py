@@ -13,16 +13,23 @@ exit code       meaning
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from amplitude_moloco.cli.fetch_view import view_of
+from amplitude_moloco.cli.terminal import (
+    FAILED,
+    LATER,
+    AsJson,
+    console,
+    end,
+    ending_well,
+    print_json,
+)
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.history.export_api import ADDRESS, EU_ADDRESS, ExportApi, Keys
 from amplitude_moloco.history.fetch import fetch as fetch_hours
@@ -31,19 +38,20 @@ from amplitude_moloco.history.hours import Hours, parse_hours
 from amplitude_moloco.history.problem import FetchError
 from amplitude_moloco.text import one_line
 
-_FAILED, _UNUSABLE, _LATER, _INTERRUPTED = 1, 2, 3, 130
-
 
 def fetch(
+    *,
     start: Annotated[
         str, typer.Option(help="The first hour of upload, in UTC: 2026-01-31T18, or a date.")
     ],
-    end: Annotated[
-        str, typer.Option(help="The last hour, which is included. A date is its whole day.")
+    last: Annotated[
+        str,
+        typer.Option("--end", help="The last hour, which is included. A date is its whole day."),
     ],
     out: Annotated[Path, typer.Option(help="The folder for the downloads. Made if it is missing.")],
     eu: Annotated[bool, typer.Option("--eu", help="For a project with data in the EU.")] = False,
     url: Annotated[str | None, typer.Option(help="Another address, such as a sandbox's.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download events from Amplitude's Export API. Run it again to go on where it ended.
 
@@ -52,30 +60,31 @@ def fetch(
 
     Exit codes: 0 all hours are there, 1 refused, 2 wrong usage, 3 try again later, 130 interrupted.
     """
-    # SIGTERM works like Ctrl-C, and SIGINT works even if the shell ignores it in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with ending_well("interrupted; the same command goes on where it ended"):
         if eu and url is not None:
             raise ConfigurationError("--url: given beside --eu; use one of the two")
-        hours = parse_hours(start, end, time.time())
+        hours = parse_hours(start, last, time.time())
         api = ExportApi(Keys.of_environment(), url or (EU_ADDRESS if eu else ADDRESS))
-        _run(api, hours, out)
-    except ConfigurationError as error:
-        _end(_UNUSABLE, str(error))
-    except FetchError as error:
-        _end(_LATER if error.is_temporary else _FAILED, f"{error}{_how_to_go_on(error)}")
-    except OSError as error:
-        _end(_FAILED, f"{out}: {error.strerror}")
-    except KeyboardInterrupt:
-        _end(_INTERRUPTED, "interrupted; the same command goes on where it ended")
+        try:
+            _run(api, hours, out, as_json=as_json)
+        except FetchError as error:
+            end(LATER if error.is_temporary else FAILED, f"{error}{_how_to_go_on(error)}")
+        except BrokenPipeError:  # of the output
+            raise
+        except OSError as error:
+            end(FAILED, f"{out}: {error.strerror}")
 
 
-def _run(api: ExportApi, hours: Hours, out: Path) -> None:
+def _run(api: ExportApi, hours: Hours, out: Path, *, as_json: bool) -> None:
     with closing(api), open_folder(out, api.project) as folder:
         present = folder.present(hours)
-        with view_of(Console(highlight=False), hours, present) as view:
+        shown = console()
+        shown.quiet = as_json
+        with view_of(shown, hours, present) as view:
             has_data = fetch_hours(api, folder, hours, view)
+    if as_json:
+        print_json({"folder": str(out), "hours": str(hours), "has_new_data": has_data})
+        return
     if present < hours.total and not has_data:
         typer.echo("Amplitude has no data in the hours that were missing.")
     typer.echo(f"All hours of {hours} are in {one_line(out)}")
@@ -83,8 +92,3 @@ def _run(api: ExportApi, hours: Hours, out: Path) -> None:
 
 def _how_to_go_on(error: FetchError) -> str:
     return "; the same command goes on later" if error.is_temporary else ""
-
-
-def _end(code: int, message: str) -> NoReturn:
-    typer.echo(f"amplitude-moloco: {one_line(message)}", err=True)
-    raise typer.Exit(code)

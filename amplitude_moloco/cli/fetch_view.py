@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amplitude_moloco.history.hours import Hours
@@ -53,7 +52,7 @@ class PlainView(AbstractContextManager["PlainView"]):
         """Nothing to end: each line stands for itself."""
 
     def _print(self, line: str) -> None:
-        self._console.print(escape(line), soft_wrap=True, highlight=False)
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 class TerminalView(PlainView):

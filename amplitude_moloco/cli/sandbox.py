@@ -1,14 +1,25 @@
-"""``amplitude-moloco sandbox``: runs the sandbox until it is interrupted."""
+"""``amplitude-moloco sandbox``: runs the sandbox until it is interrupted.
+
+==========  =======================================================================================
+exit code   meaning
+==========  =======================================================================================
+0           stopped, by Ctrl-C or SIGTERM
+1           the address can't be listened on
+2           the command line can't work
+==========  =======================================================================================
+"""
 
 from __future__ import annotations
 
-import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from amplitude_moloco.cli.request_lines import RequestLines
+from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_well, print_json
 from amplitude_moloco.sandbox import Sandbox
 
 _INSTRUCTIONS = """\
@@ -29,6 +40,33 @@ Show what it received, and make the next three events fail:
   curl {url}/faults -d '{{"status": 503, "times": 3}}'
 
 Press Ctrl-C to stop."""
+_POLL_SECONDS = 0.25
+
+ExportsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder with what `fetch` downloads, in files named like "
+        "187520_2026-01-31_9#0.json.gz.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+HostNameOption = Annotated[
+    list[str] | None, typer.Option(help="A name with a dot by which clients reach it. Repeatable.")
+]
+FailRateOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="The share of events that fail: 0.2 for every fifth one."),
+]
+StatusOption = Annotated[
+    int | None,
+    typer.Option(
+        min=400, max=599, help="Their status, 503 by default. Without --fail-rate, all fail."
+    ),
+]
+LatencyOption = Annotated[
+    int, typer.Option(min=0, max=3_600_000, help="How long each answer is delayed.")
+]
 
 
 def sandbox(
@@ -45,42 +83,55 @@ def sandbox(
     platform_id: Annotated[
         str | None, typer.Option(help="The only platform to accept. By default, any.")
     ] = None,
-    exports: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder with what `fetch` downloads, in files named like "
-            "187520_2026-01-31_9#0.json.gz.",
-            exists=True,
-            file_okay=False,
-        ),
-    ] = None,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(help="A name with a dot by which clients reach it. Repeatable."),
-    ] = None,
+    exports: ExportsOption = None,
+    host_name: HostNameOption = None,
+    fail_rate: FailRateOption = None,
+    status: StatusOption = None,
+    latency_millis: LatencyOption = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Run a local stand-in for MCM and for Amplitude's HTTP API."""
-    # SIGTERM works like Ctrl-C, and SIGINT works even if the shell ignores it in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with Sandbox(
-            host=host,
-            port=port,
-            api_key=api_key,
-            platform_id=platform_id,
-            exports=exports,
-            host_names=host_name or (),
-        ) as running:
-            typer.echo(_INSTRUCTIONS.format(url=running.url, amplitude_url=running.amplitude_url))
-            _wait_for_interrupt()
-    except KeyboardInterrupt:
-        pass
-    except OSError as error:
-        raise SystemExit(f"amplitude-moloco: {error.strerror}") from None
+    """Run a local stand-in for MCM and for Amplitude's HTTP API.
+
+    Prints a line for each request as it comes. With --json, the first line has the addresses.
+
+    Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 the address can't be listened on, 2 wrong usage.
+    """
+    with ending_well(), suppress(KeyboardInterrupt):
+        try:
+            with Sandbox(
+                host=host,
+                port=port,
+                api_key=api_key,
+                platform_id=platform_id,
+                exports=exports,
+                host_names=host_name or (),
+                delay_seconds=latency_millis / 1000,
+                fail_rate=_rate_of(fail_rate, status),
+                fail_status=status or 503,
+            ) as running:
+                _run(running, as_json=as_json)
+        except BrokenPipeError:  # of the output
+            raise
+        except OSError as error:
+            end(FAILED, str(error.strerror))
 
 
-def _wait_for_interrupt() -> NoReturn:
-    never = threading.Event()
+def _run(running: Sandbox, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"url": running.url, "amplitude_url": running.amplitude_url})
+    else:
+        typer.echo(_INSTRUCTIONS.format(url=running.url, amplitude_url=running.amplitude_url))
+    out, lines, never = console(), RequestLines(running), threading.Event()
     while True:
-        never.wait(1.0)  # not forever: Windows handles Ctrl-C only between two waits
+        for line in lines.new():
+            if as_json:
+                print_json(line.as_json())
+            else:
+                out.print(line.text, style=line.style, soft_wrap=True)
+        never.wait(_POLL_SECONDS)
+
+
+def _rate_of(fail_rate: float | None, status: int | None) -> float:
+    if fail_rate is None:
+        return 0.0 if status is None else 1.0
+    return fail_rate

@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 10.0
 
 _SHOES = {"product_id": "shoes-1", "price": 59.9, "currency": "USD", "quantity": 1}
 _SOCKS = {"product_id": "socks-7", "price": 4.5, "currency": "USD", "quantity": 2}
-_TRACKED: tuple[tuple[str, dict[str, Any]], ...] = (
+TRACKED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Landed", {"referrer_page_id": "newsletter"}),
     ("Home Viewed", {}),
     ("Page Viewed", {"page_id": "summer-sale"}),
@@ -91,7 +91,7 @@ def run() -> Outcome:
         client.add(destination)
         events = [
             BaseEvent(name, user_id="shopper-1", device_id="browser-1", event_properties=properties)
-            for name, properties in _TRACKED
+            for name, properties in TRACKED
         ]
         for event in events:
             client.track(event)

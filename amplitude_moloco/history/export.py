@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from amplitude import BaseEvent
 
@@ -16,6 +16,9 @@ from amplitude_moloco.history.filters import Filters, LeftOutReason, Names
 from amplitude_moloco.history.members import open_members, read_lines
 from amplitude_moloco.history.place import ExportError, Place, Unreadable
 from amplitude_moloco.history.record import Inexact, event_of, event_type_of
+
+ToEvent = Callable[..., BaseEvent]
+"""Makes an event of a record, as :func:`event_of` does, with the same keywords."""
 
 
 class ExportReader:
@@ -37,11 +40,13 @@ class ExportReader:
         *,
         keep_event_id: bool = False,
         on_error: Callable[[ExportError], object] | None = None,
+        to_event: ToEvent = event_of,
     ) -> None:
         self._files = tuple(files)
         self._filters = filters
         self._keep_event_id = keep_event_id
         self._on_error = on_error
+        self._to_event = to_event
         self.left_out: Counter[LeftOutReason] = Counter()
         self.unreadable = 0
 
@@ -105,9 +110,9 @@ class ExportReader:
         reason = self._filters.reason_against(event_type, record.get("library"))
         if reason is None:
             try:
-                event = event_of(record, keep_event_id=self._keep_event_id, is_exact=is_exact)
+                event = self._made(record, is_exact=is_exact)
             except Inexact:
-                event = event_of(parse_exactly(line), keep_event_id=self._keep_event_id)
+                event = self._made(parse_exactly(line), is_exact=True)
             except RecursionError:
                 raise Unreadable("properties that are nested too deeply") from None
             if self._filters.is_in_range(event.time):
@@ -115,6 +120,9 @@ class ExportReader:
             reason = LeftOutReason.TIME
         self.left_out[reason] += 1
         return None
+
+    def _made(self, record: dict[str, Any], *, is_exact: bool) -> BaseEvent:
+        return self._to_event(record, keep_event_id=self._keep_event_id, is_exact=is_exact)
 
     def _report(self, place: Place, problem: object) -> None:
         self.unreadable += 1

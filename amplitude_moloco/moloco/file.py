@@ -1,13 +1,15 @@
 """Loads settings from plain data, such as a JSON or TOML file. Needs the extra ``config``.
 
 The keys are the arguments of the constructors, except for what plain data can't hold: callables and
-objects. All mistakes are found at once, each with its place and what to use instead.
+objects. ``syncs = "ecommerce"`` stands for the ready-made syncs, and ``${NAME}`` in a text for an
+environment variable. All mistakes are found at once, each with its place and what to use instead.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -21,6 +23,8 @@ from typing import Any, TypeVar
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
+from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
+from amplitude_moloco.moloco.environment import expand, unset_variables
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.text import one_line
 
@@ -38,6 +42,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 T = TypeVar("T")
+READY_SYNCS = "ecommerce"
+"""What stands for the ready-made syncs."""
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -100,12 +106,17 @@ def arguments_of(
         raise ConfigurationError(
             f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
         )
+    unset = [one_line(text) for text in unset_variables(settings, os.environ)]
+    settings = expand(settings, os.environ)
+    if settings.get("syncs") == READY_SYNCS:
+        settings = {name: value for name, value in settings.items() if name != "syncs"}
+        more = {"syncs": ecommerce_syncs(), **more}
     schema = schema_of(kind)
     messages = schema.validate(dict(settings))
     missing = [name for name in _REQUIRED if name not in settings and name not in more]
     messages |= {name: ["Missing data for required field."] for name in missing}
     keys = keys_of(kind)
-    problems = [*_problems(messages, settings, keys), *_strays_in_mappings(settings, keys)]
+    problems = [*_problems(messages, settings, keys), *_strays_in_mappings(settings, keys), *unset]
     # What is sound is loaded anyway, so that all problems are found at once.
     sound = {name: value for name, value in settings.items() if name not in messages}
     syncs = _sound_syncs(settings, messages)
@@ -122,7 +133,7 @@ def arguments_of(
         del arguments["syncs"]
     problems += _refused(kind, {**settings, **arguments, **more}, problems)
     if problems:
-        raise ConfigurationError("; ".join(sorted(set(problems))))
+        raise ConfigurationError(*sorted(set(problems)))
     return {**arguments, **more}
 
 
@@ -191,7 +202,7 @@ def _kind(found: Any) -> str:
 def _advice(message: str, found: Any, path: str) -> str:
     """Returns what to use instead."""
     if path == "syncs" and found is not _MISSING:
-        return "use a list of syncs: in TOML, [[syncs]]"
+        return f"use a list of syncs (in TOML, [[syncs]]), or {READY_SYNCS!r} for the ready ones"
     if message == "Not a valid list." and path.endswith(".events"):
         return "use a name or a list of names"
     advice = _ADVICE.get(message, message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import get_args
@@ -40,9 +42,27 @@ class Fault:
 
 
 class Faults:
-    """A queue of faults for each API. Safe to use from any thread."""
+    """A queue of faults for each API. Safe to use from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        rate: The share of requests to MCM, from 0 to 1, that get a fault without one in the queue.
+        status: Their HTTP status.
+        chance: Gives numbers from 0 to 1.
+
+    Raises ValueError for a value that can't be used.
+    """
+
+    def __init__(
+        self,
+        rate: float = 0.0,
+        status: int = 503,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if not 0 <= rate <= 1:
+            raise ValueError(f"the rate of faults must be from 0 to 1, not {rate!r}")
+        self._rate = rate
+        self._usual = Fault(status)
+        self._chance = chance
         self._pending: dict[Target, deque[Fault]] = {name: deque() for name in get_args(Target)}
         self._lock = Lock()
 
@@ -58,7 +78,8 @@ class Faults:
         with self._lock:
             pending = self._pending[target]
             if not pending:
-                return None
+                is_due = target == "moloco" and self._rate > 0 and self._chance() < self._rate
+                return self._usual if is_due else None
             fault = pending.popleft()
             if fault.times > 1:
                 pending.appendleft(replace(fault, times=fault.times - 1))

@@ -44,6 +44,10 @@ class Sandbox:
             take. When full, the oldest are discarded.
         host_names: Names with a dot by which clients reach it, such as ``sandbox.internal``.
             Addresses and names without a dot need no mention. Another ``Host`` gets a 403.
+        fail_rate: The share of events, from 0 to 1, that MCM answers with ``fail_status``.
+        fail_status: The HTTP status of these answers, 400 to 599.
+
+    Raises ValueError for a rate or a status that can't be.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Sandbox:
         max_requests: int = 100_000,
         max_bytes: int = 256 * 1024**2,
         host_names: Iterable[str] = (),
+        fail_rate: float = 0.0,
+        fail_status: int = 503,
     ) -> None:
         self._host = host
         self._port = port
@@ -74,7 +80,7 @@ class Sandbox:
         folder = None if exports is None else Path(exports)
         self._exports = ExportFolder(folder, max_export_bytes)
         self._record = Record(max_requests, max_bytes)
-        self._faults = Faults()
+        self._faults = Faults(fail_rate, fail_status)
         self._server: ThreadServer | None = None
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from amplitude_moloco.buffers.base import Buffer
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
-from amplitude_moloco.buffers.url import absolute_url, open_buffer
+from amplitude_moloco.buffers.url import absolute_url, file_of, open_buffer
 from amplitude_moloco.errors import ConfigurationError
 
 
@@ -311,3 +311,34 @@ except ConfigurationError as error:
     )
     assert said.stdout.startswith("buffer: 'sqlite:' can't be used here")
     assert "memory://" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("buffer", "path"),
+    [
+        ("moloco.db", "moloco.db"),
+        ("/var/lib/a b%20.db", "/var/lib/a b%20.db"),
+        ("shop:1.db", "shop:1.db"),
+        ("sqlite:///moloco.db", "moloco.db"),
+        ("sqlite:////var/a%20b.db?synchronous=FULL", "/var/a b.db"),
+        ("sqlite:moloco.db", "moloco.db"),
+    ],
+)
+def test_the_file_of_a_buffer_has_a_path_or_a_url(buffer: str, path: str) -> None:
+    """A path is taken as it is; a URL leads to the file that open_buffer opens."""
+    assert file_of(buffer) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "message"),
+    [
+        ("memory://", "what waits in memory can be seen by its own process alone"),
+        ("redis://me:secret@host/0", "'redis://host/0' does not name a buffer"),
+        ("sqlite:///a.db?max_event=3", "the option max_event=3 can't be used"),
+    ],
+)
+def test_what_has_no_file_is_refused(buffer: str, message: str) -> None:
+    """A URL of another kind names no file, and is refused as by open_buffer."""
+    with pytest.raises(ConfigurationError) as caught:
+        file_of(buffer)
+    assert str(caught.value).startswith(f"buffer: {message}")

@@ -213,7 +213,6 @@ class TestRun:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (("nowhere", *SINCE), "nowhere: does not exist"),
             (("ex", "--since", "yesterday"), "since: found 'yesterday'; use a date or a time"),
             (("ex", *SINCE, "--rate", "0"), "rate: found 0.0; use a number above 0"),
             (("ex", *SINCE, "--yes", "--state", "no/where"), "no/where can't be used for the stat"),
@@ -226,6 +225,11 @@ class TestRun:
         assert err.startswith(f"amplitude-moloco: {message}")
         assert err.count("\n") == 1
 
+    def test_no_export(self, run: Run) -> None:
+        """A path that does not exist is told in one line."""
+        expected = (1, "", "amplitude-moloco: nowhere: does not exist\n")
+        assert run("nowhere", *SINCE) == expected
+
     def test_switched_off(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where sending is switched off, it would only seem to send: that is refused."""
         monkeypatch.setenv("MOLOCO_TRANSPORT", "none")
@@ -234,11 +238,11 @@ class TestRun:
         assert run("ex", *SINCE, "--dry-run")[0] == 0
 
     def test_refused(self, run: Run, folder: Path) -> None:
-        """A server that refuses the key ends it with 3."""
+        """A server that refuses the key ends it with 1."""
         with Sandbox(api_key="another-key") as sandbox:
             configure(folder, sandbox.url)
             code, _, err = run("ex", *SINCE, "--yes")
-        assert code == 3
+        assert code == 1
         assert err.startswith("amplitude-moloco: the server refuses everything: 401 ")
 
     def test_on_a_terminal(self, folder: Path) -> None:

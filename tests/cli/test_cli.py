@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from support.cli import run as run_command
 
 from amplitude_moloco import EventType, Stats
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.cli.shop import Arrival, Outcome, run
 from amplitude_moloco.sandbox import Sandbox
 
@@ -135,6 +140,30 @@ class TestDemo:
         }
         assert max(map(len, out.splitlines())) <= 80
 
+    def test_narrow(self, start: Start) -> None:
+        """At 60 columns nothing is cut, and each event is on a line with its type."""
+        code, out, _ = ended(start("-c", MAIN, "demo", COLUMNS="60"))
+
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= 60
+        assert "…" not in out
+        for event_type in EventType:
+            assert re.search(rf"^ \w[\w ]+ {event_type.value} +yes *$", out, re.MULTILINE)
+        assert "amplitude-moloco init" in out
+
+    def test_json(self, start: Start) -> None:
+        """With --json it prints what each side received."""
+        code, out, _ = ended(start("-c", MAIN, "demo", "--json"))
+
+        found = json.loads(out)
+        assert code == 0
+        assert found["is_as_expected"] is True
+        assert found["stats"]["delivered"] == 8
+        assert [event["tracked"] for event in found["events"] if event["problems"]] == [
+            "Products Searched"
+        ]
+        assert found["events"][0]["moloco"]["event_type"] == "LAND"
+
     def test_no_proxy(self, start: Start) -> None:
         """The demo ignores a proxy that is set in the environment."""
         proxy = "http://127.0.0.1:9"
@@ -194,10 +223,80 @@ def test_missing_extra(start: Start, package: str) -> None:
 
 def test_help(start: Start) -> None:
     """Without a command, it lists the commands."""
-    _, out, _ = ended(start("-c", MAIN))
+    code, out, err = ended(start("-c", MAIN))
 
+    assert (code, err) == (2, "")
     assert "sandbox" in out
     assert "demo" in out
+
+
+def test_version() -> None:
+    """--version shows the version of the distribution, and nothing else."""
+    code, out, err = run_command("--version")
+
+    assert (code, out, err) == (0, f"amplitude-moloco {version('amplitude-moloco')}\n", "")
+
+
+@pytest.mark.parametrize("command", ["check", "ping", "stats", "dead", "sandbox", "demo", "fetch"])
+def test_help_of_a_command(command: str) -> None:
+    """Each command explains itself within 80 columns, without a box or a colour."""
+    code, out, _ = run_command(command, "--help", FORCE_COLOR="1")
+
+    assert code == 0
+    assert out.startswith("Usage: ")
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(line.isprintable() for line in out.splitlines())
+    assert "\u2500" not in out
+
+
+def test_completion(start: Start) -> None:
+    """The shell's completion is shown, and completes commands."""
+    _, script, _ = ended(start("-c", MAIN, "--show-completion", "bash"))
+    more = {"_AMPLITUDE_MOLOCO_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    _, found, _ = ended(start("-c", MAIN, COMP_WORDS="amplitude-moloco de", **more))
+
+    assert "_AMPLITUDE_MOLOCO_COMPLETE=complete_bash" in script
+    assert sorted(found.split()) == ["dead", "demo"]
+
+
+def test_interrupted_before_it_begins(start: Start) -> None:
+    """Ctrl-C while the program starts ends it with 130, and without a traceback."""
+    interrupted = (
+        "import amplitude_moloco.cli.app as module\n"
+        "def app(**more): raise KeyboardInterrupt\n"
+        "module.app = app\n"
+    )
+
+    assert ended(start("-c", interrupted + MAIN)) == (130, "", "")
+
+
+def test_a_terminal_without_unicode(start: Start) -> None:
+    """What the terminal's encoding lacks is shown escaped."""
+    code, out, _ = ended(start("-c", MAIN, "stats", "--help", PYTHONIOENCODING="latin-1"))
+
+    assert code == 0
+    assert "sqlite:///\\u2026" in out
+
+
+def test_no_terminal_at_all(start: Start) -> None:
+    """Where Python has no standard output, a command still runs."""
+    process = start("-c", f"import sys; sys.stdout = None; {MAIN}", "check", "missing.toml")
+
+    assert ended(process)[0] == 2
+
+
+@pytest.mark.parametrize("command", [("sandbox", "--port", "0", "--json"), ("stats", "--json")])
+def test_an_output_that_is_closed(start: Start, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A reader that has seen enough, such as head, ends a command without a message."""
+    arguments = [*command]
+    if command[0] == "stats":
+        with closing(SqliteBuffer(tmp_path / "moloco.db", target="t")) as buffer:
+            buffer.put("a", "HOME", b"{}")
+        arguments.append(str(tmp_path / "moloco.db"))
+    closed = "import os, signal; os.close(1); os.dup2(os.pipe()[1], 1); os.close(3); "
+    code, out, err = ended(start("-c", closed + MAIN, *arguments))
+
+    assert (code, out, err) == (1, "", "")
 
 
 def test_quickstart(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import signal
@@ -132,6 +133,25 @@ class TestCommand:
             "Amplitude has no data in the hours that were missing.\n"
             "All hours of 20260129T00-20260129T05 are in out\n"
         )
+
+    def test_json(self, start: Start, exporting: Sandbox) -> None:
+        """With --json, the result is all that it prints."""
+        code, out, err = ended(start(*ONE_DAY, "--json", "--url", exporting.url))
+        assert (code, err) == (0, "")
+        assert json.loads(out) == {
+            "folder": "out",
+            "hours": "20260131T00-20260131T23",
+            "has_new_data": True,
+        }
+
+    def test_an_output_that_is_closed(self, start: Start, exporting: Sandbox) -> None:
+        """If nothing reads its output, it ends without a message, and the files are there."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = start(*ONE_DAY, "--json", "--url", exporting.url, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (1, "")
 
     def test_splits_and_waits(self, start: Start, tmp_path: Path) -> None:
         """What is too large comes in parts, and a wait that Amplitude asks for is shown."""

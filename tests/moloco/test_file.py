@@ -22,6 +22,7 @@ from amplitude_moloco import (
     MolocoSettings,
     RetrySchedule,
     Sync,
+    ecommerce_syncs,
     hash_identifier,
 )
 from amplitude_moloco.moloco import file
@@ -30,6 +31,7 @@ from amplitude_moloco.moloco.schema import keys_of
 
 NOW = 1_700_000_000_000
 SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
+SYNCS_ADVICE = "use a list of syncs (in TOML, [[syncs]]), or 'ecommerce' for the ready ones"
 SETTINGS: dict[str, Any] = {
     "api_key": "key",
     "platform_id": "MY_SHOP",
@@ -85,7 +87,14 @@ EVERYTHING: dict[str, Any] = {
 def refusal(settings: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         MolocoDestination.from_dict(settings)
-    return str(caught.value)
+    assert str(caught.value).splitlines() == list(caught.value.errors)
+    return "; ".join(caught.value.errors)
+
+
+def errors_of(settings: Any) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        MolocoDestination.from_dict(settings)
+    return caught.value.errors
 
 
 def event(**more: Any) -> BaseEvent:
@@ -261,7 +270,10 @@ def test_json_and_toml_are_equal(tmp_path: Path, as_text: bool) -> None:
         ),
         ({"timeout_seconds": True}, "timeout_seconds: found true or false; use a number"),
         ({"timeout_seconds": "soon"}, "timeout_seconds: found text; use a number, without quotes"),
-        ({"syncs": SYNC}, "syncs: found a table; use a list of syncs: in TOML, [[syncs]]"),
+        (
+            {"syncs": SYNC},
+            f"syncs: found a table; {SYNCS_ADVICE}",
+        ),
         ({"syncs": [SYNC, 5]}, "syncs[1]: found a whole number; use a table"),
         (
             {"syncs": [{}]},
@@ -491,17 +503,68 @@ def test_an_error_of_opening_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("buffer", "sqlite:///${DATA}/x.db"),
+        ("buffer", "sqlite:///$(DATA)/x.db"),
         ("channel_type", "%CHANNEL%"),
         ("hash_identifiers", {"salt": "$SALT"}),
         ("platform_name", "<your platform>"),
     ],
 )
 def test_a_placeholder_in_a_file_is_refused(setting: str, value: Any) -> None:
-    """No file is expanded: a placeholder in it is refused."""
+    """A placeholder that is none of an environment variable is refused."""
     assert refusal({**SETTINGS, setting: value}) == (
         f"{setting}: looks like a placeholder that was not replaced by its value; use the value"
     )
+
+
+def test_a_variable_in_a_text_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """${NAME} stands for an environment variable, anywhere in the settings, whatever it holds."""
+    monkeypatch.setenv("SHOP", "My shop")
+    monkeypatch.setenv("EVENT", "Viewed ${SHOP}")
+    settings = {
+        **SETTINGS,
+        "platform_id": "${SHOP}-2",
+        "include_user_properties": ["$SHOP", "${SHOP}"],
+        "syncs": [{**SYNC, "events": ["a ${EVENT}"]}],
+    }
+    arguments = arguments_of(settings)
+    assert arguments["platform_id"] == "My shop-2"
+    assert [*arguments["include_user_properties"]] == ["$SHOP", "My shop"]
+    assert arguments["syncs"][0].names == ("a Viewed ${SHOP}",)
+
+
+def test_variables_that_are_not_set_are_named_with_all_other_mistakes() -> None:
+    """Each one has its place, and does not hide what else is wrong."""
+    settings = {
+        **SETTINGS,
+        "platform_id": "${NOT_SET}",
+        "conections": 1,
+        "syncs": [{**SYNC, "mapping": {"page_id": "${NOT_SET_EITHER}"}}],
+    }
+    variable = "the environment variable {} is not set; set it, or use a value"
+    assert {
+        f"platform_id: {variable.format('NOT_SET')}",
+        "conections: no such setting; did you mean 'connections'?",
+        f"syncs[0].mapping.page_id: {variable.format('NOT_SET_EITHER')}",
+    } <= {*errors_of(settings)}
+
+
+def test_what_is_nested_too_deeply_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables are replaced as deep as settings go, and refused settings cost no stack."""
+    monkeypatch.setenv("SHOP", "My shop")
+    deep: Any = "${SHOP} ${NOT_SET}"
+    for _ in range(50):
+        deep = [{"a": deep}]
+    assert errors_of({**SETTINGS, "channel_type": deep})[0].startswith("channel_type: ")
+
+
+def test_the_ready_syncs_have_a_name() -> None:
+    """The text "ecommerce" stands for the ready-made syncs; syncs beside the file replace it."""
+    settings = {**SETTINGS, "syncs": "ecommerce"}
+    ready = MolocoSettings.from_dict(settings).converter().syncs
+    assert [repr(sync) for sync in ready] == [repr(sync) for sync in ecommerce_syncs()]
+    own = Sync("HOME", "Viewed")
+    assert MolocoSettings.from_dict(settings, syncs=own).syncs is own
+    assert refusal({**SETTINGS, "syncs": "Ecommerce"}) == (f"syncs: found text; {SYNCS_ADVICE}")
 
 
 AT_THE_TOP = "it belongs to the destination: in TOML, write it above the first [section]"
@@ -621,7 +684,7 @@ def test_any_settings_are_taken_or_refused(changes: dict[Any, Any]) -> None:
     try:
         arguments_of(changed)
     except ConfigurationError as error:
-        said = str(error)
+        said = "; ".join(error.errors)
     assert said.isprintable()
     assert "s3cret" not in said
     assert not said or any(str(place[0]) in said for place in changes)

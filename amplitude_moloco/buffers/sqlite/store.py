@@ -26,7 +26,8 @@ _TAKEN_EVENTS = 512
 _TAKEN_BYTES = 1024**2
 _PRUNED = 1000
 """How many dead letters are forgotten at a time."""
-_PAGE = 100
+PAGE = 100
+"""How many dead letters are read at a time."""
 
 _RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
 _FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
@@ -36,7 +37,7 @@ _UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= :unti
 _FIRST = "SELECT frame FROM events ORDER BY key LIMIT 1"
 _LAST_KEY = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
 _OWNERS = "SELECT token FROM owners WHERE token <> ?"
-_LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
+LETTERS = """SELECT number, buried_at, attempts, status, reason, message, frame FROM letters
     WHERE number > ? ORDER BY number LIMIT ?"""
 _MUST_PRUNE = """SELECT (SELECT dead > ? OR dead_bytes > ? FROM totals) OR EXISTS (SELECT * FROM
     letters WHERE buried_at < ? AND number = (SELECT min(number) FROM letters))"""
@@ -220,9 +221,9 @@ class Store:
     def letters(self) -> Iterator[DeadLetter]:
         """Yields the dead letters page by page, since all together might not fit into memory."""
         last = 0
-        while rows := self._file.read(_LETTERS, (last, _PAGE)):
+        while rows := self._file.read(LETTERS, (last, PAGE)):
             for row in rows:
-                letter = _letter_from(row)
+                letter = letter_from(row)
                 if letter is None:
                     self._set_aside(row[0], row[-1])
                 else:
@@ -263,7 +264,7 @@ def _letter_row(letter: Letter) -> tuple[Any, ...]:
     return buried_at, event.attempts, status, reason.value, message, size, frame_of(event)
 
 
-def _letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
+def letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
     """Returns a dead letter; None if it is damaged."""
     number, buried_at, attempts, status, reason, message, frame = row
     event = read_event(frame)

@@ -1,0 +1,110 @@
+"""Resends or deletes dead letters, some at a time, at a limited rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.cli.buffers import Choice
+
+if TYPE_CHECKING:
+    from amplitude_moloco.buffers.sqlite.reader import SqliteReader
+
+_BATCH = 100
+_BATCHES_PER_SECOND = 4
+"""At a limited rate: so that it is even, and the bar moves."""
+
+
+class Change(Enum):
+    """What becomes of the chosen letters."""
+
+    RESEND = "resent"
+    PURGE = "deleted"
+
+
+class Batches:
+    """The chosen letters that are there now, each batch of which is changed as a whole.
+
+    Args:
+        rate: The most letters per second; None: as fast as possible.
+    """
+
+    def __init__(self, reader: SqliteReader, choice: Choice, rate: float | None) -> None:
+        self._reader = reader
+        self._choice = choice
+        self._rate = rate
+        self._last = 0
+        self.seconds = 0.0
+        """How long the changes took."""
+        self.total = 0
+        for letter in reader.letters():
+            if letter in choice:
+                self.total += 1
+                self._last = int(str(letter.key))
+
+    def left(self) -> int:
+        """Returns how many of them are there still."""
+        return sum(1 for _ in self._chosen())
+
+    def change(self, change: Change, step: Callable[[int], object]) -> None:
+        """Changes them all. Calls ``step`` after each batch, with its size."""
+        from amplitude_moloco.buffers.sqlite.letters import LetterFile  # as the reader itself
+
+        started, never, done = time.monotonic(), threading.Event(), 0
+        chosen = self._chosen()
+        try:
+            with closing(LetterFile(self._reader.path, target=self._reader.target)) as letters:
+                apply = letters.resend if change is Change.RESEND else letters.delete
+                while batch := list(islice(chosen, self._size)):
+                    if self._rate:
+                        never.wait(max(0.0, started + done / self._rate - time.monotonic()))
+                    apply(batch)
+                    done += len(batch)
+                    step(len(batch))
+        finally:
+            self.seconds = time.monotonic() - started
+
+    @property
+    def _size(self) -> int:
+        if self._rate is None:
+            return _BATCH
+        return max(1, min(_BATCH, int(self._rate / _BATCHES_PER_SECOND)))
+
+    def _chosen(self) -> Iterator[DeadLetter]:
+        for letter in self._reader.letters():
+            if int(str(letter.key)) > self._last:  # it has died since
+                return
+            if letter in self._choice:
+                yield letter
+
+
+@contextmanager
+def bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows how many of all letters are done, on a terminal. Yields a function for each batch."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    if not console.is_terminal:
+        yield lambda size: None
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total, rate="")
+
+        def step(size: int) -> None:
+            progress.update(task, advance=size)
+            speed = progress.tasks[task].speed
+            progress.update(task, rate=f"{speed:,.0f}/s" if speed else "", refresh=True)
+
+        yield step

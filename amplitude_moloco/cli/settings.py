@@ -1,0 +1,94 @@
+"""Loads the settings that a command works with, and all that can be said about them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amplitude_moloco import ConfigurationError, MolocoSettings
+from amplitude_moloco.moloco.endpoint import API_KEY_VARIABLE
+from amplitude_moloco.moloco.environment import unset_variables
+from amplitude_moloco.moloco.file import read_file
+from amplitude_moloco.moloco.overlaps import warn_of_overlaps
+
+_NO_KEY = "not-the-key"
+
+
+class Loaded(NamedTuple):
+    """A settings file, checked."""
+
+    settings: MolocoSettings | None
+    """None if there is a mistake."""
+    mistakes: tuple[str, ...]
+    """Each with its place, and what to use instead."""
+    warnings: tuple[str, ...]
+    """What works, and may not be meant."""
+
+
+class _Messages(logging.Handler):
+    """Keeps the messages that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+def load(path: Path) -> MolocoSettings:
+    """Returns the settings in a file. Raises ConfigurationError with an error for each mistake."""
+    data = read_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return MolocoSettings.from_dict(data)
+
+
+def inspect(path: Path) -> Loaded:
+    """Returns the settings in a file, which need no key to be checked, and all mistakes in it.
+
+    Raises ConfigurationError if the file can't be read at all.
+    """
+    data = read_file(path)
+    data, found = _without_key(data)
+    settings = None
+    mistakes: tuple[str, ...] = ()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            settings = MolocoSettings.from_dict(data)
+        except ConfigurationError as error:
+            mistakes = error.errors
+    found += dict.fromkeys(str(each.message) for each in caught)
+    if settings is not None:
+        found += _overlaps(settings)
+    return Loaded(settings, mistakes, tuple(found))
+
+
+def _without_key(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the settings with some key, and a warning, if the key is not set here."""
+    variable = API_KEY_VARIABLE
+    if "api_key" in data:
+        unset = [*unset_variables({"api_key": data["api_key"]}, os.environ)]
+        if not unset:
+            return data, []
+        warning = unset[0]
+    elif os.environ.get(variable):
+        return data, []
+    else:
+        warning = f"api_key: the environment variable {variable} is not set; set it for the app"
+    return {**data, "api_key": _NO_KEY}, [f"{warning} (this check needs no key)"]
+
+
+def _overlaps(settings: MolocoSettings) -> list[str]:
+    messages = _Messages()
+    logger = logging.getLogger(warn_of_overlaps.__module__)
+    logger.addHandler(messages)
+    try:
+        warn_of_overlaps(settings.converter().syncs)
+    finally:
+        logger.removeHandler(messages)
+    return messages.texts
