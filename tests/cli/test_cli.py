@@ -135,6 +135,7 @@ class TestDemo:
             **{field.name: "0" for field in fields(Stats)},
             "accepted": "9",
             "delivered": "8",
+            "delivered_by_sync": "8",
             "invalid": "1",
             "unselected": "1",
         }
