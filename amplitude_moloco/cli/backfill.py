@@ -13,7 +13,15 @@ import typer
 
 from amplitude_moloco.cli.backfill_report import plan_data, result_data
 from amplitude_moloco.cli.backfill_view import Bar, show_plan, show_result
-from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_well, print_json
+from amplitude_moloco.cli.terminal import (
+    FAILED,
+    UNUSABLE,
+    AsJson,
+    console,
+    end,
+    ending_well,
+    print_json,
+)
 from amplitude_moloco.errors import BackfillError, ConfigurationError
 from amplitude_moloco.history.backfill import Backfill
 from amplitude_moloco.history.export import read_export
@@ -76,7 +84,9 @@ def backfill(
         try:
             job = _Job(config, export, filters, state, rate, as_json=as_json)
             raise typer.Exit(job.plan() if dry_run else job.run(is_to_ask=not yes))
-        except (ExportError, BackfillError) as error:
+        except ExportError as error:  # a path; what can't be read in a file is counted
+            end(UNUSABLE, str(error))
+        except BackfillError as error:
             end(FAILED, str(error))
 
 

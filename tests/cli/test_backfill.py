@@ -211,6 +211,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            (("nowhere", *SINCE), "nowhere: does not exist"),
             (("ex", "--since", "yesterday"), "since: found 'yesterday'; use a date or a time"),
             (("ex", *SINCE, "--rate", "0"), "rate: found 0.0; use a number above 0"),
             (("ex", *SINCE, "--yes", "--state", "no/where"), "no/where can't be used for the stat"),
@@ -222,11 +223,6 @@ class TestRun:
         assert (code, out) == (2, "")
         assert err.startswith(f"amplitude-moloco: {message}")
         assert err.count("\n") == 1
-
-    def test_no_export(self, run: Run) -> None:
-        """A path that does not exist is told in one line."""
-        expected = (1, "", "amplitude-moloco: nowhere: does not exist\n")
-        assert run("nowhere", *SINCE) == expected
 
     def test_switched_off(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where sending is switched off, it would only seem to send: that is refused."""
