@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def name_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
+MODULES = {name_of(file) for file in FILES}
+
+
 def province_of(name: str) -> str:
     return name.partition(".")[0]
 
@@ -53,9 +57,14 @@ def files_of(provinces: set[str]) -> list[Path]:
     return [file for file in FILES if province_of(name_of(file)) in provinces]
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def imports(file: Path) -> tuple[str, ...]:
     """The dotted names of all that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    return tuple(_imports(ast.parse(file.read_text(encoding="utf-8")), file))
+
+
+def _imports(tree: ast.Module, file: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,12 +74,11 @@ def imports(file: Path) -> Iterator[str]:
 
 def own_imports(file: Path) -> set[str]:
     """The modules of this library that a file imports, without the library's name."""
-    modules = {name_of(each) for each in FILES}
     found = set()
     for name in imports(file):
         library, _, rest = name.partition(".")
         if library == "amplitude_moloco":
-            while rest and rest not in modules:
+            while rest and rest not in MODULES:
                 rest = rest.rpartition(".")[0]
             found.add(rest or "__init__")
     return found

@@ -38,9 +38,9 @@ class Time(Clock):
 
 
 class SeldomTended(SqliteBuffer):
-    """Looks at its files once a minute: a week has 600,000 seconds."""
+    """Looks at its files every ten minutes: a week has 600,000 seconds."""
 
-    tend_seconds = 60.0
+    tend_seconds = 600.0
 
 
 MakeBuffer = Callable[[Time], Storage]
