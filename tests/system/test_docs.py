@@ -11,8 +11,11 @@ import pytest
 from amplitude import BaseEvent
 from support.documents import blocks, directed_to, run
 
-from amplitude_moloco import MolocoDestination, Sync
+from amplitude_moloco import EventType, MolocoDestination, Sync
 from amplitude_moloco.cli.starters import settings_text
+from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
+from amplitude_moloco.moloco.wire.omissions import is_needed
+from amplitude_moloco.moloco.wire.requirements import required_keys
 from amplitude_moloco.sandbox import Sandbox
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -83,3 +86,101 @@ def test_the_tutorials_shop_sends_six_events(
     assert warning.strip() in caplog.text
     buffer = re.escape(blocks(PAGES["tutorial"], "toml")[0].strip())
     assert re.search(rf"^# {buffer}$", settings, re.MULTILINE)
+
+
+SAMPLES: dict[str, Any] = {
+    "platform": "APP",
+    "event_id": "id-1",
+    "os_name": "ios 17",
+    "language": "ko",
+    "ip_address": "192.0.2.1",
+    "advertising_id": "6d92078a-8246-4ba4-ae5b-76104861e7dc",
+    "revenue_amount": 12.5,
+    "revenue_currency": "USD",
+    "shipping_charge_amount": 2.5,
+    "shipping_charge_currency": "USD",
+    "currency": "USD",
+    "timestamp": 1_700_000_000_000,
+    "items": [{"id": "item"}],
+    "personalization_mode": "METRIC_ONLY",
+}
+"""A value for each field; text that is its own name for all others."""
+
+
+def code(*words: str) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def table_under(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, without its head."""
+    _, _, section = PAGES[page].partition(f"## {heading}\n")
+    table = re.findall(r"^\|.*\|$", section.partition("\n## ")[0], re.MULTILINE)
+    return [[cell.strip() for cell in line[1:-1].split(" | ")] for line in table[2:]]
+
+
+def flat(value: object, path: str = "") -> dict[str, Any]:
+    """The values in an object by their paths: ``device.os``."""
+    if not isinstance(value, dict):
+        return {path: value}
+    parts = (flat(part, f"{path}.{key}".strip(".")) for key, part in value.items())
+    return {place: found for part in parts for place, found in part.items()}
+
+
+def paths_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """What a PURCHASE with these fields, each mapped from a property, sends in which place."""
+    sync = Sync("PURCHASE", events=["x"], mapping={f: f"event_properties.{f}" for f in fields})
+    destination = MolocoDestination("any", "ANY", sync, platform_name="any", channel_type="SITE")
+    (conversion,) = destination.preview(BaseEvent("x", event_properties=fields))
+    return flat(conversion.payload)
+
+
+def test_the_table_of_fields_is_the_chart() -> None:
+    """The page lists each field with the attributes and the property that fill it by default."""
+    chart = Chart(EventType.PURCHASE, None)
+    rows = table_under("requirements", "Where each field comes from")
+    assert [row[0] for row in rows] == [code(field) for field in MOLOCO_FIELDS]
+    for row, field in zip(rows, MOLOCO_FIELDS, strict=True):
+        attributes = chart.attributes.get(field, [])
+        assert row[2] == code(*reversed(attributes)), field
+        assert row[3] == (code(field) if field in chart.properties else ""), field
+
+
+def test_the_table_of_fields_names_the_places_on_the_wire() -> None:
+    """A value that is mapped to a field arrives where the page says."""
+    samples = {field: SAMPLES.get(field, field) for field in MOLOCO_FIELDS}
+    sent = paths_of(samples)
+    for field, wire, *_ in table_under("requirements", "Where each field comes from"):
+        name = field.strip("`")
+        value = str(samples[name]) if name == "timestamp" else samples[name]
+        if name == "os_name":
+            assert sent["device.os"] == value
+        elif name != "currency":  # which has no place of its own
+            assert sent[wire.strip("`")] == value, name
+
+
+def test_the_table_of_types_is_the_codes() -> None:
+    """The page lists for each event type what it requires, and what only is recommended."""
+    always = required_keys(EventType.HOME)
+    for name, required, recommended in table_under("requirements", "Each event type"):
+        event_type = EventType(name.strip("`"))
+        own = [key for key in required_keys(event_type) if key not in always]
+        field = {"revenue": "revenue_amount"}
+        needed = [key for key in own if is_needed(event_type.value, field.get(key, key))]
+        assert required == code(*needed), name
+        assert recommended == code(*(key for key in own if key not in needed)), name
+    listed = [row[0] for row in table_under("requirements", "Each event type")]
+    assert listed == [code(event_type.value) for event_type in EventType]
+
+
+@pytest.mark.parametrize("event_type", EventType)
+def test_the_example_of_a_type_needs_no_mapping(event_type: EventType) -> None:
+    """An event with the properties that the page shows for its type is sent without a mapping."""
+    (examples,) = blocks(PAGES["requirements"], "json")
+    sync = Sync(event_type, events=["x"])
+    destination = MolocoDestination("any", "ANY", sync, platform_name="any", channel_type="SITE")
+    properties = json.loads(examples)[event_type.value]
+    (conversion,) = destination.preview(BaseEvent("x", user_id="u", event_properties=properties))
+    assert conversion.problems == ()
+    if properties:
+        (without,) = destination.preview(BaseEvent("x", user_id="u"))
+        assert bool(without.problems) == (event_type is not EventType.LAND)
