@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from amplitude import BaseEvent
+from amplitude import Amplitude, BaseEvent, Config
 from support.documents import blocks, directed_to, run
 
-from amplitude_moloco import EventType, MolocoDestination, Sync
+from amplitude_moloco import DeadLetterReason, DropReason, EventType, MolocoDestination, Sync
 from amplitude_moloco.cli.starters import settings_text
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
 from amplitude_moloco.moloco.wire.omissions import is_needed
 from amplitude_moloco.moloco.wire.requirements import required_keys
 from amplitude_moloco.sandbox import Sandbox
+from amplitude_moloco.sandbox.answers import moloco_fault
+from amplitude_moloco.sandbox.faults import Fault
+from amplitude_moloco.sandbox.rules import objection
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
@@ -184,3 +188,101 @@ def test_the_example_of_a_type_needs_no_mapping(event_type: EventType) -> None:
     if properties:
         (without,) = destination.preview(BaseEvent("x", user_id="u"))
         assert bool(without.problems) == (event_type is not EventType.LAND)
+
+
+VALID: dict[str, Any] = {
+    "channel_type": "SITE",
+    "timestamp": "1700000000000",
+    "id": "id-1",
+    "user_id": "u-1",
+}
+REFUSED = {
+    "no available valid identifier to construct Moloco advertising ID": {"user_id": "null"},
+    "missing search_query": {"event_type": "SEARCH"},
+    "missing page_id": {"event_type": "PAGE_VIEW"},
+    "invalid item: either id or item_group_id must be set": {
+        "event_type": "ADD_TO_CART",
+        "items": [{"quantity": 1}],
+    },
+    "invalid timestamp": {"timestamp": "1700000000"},
+    "device os must contain ios or android for the app channel type": {"channel_type": "APP"},
+}
+"""Each 400 that MCM documents, and what causes it. ``page_id is empty`` is another text for one."""
+
+
+def test_every_documented_message_is_explained() -> None:
+    """Troubleshooting lists each message that MCM documents, and nothing that it does not."""
+    rows = table_under("troubleshooting", "By MCM's message")
+    listed = {(row[0], row[1].strip("`")) for row in rows}
+    assert {message for status, message in listed if status == "400"} == {
+        *REFUSED,
+        "page_id is empty",
+    }
+    assert {status for status, _ in listed} == {"400", "401", "403", "404", "429", "5xx"}
+    throttled = moloco_fault(Fault(status=429)).body["message"]
+    assert ("429", throttled) in listed
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_documented_message_has_the_cause_that_the_page_names(message: str) -> None:
+    """The sandbox, which knows MCM's rules, gives the message for its cause."""
+    event = VALID | {"event_type": "HOME"} | REFUSED[message]
+    assert objection(event, now_millis=1_800_000_000_000) == message
+
+
+def test_every_reason_is_explained() -> None:
+    """Troubleshooting explains each reason for which an event is dropped or given up."""
+    for reason in DropReason:
+        assert f"| `{reason.value}` |" in PAGES["troubleshooting"]
+    for letter in DeadLetterReason:
+        assert f"`{letter.value}`" in PAGES["troubleshooting"]
+
+
+PAGES_RUN = ("troubleshooting",)
+"""The pages whose Python is run, block after block, with a destination that has sent an event."""
+NOT_RUN: dict[str, str] = {}
+"""Blocks that are only compiled, by a text in them, and why."""
+
+
+@pytest.fixture
+def names(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    """What a page may use: a client with a destination that sends to the sandbox, and syncs."""
+    monkeypatch.setenv("MOLOCO_API_KEY", "any")
+    monkeypatch.chdir(tmp_path)
+    settings = directed_to(sandbox, settings_text("moloco.toml", ()))
+    Path("moloco.toml").write_text(settings, encoding="utf-8")
+    client = Amplitude("KEY", Config(server_url=sandbox.amplitude_url))
+    destination = MolocoDestination.from_file("moloco.toml")
+    client.add(destination)
+    names = {
+        "Amplitude": Amplitude,
+        "BaseEvent": BaseEvent,
+        "MolocoDestination": MolocoDestination,
+        "client": client,
+        "destination": destination,
+        "syncs": destination.syncs,
+    }
+    yield names
+    destination.close(0)
+    client.shutdown()
+    names["destination"].close(0)
+
+
+@pytest.mark.parametrize("page", PAGES_RUN)
+def test_the_python_of_a_page_runs(page: str, names: dict[str, Any], sandbox: Sandbox) -> None:
+    """Every block of a page runs after the other, or is compiled if it needs what is not here."""
+    for block in blocks(PAGES[page]):
+        if any(text in block for text in NOT_RUN):
+            compile(block, f"{page}.md", "exec")
+        else:
+            run(directed_to(sandbox, block), f"{page}.md", names)
+
+
+def test_every_block_is_tested() -> None:
+    """No page has Python that this file does not run, and each exception is still needed."""
+    tested = {*PAGES_RUN, "cookbook", "tutorial"}
+    assert {page for page, text in PAGES.items() if blocks(text)} == tested
+    for text in NOT_RUN:
+        assert any(text in block for page in PAGES_RUN for block in blocks(PAGES[page]))
