@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,33 @@ import pytest
 from amplitude import Amplitude, BaseEvent, Config
 from support.documents import blocks, directed_to, run
 
-from amplitude_moloco import DeadLetterReason, DropReason, EventType, MolocoDestination, Sync
+from amplitude_moloco import (
+    BreakerPolicy,
+    DeadLetterReason,
+    DropReason,
+    EventType,
+    MolocoDestination,
+    MolocoSettings,
+    RetrySchedule,
+    SendResult,
+    Sync,
+)
 from amplitude_moloco.cli.starters import settings_text
+from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
 from amplitude_moloco.moloco.wire.omissions import is_needed
 from amplitude_moloco.moloco.wire.requirements import required_keys
 from amplitude_moloco.sandbox import Sandbox
+from amplitude_moloco.sandbox.acceptance import CASES, Acceptance
 from amplitude_moloco.sandbox.answers import moloco_fault
 from amplitude_moloco.sandbox.faults import Fault
 from amplitude_moloco.sandbox.rules import objection
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
@@ -30,6 +49,7 @@ RECIPES = {
     if section[:1].isdigit()
 }
 TIMEOUT_SECONDS = 20.0
+SYNCS = [Sync("HOME", events=["Home"])]
 
 
 def payload_of(names: dict[str, Any]) -> dict[str, Any]:
@@ -238,9 +258,14 @@ def test_every_reason_is_explained() -> None:
         assert f"`{letter.value}`" in PAGES["troubleshooting"]
 
 
-PAGES_RUN = ("troubleshooting",)
+PAGES_RUN = ("deployment", "going-live", "troubleshooting")
 """The pages whose Python is run, block after block, with a destination that has sent an event."""
-NOT_RUN: dict[str, str] = {}
+NOT_RUN: dict[str, str] = {
+    "signal.signal(": "it would change how the tests themselves end",
+    "from fastapi import": "FastAPI is not among the requirements of the tests",
+    "def child_exit": "only gunicorn calls it; see tests/system/test_servers.py",
+    "multiprocessing.Pool(": "a pool forks; see tests/system/test_servers.py",
+}
 """Blocks that are only compiled, by a text in them, and why."""
 
 
@@ -259,15 +284,17 @@ def names(
     names = {
         "Amplitude": Amplitude,
         "BaseEvent": BaseEvent,
+        "Config": Config,
         "MolocoDestination": MolocoDestination,
         "client": client,
         "destination": destination,
         "syncs": destination.syncs,
     }
     yield names
-    destination.close(0)
-    client.shutdown()
-    names["destination"].close(0)
+    for each in (destination, names["destination"]):
+        each.close(0)
+    for each in (client, names["client"]):
+        each.shutdown()
 
 
 @pytest.mark.parametrize("page", PAGES_RUN)
@@ -280,9 +307,82 @@ def test_the_python_of_a_page_runs(page: str, names: dict[str, Any], sandbox: Sa
             run(directed_to(sandbox, block), f"{page}.md", names)
 
 
+def test_the_handler_of_a_function_sends_its_event(names: dict[str, Any], sandbox: Sandbox) -> None:
+    """The handler that the deployment page shows sends its event."""
+    (block,) = (block for block in blocks(PAGES["deployment"]) if "def handler" in block)
+    run(directed_to(sandbox, block), "deployment.md", names)
+    assert names["handler"]({"user": "u-1"}, None) == {"statusCode": 200}
+    names["destination"].flush(TIMEOUT_SECONDS).result()
+    assert [event["event_type"] for event in sandbox.moloco_events] == ["HOME"]
+
+
 def test_every_block_is_tested() -> None:
     """No page has Python that this file does not run, and each exception is still needed."""
-    tested = {*PAGES_RUN, "cookbook", "tutorial"}
+    tested = {*PAGES_RUN, "cookbook", "failures", "tutorial"}
     assert {page for page, text in PAGES.items() if blocks(text)} == tested
     for text in NOT_RUN:
         assert any(text in block for page in PAGES_RUN for block in blocks(PAGES[page]))
+
+
+def test_the_numbers_of_the_failure_protocol_are_the_defaults() -> None:
+    """The page about failures has the delays and limits that the policies have by default."""
+    page = " ".join(PAGES["failures"].split())
+    retry, breaker = RetrySchedule(), BreakerPolicy()
+    *first, last = (f"{seconds:g}" for seconds in retry.delays_seconds)
+    assert breaker.probe_delays_seconds == retry.delays_seconds
+    assert breaker.then_seconds == retry.then_seconds == 15 * 60
+    assert page.count(f"{', '.join(first)} and {last} seconds, then every 15 minutes") >= 2
+    assert (breaker.failures, retry.max_attempts, retry.max_age_seconds) == (5, 10, 7 * 86400)
+    for words in ("more than five failures in a row", "ten failures", "seven days"):
+        assert words in page
+    (code,) = blocks(PAGES["failures"])
+    shown: dict[str, Any] = {"MolocoDestination": lambda **settings: settings, "syncs": ()}
+    run(code, "failures.md", shown)
+    assert shown["destination"]["retry"] == retry
+    assert shown["destination"]["breaker"] == breaker
+
+
+@pytest.mark.parametrize("status", [None, 200, 204, 302, *range(400, 430), 500, 503])
+def test_an_answer_has_the_consequence_that_the_page_names(status: int | None) -> None:
+    """The page's table of answers agrees with the code for each status."""
+    consequence = {
+        Verdict.DELIVERED: "Delivered",
+        Verdict.RETRY: "Sent again",
+        Verdict.THROTTLED: "Sent again, more slowly",
+        Verdict.MISCONFIGURED: "Sending pauses at once",
+        Verdict.REJECTED: "Dead letter",
+    }
+    rows = {
+        cell: row[1] for row in table_under("failures", "Answers") for cell in row[0].split(", ")
+    }
+    family = "" if status is None else f"{status // 100}xx"
+    default = rows.get(family, rows["other 4xx"])
+    shown = rows["no answer"] if status is None else rows.get(str(status), default)
+    assert shown == consequence[classify(SendResult(status=status))]
+
+
+def test_the_matrix_is_the_sandboxs() -> None:
+    """The page about going live lists the cases that the sandbox checks, and its rules."""
+    rows = table_under("going-live", "4. Show that it works")
+    assert [row[:2] for row in rows] == [[case.action, case.expected] for case in CASES]
+    for rule in Acceptance().as_json()["rules"]:
+        assert f"- {rule['rule']}" in PAGES["going-live"]
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "toml")])
+def test_settings_that_a_page_shows_can_be_used(page: str, tmp_path: Path) -> None:
+    """The TOML of every page, together with what it leaves out, makes a destination."""
+    file = tmp_path / "moloco.toml"
+    for block in blocks(PAGES[page], "toml"):
+        settings = tomllib.loads(block)
+        more = {"api_key": "key", "platform_id": "ANY", "platform_name": "any", "syncs": SYNCS}
+        file.write_text(block, encoding="utf-8")
+        missing = {name: value for name, value in more.items() if name not in settings}
+        assert MolocoSettings.from_file(file, **missing).converter().syncs
+
+
+def test_the_law_is_the_readmes() -> None:
+    """The page about promises has the same equation of the counters as the README."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    (law,) = blocks(PAGES["promises"], "text")
+    assert law in blocks(readme, "text")
