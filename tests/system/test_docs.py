@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import yaml
 from amplitude import Amplitude, BaseEvent, Config
 from support.documents import blocks, directed_to, run
+from support.exports import record, write_hour
 
+import amplitude_moloco
 from amplitude_moloco import (
     BreakerPolicy,
     DeadLetterReason,
@@ -23,9 +28,13 @@ from amplitude_moloco import (
     RetrySchedule,
     SendResult,
     Sync,
+    ecommerce_syncs,
+    history,
 )
+from amplitude_moloco import sandbox as sandbox_package
 from amplitude_moloco.cli.starters import settings_text
 from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.metrics.catalogue import METRICS
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
 from amplitude_moloco.moloco.wire.omissions import is_needed
@@ -50,6 +59,14 @@ RECIPES = {
 }
 TIMEOUT_SECONDS = 20.0
 SYNCS = [Sync("HOME", events=["Home"])]
+
+
+EXPORTED = record(
+    event_type="Home Viewed",
+    library="amplitude-python/1.3.0",
+    event_time="2026-01-31 09:30:00.123000",
+    user_id="u-1",
+)
 
 
 def payload_of(names: dict[str, Any]) -> dict[str, Any]:
@@ -258,7 +275,7 @@ def test_every_reason_is_explained() -> None:
         assert f"`{letter.value}`" in PAGES["troubleshooting"]
 
 
-PAGES_RUN = ("deployment", "going-live", "troubleshooting")
+PAGES_RUN = ("deployment", "going-live", "metrics", "troubleshooting")
 """The pages whose Python is run, block after block, with a destination that has sent an event."""
 NOT_RUN: dict[str, str] = {
     "signal.signal(": "it would change how the tests themselves end",
@@ -278,6 +295,7 @@ def names(
     monkeypatch.chdir(tmp_path)
     settings = directed_to(sandbox, settings_text("moloco.toml", ()))
     Path("moloco.toml").write_text(settings, encoding="utf-8")
+    write_hour(tmp_path / "exports", "2026-01-31_9", [EXPORTED])
     client = Amplitude("KEY", Config(server_url=sandbox.amplitude_url))
     destination = MolocoDestination.from_file("moloco.toml")
     client.add(destination)
@@ -318,7 +336,9 @@ def test_the_handler_of_a_function_sends_its_event(names: dict[str, Any], sandbo
 
 def test_every_block_is_tested() -> None:
     """No page has Python that this file does not run, and each exception is still needed."""
-    tested = {*PAGES_RUN, "cookbook", "failures", "tutorial"}
+    tested = {*PAGES_RUN, "coming-from", "cookbook", "extending", "failures", "history", "tutorial"}
+    assert len(blocks(PAGES["cookbook"])) == 1 + len(RECIPES)
+    assert len(blocks(PAGES["extending"])) == 3  # one each for the tests of a buffer, a hook, …
     assert {page for page, text in PAGES.items() if blocks(text)} == tested
     for text in NOT_RUN:
         assert any(text in block for page in PAGES_RUN for block in blocks(PAGES[page]))
@@ -386,3 +406,138 @@ def test_the_law_is_the_readmes() -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     (law,) = blocks(PAGES["promises"], "text")
     assert law in blocks(readme, "text")
+
+
+def test_a_backfill_as_shown_delivers_what_was_exported(
+    names: dict[str, Any], sandbox: Sandbox
+) -> None:
+    """The page about history ends with a backfill, which delivers the exported event."""
+    for block in blocks(PAGES["history"]):
+        run(block, "history.md", names)
+    assert [event["event_type"] for event in sandbox.moloco_events] == ["HOME"]
+
+
+def test_the_mappings_for_newcomers_give_what_they_say(names: dict[str, Any]) -> None:
+    """The syncs that replace another connector's select and fill what the page says."""
+    for block in blocks(PAGES["coming-from"]):
+        run(block, "coming-from.md", names)
+    page = BaseEvent("Page Viewed", user_id="u", event_properties={"category": "x", "brand": "y"})
+    assert payload_of({"sync": names["pages"], "event": page})["page_id"] == "category:x;brand:y"
+    order = BaseEvent(
+        "Order Completed",
+        user_id="u",
+        event_properties={
+            "total": 5,
+            "currency": "USD",
+            "products": [{"product_id": "a", "price": 5, "quantity": 1}],
+        },
+    )
+    payload = payload_of({"sync": names["purchases"], "event": order})
+    assert payload["revenue"] == {"currency": "USD", "amount": 5}
+
+
+def test_the_ready_made_syncs_are_as_the_page_says() -> None:
+    """Each event that the page names for a trigger of Segment's has the type beside it."""
+    destination = MolocoDestination("any", "ANY", ecommerce_syncs(), platform_name="any")
+    for trigger, event_type, names in table_under("coming-from", "From Segment's destination"):
+        events = [trigger] if names == "the same" else names.removeprefix("the events ").split(", ")
+        for event in events:
+            (conversion,) = destination.preview(BaseEvent(event, user_id="u"))
+            assert conversion.payload["event_type"] == event_type, event
+
+
+def test_the_tables_of_metrics_are_complete() -> None:
+    """The page lists every metric with its kind and labels, and every alert of the examples."""
+    rows = table_under("metrics", "All metrics")
+    assert [row[:3] for row in rows] == [
+        [code(metric.name.removeprefix("amplitude_moloco_")), metric.kind.name.lower(), labels]
+        for metric in METRICS
+        for labels in [code(*metric.labels)]
+    ]
+    alerts = (DOCS.parent / "examples/metrics/alerts.yml").read_text(encoding="utf-8")
+    rules = [rule for group in yaml.safe_load(alerts)["groups"] for rule in group["rules"]]
+    assert [row[:2] for row in table_under("metrics", "Alerts")] == [
+        [code(rule["alert"]), rule["labels"]["severity"]] for rule in rules if "alert" in rule
+    ]
+
+
+def extended(text: str, names: dict[str, Any], sandbox: Sandbox) -> MolocoDestination:
+    """The destination that a block of the page about extending makes."""
+    (block,) = (block for block in blocks(PAGES["extending"]) if text in block)
+    run(directed_to(sandbox, block), "extending.md", names)
+    destination: MolocoDestination = names["destination"]
+    return destination
+
+
+def home() -> BaseEvent:
+    now_millis = int(time.time() * 1000)
+    return BaseEvent("Home Viewed", user_id="u-1", insert_id=str(uuid4()), time=now_millis)
+
+
+def test_the_buffer_that_is_shown_works(names: dict[str, Any], sandbox: Sandbox) -> None:
+    """With the page's buffer, events are delivered, refused, resent and counted as with ours."""
+    destination = extended("class SmallBuffer", names, sandbox)
+    sandbox.fail_next(400)
+    for _ in range(10):
+        destination.execute(home())
+    destination.flush(TIMEOUT_SECONDS).result()
+    stats = destination.stats()
+    assert (stats.accepted, stats.delivered, stats.buffered) == (10, 9, 0)
+    assert [letter.status for letter in destination.dead_letters()] == [400]
+    assert destination.resend() == 1
+    destination.flush(TIMEOUT_SECONDS).result()
+    assert len({event["id"] for event in sandbox.moloco_events}) == 10
+    assert destination.buffer_state() == (0, 0, 0)
+
+
+def test_what_fails_waits_in_the_buffer_that_is_shown(
+    names: dict[str, Any], sandbox: Sandbox
+) -> None:
+    """An event that MCM could not take stays in the page's buffer, with its age."""
+    destination = extended("class SmallBuffer", names, sandbox)
+    sandbox.fail_next(503)
+    destination.execute(home())
+    destination.flush(TIMEOUT_SECONDS).result()
+    assert destination.buffer_state().waiting == 1
+    status = destination.status()
+    assert (status.waiting, status.last_failure_status) == (1, 503)
+    assert status.oldest_waiting_seconds is not None
+
+
+def test_the_transport_that_is_shown_writes_a_file(names: dict[str, Any], sandbox: Sandbox) -> None:
+    """The page's transport writes the body of each request as a line."""
+    destination = extended("class FileTransport", names, sandbox)
+    destination.execute(home())
+    destination.flush(TIMEOUT_SECONDS).result()
+    assert destination.stats().delivered == 1
+    (line,) = Path("requests.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["event_type"] == "HOME"
+
+
+def test_the_hook_that_is_shown_keeps_what_would_be_lost(
+    names: dict[str, Any], sandbox: Sandbox
+) -> None:
+    """The page's hook gets the body of an event that could not be sent in time."""
+    destination = extended("SimpleQueue", names, sandbox)
+    sandbox.fail_next(503)
+    destination.execute(home())
+    destination.flush(TIMEOUT_SECONDS).result()
+    destination.close(0)
+    _, body = names["kept"].get(timeout=TIMEOUT_SECONDS)
+    assert json.loads(body)["event_type"] == "HOME"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """The API reference lists each name that can be imported, and no other."""
+    listed = re.findall(r"^::: amplitude_moloco\.([\w.]+)$", PAGES["api"], re.MULTILINE)
+    modules = {"": amplitude_moloco, "history.": history, "sandbox.": sandbox_package}
+    public = {f"{path}{name}" for path, module in modules.items() for name in module.__all__}
+    public -= {"history.NEVER_SENT"}  # a constant of names
+    assert {*listed} - {"metrics.prometheus.register", "metrics.otel.register"} == public
+    assert len(listed) == len({*listed})
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The settings of the site list every page once."""
+    settings = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"(\S+)\.md$", settings, re.MULTILINE)) == sorted(PAGES)
