@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -32,6 +33,8 @@ from amplitude_moloco import (
     history,
 )
 from amplitude_moloco import sandbox as sandbox_package
+from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.cli.starters import settings_text
 from amplitude_moloco.engine.verdict import Verdict
 from amplitude_moloco.metrics.catalogue import METRICS
@@ -233,7 +236,7 @@ VALID: dict[str, Any] = {
     "id": "id-1",
     "user_id": "u-1",
 }
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "no available valid identifier to construct Moloco advertising ID": {"user_id": "null"},
     "missing search_query": {"event_type": "SEARCH"},
     "missing page_id": {"event_type": "PAGE_VIEW"},
@@ -399,6 +402,17 @@ def test_settings_that_a_page_shows_can_be_used(page: str, tmp_path: Path) -> No
         file.write_text(block, encoding="utf-8")
         missing = {name: value for name, value in more.items() if name not in settings}
         assert MolocoSettings.from_file(file, **missing).converter().syncs
+
+
+def test_dead_letters_are_bounded_as_promised() -> None:
+    """The page about promises says how many dead letters are kept, and for how long."""
+    page = " ".join(PAGES["promises"].split())
+    defaults = inspect.signature(SqliteBuffer).parameters
+    kept, size, age = (
+        defaults[f"max_dead_{name}"].default for name in ("letters", "bytes", "age_seconds")
+    )
+    assert f"keeps the last {MAX_DEAD_LETTERS:,}." in page
+    assert f"up to {kept:,}, in up to {size >> 20} MiB, for {age / 86400:.0f} days." in page
 
 
 def test_the_law_is_the_readmes() -> None:
