@@ -36,7 +36,7 @@ class CurlHandle:
         self._endpoint = endpoint
         self._causes = causes
         self._timeout_seconds = timeout_seconds
-        self._request = _Request(timeout_seconds)
+        self._request = RequestTime(timeout_seconds)
         self._is_second_attempt = False
         self._answer = _AnswerBody()
         # Appended to by C code alone: a function of Python for each line would cost far more.
@@ -136,7 +136,7 @@ class CurlHandle:
         return is_reused and not self._status and fault in ENDED_CONNECTION
 
 
-class _Request:
+class RequestTime:
     """The time of a request. libcurl calls it."""
 
     def __init__(self, timeout_seconds: float) -> None:

@@ -186,6 +186,25 @@ def test_an_event_that_comes_due_while_others_are_claimed_is_not_forgotten(
         bench.wait_for_delivered(1)
 
 
+def test_an_event_that_is_stored_during_a_claim_is_not_forgotten(make_bench: MakeBench) -> None:
+    """If a claim brings nothing, but something is due by its end, it is claimed next."""
+
+    class Overtaken(MemoryBuffer):
+        """Something is stored at the end of each empty claim."""
+
+        claims = 0
+
+        def claim(self, limit: int, newest: int = 0) -> Claim:
+            self.claims += 1
+            if self.claims % 2:
+                return Claim([], 0.0)
+            return super().claim(limit, newest)
+
+    with closing(make_bench(Gate(), buffer=Overtaken())) as bench:
+        bench.put("a")
+        bench.wait_for_delivered(1)
+
+
 def test_a_hook_may_put_flush_and_read_the_counters(make_bench: MakeBench) -> None:
     """A hook that tracks, flushes and reads counters does not deadlock."""
 

@@ -259,6 +259,20 @@ def test_a_flipped_byte_in_a_body_is_never_sent(
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
+def test_where_all_that_is_due_is_damaged_nothing_is_claimed(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """A damaged event that is the only one due is told, and no other takes its place."""
+    buffer = open_buffer()
+    put(buffer, "damaged", body=b"damaged")
+    buffer.close()
+    flip_byte(path, b"HOMEdamageddamaged", 12)
+    buffer = open_buffer()
+    assert claim(buffer) == []
+    assert lost(tended(buffer, clock)) == 1
+    assert buffer.state() == BufferState(0, 0, 0)
+
+
 def test_a_damaged_reason_hides_no_letter(path: Path, open_buffer: OpenBuffer) -> None:
     """A dead letter whose reason can't be read is still there, and counts as rejected."""
     first = open_buffer()
