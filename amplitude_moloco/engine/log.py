@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -75,6 +76,7 @@ class LogHook:
         self._summary = summary or Summary(monotonic)
         self._monotonic = monotonic
         self._near_name = near_name
+        self._lock = threading.Lock()
         self._is_failing = False
         self._failures_logged: deque[float] = deque(maxlen=_MOST_FAILURES)
 
@@ -110,19 +112,25 @@ class LogHook:
     def _log_failure(self, fact: Retrying) -> None:
         """Warn at once if this is the first failure of a row, unless there were many such."""
         cause = fact.cause or fact.reason
-        now, logged = self._monotonic(), self._failures_logged
-        are_many = len(logged) == _MOST_FAILURES and now - logged[0] < _FAILURES_SECONDS
-        if self._is_failing or are_many:
-            self._is_failing = True
+        if not self._begins_row():
             self._summary.add(Repeated("failed", "", fact.reason), cause, fact.status)
             return
-        self._is_failing = True
-        logged.append(now)
         logger.warning(
             "Sending to %s failed: %s. The event is kept, and sent again in %.0f s.",
             *(self._answering(fact), cause, fact.delay_seconds),
             extra=fields(fact),
         )
+
+    def _begins_row(self) -> bool:
+        """Whether this failure is to be told at once. Several senders may fail at one time."""
+        now, logged = self._monotonic(), self._failures_logged
+        with self._lock:
+            are_many = len(logged) == _MOST_FAILURES and now - logged[0] < _FAILURES_SECONDS
+            is_first = not (self._is_failing or are_many)
+            self._is_failing = True
+            if is_first:
+                logged.append(now)
+            return is_first
 
     def _answering(self, fact: Retrying | Paused) -> str:
         """Returns the server's name, and its host unless the cause of a network fault has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import threading
 
 import pytest
 from support.facts import (
@@ -237,6 +238,23 @@ def test_a_name_that_is_nearly_configured_is_a_warning(caplog: pytest.LogCapture
         ("DEBUG", "No sync selects 'Page Closed'"),
     ]
     assert vars(caplog.records[0])["event_name"] == "order completed"
+
+
+def test_failures_of_several_threads_begin_one_row(caplog: pytest.LogCaptureFixture) -> None:
+    """If several requests fail at one time, one of them is told at once."""
+    log = LogHook("MCM", "the key")
+    start = threading.Barrier(8)
+
+    def fail() -> None:
+        start.wait()
+        log(RETRYING)
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(record.levelno == logging.WARNING for record in caplog.records) == 1
 
 
 def test_the_messages_are_constant(caplog: pytest.LogCaptureFixture) -> None:
