@@ -208,8 +208,8 @@ def test_an_outage_is_waited_for(tmp_path: Path, server: FaultyServer) -> None:
             is_back.set()
 
     quick = {
-        "retry": RetrySchedule((0.01,)),
-        "breaker": BreakerPolicy(failures=2, probe_delays_seconds=(0.3,)),
+        "retry": RetrySchedule((0.01,), then_seconds=0.01),
+        "breaker": BreakerPolicy(failures=2, probe_delays_seconds=(0.1,) * 1_000),
     }
     result = backfill(tmp_path, server.url, settings=quick).run(note)
     assert result.counts == {DELIVERED: 5}
