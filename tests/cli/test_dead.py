@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -295,6 +296,26 @@ class TestChanges:
         assert b"interrupted: 1 of 4 dead letters resent, the others are left; the" in shown
         assert dead(letters) == ["b", "c", "d"]
         assert letters.state().waiting == 1
+
+    @pytest.mark.parametrize("options", [("--json",), ()], ids=["json", "text"])
+    def test_interrupted_here(
+        self, path: Path, letters: SqliteBuffer, options: tuple[str, ...]
+    ) -> None:
+        """As before, in this process: the exit code and the counts are those of an interruption."""
+
+        def interrupt() -> None:
+            while dead(letters) != ["b", "c", "d"]:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt, daemon=True)
+        thread.start()
+        done = run("dead", "resend", "--rate", "0.1", str(path), "--all", *options)
+        thread.join()
+        assert done.code == 130
+        assert "interrupted: 1 of 4 dead letters resent" in done.err
+        assert dead(letters) == ["b", "c", "d"]
+        assert not options or done.json["resent"] == 1
 
 
 class TestFaults:

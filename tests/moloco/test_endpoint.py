@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -373,7 +374,8 @@ def test_what_was_checked_is_what_is_connected_to(base_url: str) -> None:
     sent = requests.Request("POST", made.url).prepare().url or ""
     assert urlsplit(sent).netloc.lower() == ours.netloc.lower()
     assert urlsplit(sent).path.lower() == ours.path.lower()
-    assert sent.startswith("https:") or ours.hostname in ("localhost", "127.0.0.1", "::1")
+    host = ours.hostname or ""
+    assert sent.startswith("https:") or host == "localhost" or ip_address(host).is_loopback
     assert made.is_plain is sent.startswith("http:")
 
 
