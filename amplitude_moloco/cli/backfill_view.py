@@ -59,11 +59,12 @@ class Bar(AbstractContextManager["Bar"]):
         columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn()]
         if total is not None:
             columns += [MofNCompleteColumn(), TimeRemainingColumn()]
-        self._progress = Progress(*columns, console=console, disable=not self._is_live)
+        self._progress = Progress(*columns, console=console)
         self._id = self._progress.add_task(task, total=total)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._is_live:  # elsewhere, an older Rich prints an empty line at the end
+            self._progress.start()
         return self
 
     def __exit__(
@@ -72,7 +73,8 @@ class Bar(AbstractContextManager["Bar"]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._is_live:
+            self._progress.stop()
 
     def show_plan(self, plan: Plan) -> None:
         if self._is_due():
