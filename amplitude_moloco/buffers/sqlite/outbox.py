@@ -117,7 +117,7 @@ class Outbox:
     def _next_number(self) -> int:
         number = next(self._numbers)
         # A call could be interrupted by another put.
-        self.last = number if number > self.last else self.last  # noqa: FURB136
+        self.last = number if number > self.last else self.last  # noqa: FURB136  # max() is a call
         return number
 
     def _recover(self) -> None:

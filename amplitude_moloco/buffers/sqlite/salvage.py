@@ -68,8 +68,8 @@ def _lowest(db: sqlite3.Connection, table: str, key: str) -> int:
     """Returns a number that all keys of a table exceed; 0 if that can't be known."""
     queries = (
         f"SELECT min({key}) - 1 FROM {table} NOT INDEXED",  # noqa: S608  # our own words
-        f"SELECT seq >> {KEY_BITS} << {KEY_BITS} FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608
-        f"SELECT max({key}) >> {KEY_BITS} << {KEY_BITS} FROM {table} NOT INDEXED",  # noqa: S608
+        f"SELECT seq >> {KEY_BITS} << {KEY_BITS} FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608  # our own words
+        f"SELECT max({key}) >> {KEY_BITS} << {KEY_BITS} FROM {table} NOT INDEXED",  # noqa: S608  # our own words
     )
     for query in queries:
         with suppress(*_ERRORS):
