@@ -74,14 +74,11 @@ def _plugin(transport: str, buffer: str) -> Callable[[Job], Contestant]:
         settings: dict[str, Any] = {
             "connections": job.connections,
             "buffer": f"memory://{room}" if buffer == "memory" else f"sqlite:///{path}{room}",
+            "transport": transport,
         }
-        if transport != "requests":  # which is the default
-            settings["transport"] = transport
         try:
             destination = purchase.destination(job.url, **settings)
         except (TypeError, ValueError) as error:
-            if "transport" not in settings:
-                raise
             raise NoSuchTransportError(f"{type(error).__name__}: {error}") from error
         contestant: Contestant = pipeline.Pipeline(job.url, destination, rate=job.rate)
         return contestant

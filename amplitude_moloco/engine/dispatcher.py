@@ -207,6 +207,8 @@ class Dispatcher:
         """
         while True:
             decision = self._decide()
+            if isinstance(decision, (Send, Wait)):
+                return decision
             if isinstance(decision, _ClaimMore):
                 self._claim()
             elif isinstance(decision, _TendBuffer):
@@ -215,8 +217,7 @@ class Dispatcher:
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
-                if isinstance(decision, Stop):
-                    self._ledger.tell_posted()  # what was refused since close()
+                self._ledger.tell_posted()  # what was refused since close()
                 return decision
 
     def note_wait(self, seconds: float) -> None:
@@ -322,7 +323,7 @@ class Dispatcher:
         if again_seconds != inf:
             self.claim_within(again_seconds)
         if self._flushes:
-            self._flushes.finish()
+            self._flushes.note_settled(has_more=self.has_staged)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -339,8 +340,7 @@ class Dispatcher:
         with self._lock:
             if self._in_flight or self._is_claiming:
                 return True
-            due_seconds = self._due_at - self._monotonic()
-        return due_seconds < seconds
+            return self._due_at - self._monotonic() < seconds
 
     def is_idle(self) -> bool:
         """Whether there is nothing to send, to wait for or to finish."""

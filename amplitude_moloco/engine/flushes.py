@@ -10,6 +10,8 @@ from math import inf
 
 from amplitude_moloco.engine.ledger import Stats
 
+_LOOK_SECONDS = 0.001
+
 
 class FlushFuture(Future[Stats]):
     """A future whose result comes within a bound, even where no thread can bring it.
@@ -92,6 +94,7 @@ class Flushes:
         self._monotonic = monotonic
         self._lock = threading.RLock()
         self._pending: list[Flush] = []
+        self._finished_at = -inf
 
     def __bool__(self) -> bool:
         return bool(self._pending)
@@ -118,8 +121,14 @@ class Flushes:
             ends_at = min((flush.ends_at for flush in self._pending), default=inf)
         return max(0.0, ends_at - self._monotonic())
 
+    def note_settled(self, *, has_more: bool) -> None:
+        """One more entry is settled. While others are staged, not every one is worth a look."""
+        if not has_more or self._monotonic() - self._finished_at >= _LOOK_SECONDS:
+            self.finish()
+
     def finish(self) -> None:
         """Resolve the flushes that are done. Raises what the buffer raises."""
+        self._finished_at = self._monotonic()
         self.end_late()
         with self._lock:
             unseen = [flush for flush in self._pending if flush.uncounted is None]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from amplitude_moloco.buffers.sqlite.record import Event
 from amplitude_moloco.reasons import DeadLetterReason
 
-_MOST_EVENTS = 4096
+_MOST_EVENTS = 8192
 _MOST_BYTES = 8 * 1024**2
 """What is beyond these bounds is moved into the store."""
 _HARD_BYTES = 32 * 1024**2

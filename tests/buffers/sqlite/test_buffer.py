@@ -271,12 +271,12 @@ def test_dead_letters_are_seen_and_resent_by_another_process(
 def test_a_backlog_is_moved_and_comes_out_in_order(open_buffer: OpenBuffer, clock: Clock) -> None:
     """More events than the memory holds go into the shared file, and come out once, in order."""
     ours = open_buffer()
-    ids = list(map(str, range(6000)))
-    put(ours, *ids[:5000])
+    ids = list(map(str, range(10_000)))
+    put(ours, *ids[:9000])
     clock.advance(1)
     assert ours.tend() == []
-    put(ours, *ids[5000:])
-    assert ours.state() == BufferState(6000, 0, 0)
+    put(ours, *ids[9000:])
+    assert ours.state() == BufferState(10_000, 0, 0)
     theirs = open_buffer()
     entries = theirs.claim(10).entries
     assert [entry.id for entry in entries] == ids[:10]
