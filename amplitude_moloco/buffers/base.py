@@ -83,7 +83,7 @@ class Lost:
 class Degraded:
     """The durable buffer can't be used as it should, or a forked process can't open it.
 
-    Events wait in memory meanwhile. Told once. Also told where a forked process can't open its
+    Events wait in memory meanwhile. Reported once, and also where a forked process can't open its
     transport: it tries again with each request.
     """
 

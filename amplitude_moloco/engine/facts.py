@@ -93,7 +93,7 @@ class Trimmed:
 
 @dataclass(frozen=True)
 class Unselected:
-    """No sync selects an event of this name. Told once for each of the first hundred names."""
+    """No sync selects an event of this name. Reported once for each of the first hundred names."""
 
     event_name: str
     """Amplitude's event type."""
@@ -101,7 +101,7 @@ class Unselected:
 
 @dataclass(frozen=True)
 class RepeatedId:
-    """Two shoppers' events have the same id, and the server may suppress one. Told once."""
+    """Two shoppers' events have the same id, and the server may suppress one. Reported once."""
 
     sync: str
     id: str
@@ -109,7 +109,7 @@ class RepeatedId:
 
 @dataclass(frozen=True)
 class SentTwice:
-    """One event is sent twice, and may count twice. Told once for each two that send it."""
+    """One event is sent twice, and may count twice. Reported once for each two that send it."""
 
     event_name: str
     """Amplitude's event type."""

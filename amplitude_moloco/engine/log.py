@@ -122,7 +122,7 @@ class LogHook:
         )
 
     def _begins_row(self) -> bool:
-        """Whether this failure is to be told at once. Several senders may fail at one time."""
+        """Whether this failure is to be logged at once. Several senders may fail at one time."""
         now, logged = self._monotonic(), self._failures_logged
         with self._lock:
             are_many = len(logged) == _MOST_FAILURES and now - logged[0] < _FAILURES_SECONDS

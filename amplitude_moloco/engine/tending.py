@@ -1,4 +1,4 @@
-"""When a buffer is tended that needs it, and what is told then."""
+"""Decides when a buffer that needs care gets it, and reports what has happened to it."""
 
 from __future__ import annotations
 

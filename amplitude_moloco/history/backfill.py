@@ -23,7 +23,7 @@ from amplitude_moloco.reasons import PauseReason
 from amplitude_moloco.transports.base import Endpoint
 
 _WINDOW = 1_000
-"""So many events are read ahead of the first that is not done."""
+"""This many events are read ahead of the first that is not done."""
 _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 15.0
 

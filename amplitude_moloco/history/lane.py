@@ -15,7 +15,7 @@ from amplitude_moloco.text import one_line
 
 _BOUND = 2**62
 MOST_REFUSALS = 20
-"""After so many refusals in a row, the server is thought to refuse all the others, too."""
+"""After this many refusals in a row, the server is assumed to refuse all the others, too."""
 
 
 class Lane(MemoryBuffer):

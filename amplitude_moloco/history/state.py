@@ -20,7 +20,7 @@ from amplitude_moloco.text import one_line
 
 _APPLICATION_ID = 0x4D4F4C48  # "MOLH"
 _COMMIT_EVENTS = 1000
-"""What was read, and needs no sending, is written after so many events."""
+"""What was read, and needs no sending, is written after this many events."""
 _SCHEMA = """
     -- What is delivered where: another backfill can't go on here.
     CREATE TABLE backfill (target TEXT NOT NULL, selection TEXT NOT NULL);

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from support.exports import as_lines, numbered, record, write_hour
 from support.faulty_server import FaultyServer, Received
+from support.waiting import await_that
 from typer.testing import CliRunner
 
 from amplitude_moloco.cli.app import app
@@ -327,12 +328,7 @@ def test_kills_lose_nothing(folder: Path, sandbox: Sandbox) -> None:
 
 def await_events(sandbox: Sandbox, count: int) -> None:
     """Wait until the sandbox has accepted this many."""
-    pause = threading.Event()
-    for _ in range(6_000):
-        if len(sandbox.moloco_events) >= count:
-            return
-        pause.wait(0.01)
-    raise AssertionError(f"{len(sandbox.moloco_events)} of {count} events have arrived")
+    await_that(lambda: len(sandbox.moloco_events) >= count)
 
 
 def test_the_answers_of_a_moment_lose_nothing(folder: Path, server: FaultyServer) -> None:

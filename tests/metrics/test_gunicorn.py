@@ -10,14 +10,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 from support.metrics import Values, is_lawful, series_of, value, values_in
+from support.waiting import await_that
 
 from amplitude_moloco.sandbox import Sandbox
 
@@ -59,14 +59,6 @@ from prometheus_client import multiprocess
 def child_exit(server, worker):
     multiprocess.mark_process_dead(worker.pid)
 """
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        threading.Event().wait(0.1)
-    pytest.fail("it did not become true")
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import threading
 import time
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 from amplitude import Amplitude, BaseEvent, Config
 from support.engines import is_lawful
+from support.waiting import await_that
 
 from amplitude_moloco import Dropped, Fact, MolocoDestination, Paused, RetrySchedule, Sync
 from amplitude_moloco.buffers.base import BufferState
@@ -117,14 +117,6 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def await_that(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until it is so, in what other processes do."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.005)
 
 
 def lines_of(file: Path) -> list[list[str]]:

@@ -7,13 +7,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.app_process import ids, run, start
 from support.faulty_server import FaultyServer
+from support.waiting import await_that
 
 from amplitude_moloco import MolocoDestination, Sync
 from amplitude_moloco.sandbox import Sandbox
@@ -24,14 +25,6 @@ def black_hole() -> Iterator[str]:
     """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def await_that(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until a condition holds that other threads and processes bring about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def destination_on(file: Path, base_url: str) -> MolocoDestination:

@@ -11,9 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.waiting import await_that
 
 from amplitude_moloco import MolocoDestination, Sync
 from amplitude_moloco.sandbox import Sandbox
@@ -226,14 +225,6 @@ class Process:
 
     def is_running(self) -> bool:
         return self._started.poll() is None
-
-
-def await_that(condition: Callable[[], object]) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def visit(url: str, number: int) -> None:

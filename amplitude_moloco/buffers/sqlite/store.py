@@ -77,7 +77,7 @@ class Store:
         self.dead = 0
         """How many dead letters there were when it was counted last."""
         self.lost: list[Lost] = []
-        """What can't be read any more, and was not told yet."""
+        """What can't be read any more, and was not reported yet."""
 
     # -- this process's events ---------------------------------------------------------------
 

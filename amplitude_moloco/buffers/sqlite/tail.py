@@ -92,7 +92,7 @@ class Tail:
         self.letters: list[Letter] = []
         self._moving = Batch()
         self.events = self.bytes = 0
-        """Of all, but the dead letters."""
+        """Totals of all events but the dead letters."""
 
     def __iter__(self) -> Iterator[Event]:
         """Yields all, but the dead letters."""

@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 _TEND_SECONDS = 0.9
 _SYNC_SECONDS = 1.0
 _LOCKED_SECONDS = 1.0
-"""A lock that another process holds for longer is told."""
+"""A lock that another process holds for longer is reported."""
 _FORK_SECONDS = 3.0
 _WELL_SECONDS = 5.0
-"""A trouble is over when it was not there for this long: what comes and goes is told once."""
+"""A trouble is over when it was not there for this long: what comes and goes is reported once."""
 _RESERVED_BYTES = 16 * 1024**2
 """This much of a disk, or a sixth of a small one, is left for settling what is stored."""
 
@@ -53,7 +53,7 @@ class Upkeep:
         self._tend_at = self._sync_at = 0.0
         self._news: list[News] = []
         self._locked_since: float | None = None
-        self._troubles: dict[str, float] = {}  # what was told, and when it was there last
+        self._troubles: dict[str, float] = {}  # what was reported, and when it was there last
         self._held: ExitStack | None = None
         with self._exchange.lock:
             self._mend()
@@ -164,7 +164,7 @@ class Upkeep:
             reserved = 2 * reserved + self._outbox.tail.bytes
         return free < reserved
 
-    # -- what is told ------------------------------------------------------------------------
+    # -- what is reported --------------------------------------------------------------------
 
     def _tell_once(self, kind: str, message: str) -> None:
         if kind not in self._troubles:
