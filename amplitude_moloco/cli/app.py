@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from amplitude_moloco.cli import dead
-from amplitude_moloco.cli.backfill import backfill
-from amplitude_moloco.cli.check import check
-from amplitude_moloco.cli.demo import demo
-from amplitude_moloco.cli.fetch import fetch
-from amplitude_moloco.cli.init import init
-from amplitude_moloco.cli.ping import ping
-from amplitude_moloco.cli.sandbox import sandbox
-from amplitude_moloco.cli.stats import stats
 from amplitude_moloco.cli.terminal import UNUSABLE
-from amplitude_moloco.cli.trigger import trigger
+
+_COMMANDS = (
+    *("init", "check", "ping", "trigger", "stats", "dead", "sandbox", "demo", "fetch"),
+    "backfill",
+)
+"""Each is a function, or a group of commands, in the module of its name."""
+_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,  # help and errors are plain text, wrapped at any width
+    "pretty_exceptions_show_locals": False,  # a local variable may be an API key
+}
+
+
+class Commands(TyperGroup):
+    """Imports a command when it is asked for: all together take longer than most of them run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: dict[str, Any] = dict.fromkeys(_COMMANDS)
+        self.commands = names  # all that is read here, to suggest one
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"amplitude_moloco.cli.{cmd_name}"), cmd_name)
+        if not isinstance(command, typer.Typer):
+            function, command = command, typer.Typer(**_SETTINGS, add_completion=False)
+            command.command(cmd_name)(function)
+        found = typer.main.get_command(command)
+        found.name = cmd_name
+        return found
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Moloco Commerce Media as a destination of Amplitude, from the command line.",
     invoke_without_command=True,
-    rich_markup_mode=None,  # help and errors are plain text, wrapped at any width
-    pretty_exceptions_show_locals=False,  # a local variable may be an API key
+    **_SETTINGS,
 )
-app.command()(init)
-app.command()(check)
-app.command()(ping)
-app.command()(trigger)
-app.command()(stats)
-app.add_typer(dead.app, name="dead")
-app.command()(sandbox)
-app.command()(demo)
-app.command()(fetch)
-app.command()(backfill)
 
 
 def _print_version(*, is_asked: bool) -> None:

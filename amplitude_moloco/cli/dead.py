@@ -50,10 +50,11 @@ from amplitude_moloco.cli.terminal import (
 )
 from amplitude_moloco.text import one_line
 
-app = typer.Typer(
+dead = typer.Typer(
     help="See, resend or delete the dead letters of a durable buffer.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 IdsArgument = Annotated[
@@ -62,7 +63,7 @@ IdsArgument = Annotated[
 AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
-@app.command("list")
+@dead.command("list")
 def list_letters(
     buffer: BufferArgument,
     *,
@@ -95,7 +96,7 @@ def list_letters(
         out.print(_letters(count) + (f", the newest {limit:,} shown." if count > limit else "."))
 
 
-@app.command()
+@dead.command()
 def show(buffer: BufferArgument, id: str, *, as_json: AsJson = False) -> None:
     """Show the dead letters of one event, with what was sent. Changes nothing."""
     with reading(buffer) as reader:
@@ -111,7 +112,7 @@ def show(buffer: BufferArgument, id: str, *, as_json: AsJson = False) -> None:
             end(FAILED, f"no dead letter has the id {one_line(id)}")
 
 
-@app.command()
+@dead.command()
 def resend(
     buffer: BufferArgument,
     ids: IdsArgument = None,
@@ -137,7 +138,7 @@ def resend(
         _run(Change.RESEND, Batches(reader, choice, rate), as_json=as_json)
 
 
-@app.command()
+@dead.command()
 def purge(
     buffer: BufferArgument,
     ids: IdsArgument = None,

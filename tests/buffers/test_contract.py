@@ -15,7 +15,7 @@ from support.clock import NOW, Clock
 from amplitude_moloco.buffers.base import BufferState, Claim, Entry, Storage
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 
 

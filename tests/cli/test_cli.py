@@ -252,7 +252,8 @@ def test_help_of_a_command(command: str) -> None:
 
 def test_completion(start: Start) -> None:
     """The shell's completion is shown, and completes commands."""
-    _, script, _ = ended(start("-c", MAIN, "--show-completion", "bash"))
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    _, script, _ = ended(start("-c", MAIN, "--show-completion", "bash", **named))
     more = {"_AMPLITUDE_MOLOCO_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     _, found, _ = ended(start("-c", MAIN, COMP_WORDS="amplitude-moloco de", **more))
 

@@ -32,7 +32,7 @@ from amplitude_moloco.engine.facts import (
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.reasons import DeadLetterReason, DropReason, PauseReason
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 PROBLEM = Problem("page_id", ProblemReason.MISSING, "nothing", "map page_id")
 NOTHING = Stats(

@@ -8,7 +8,7 @@ from support.engines import UnstartableThread
 
 from amplitude_moloco.engine.threads import Threads
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from amplitude_moloco.engine.throttled import ThrottledIdentifiers
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 
 

@@ -9,7 +9,7 @@ from support.clock import Clock
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.wakeups import Wakeups
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 
 

@@ -10,7 +10,7 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.reasons import DeadLetterReason
 
 DAY = 24 * 3600.0
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 TARGET = "https://mcm.test|SHOP"
 

@@ -86,15 +86,15 @@ def test_a_hung_amplitude_does_not_hold_up_moloco(
     """If Amplitude's endpoint hangs at exit, MCM's events are sent before that wait is over."""
     script = """
 client = make_client(make())
-for number in range(4000):
+for number in range(1000):
     client.track(home(str(number)))
 print("tracked", flush=True)
 """
     with start(tmp_path, script, sandbox.url, f"{black_hole}/2/httpapi") as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "tracked\n"
-        await_that(lambda: len(sandbox.requests) >= 4000, 50)
-        assert len(ids(sandbox)) == 4000
+        await_that(lambda: len(sandbox.requests) >= 1000)
+        assert len(ids(sandbox)) == 1000
         assert child.poll() is None  # it still waits for Amplitude
         child.kill()
         child.communicate()

@@ -44,7 +44,7 @@ from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.sandbox import Sandbox
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 SHORT = 3.0
 """The timeout of a request that has to run into it, in seconds."""

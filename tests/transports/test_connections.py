@@ -18,7 +18,7 @@ from amplitude_moloco.transports.connections import DeadlineAdapter, exchange, u
 from amplitude_moloco.transports.requests import RequestsTransport
 from amplitude_moloco.transports.resolver import Resolver
 
-LONG = 10.0
+LONG = 60.0
 URL = "http://127.0.0.1:9/"
 
 

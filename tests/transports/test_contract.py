@@ -36,7 +36,7 @@ from amplitude_moloco.transports.requests import RequestsTransport
 TRANSPORTS = [RequestsTransport, CurlTransport]
 
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 SHORT = 2.0
 """The timeout of a transport that is meant to run into it, in seconds."""

@@ -31,7 +31,7 @@ from amplitude_moloco.transports.curl_faults import name_of
 from amplitude_moloco.transports.curl_handle import RequestTime
 
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 DELIVERED = SendResult(200)

@@ -26,7 +26,7 @@ from amplitude_moloco.transports.base import (
 from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.requests import RequestsTransport
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 DELIVERED = SendResult(200)

@@ -25,7 +25,7 @@ from amplitude_moloco.transports.base import Endpoint, SendResult, Transport
 from amplitude_moloco.transports.curl import CurlTransport
 from amplitude_moloco.transports.requests import RequestsTransport
 
-LONG = 10.0
+LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 SHORT = 0.5
 """The timeout of a transport that is meant to run into it, in seconds."""
