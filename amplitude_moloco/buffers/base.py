@@ -154,6 +154,15 @@ class Tended(Protocol):
         """Whether it held something due that this process did not put, when it was tended."""
         ...
 
+    @property
+    def may_rest(self) -> bool:
+        """Whether it needs no care for now: it holds nothing, and another one sees to the rest."""
+        ...
+
+    def call_when_needed(self, begin: Callable[[], object]) -> None:
+        """Call this, from any thread, once it may rest no longer though nothing was put."""
+        ...
+
     def tend(self) -> list[News]:
         """Do what is due, and return what has happened to the buffer since. Never raises."""
         ...

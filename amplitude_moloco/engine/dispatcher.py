@@ -126,7 +126,7 @@ class Dispatcher:
         self._flushes = Flushes(
             buffer.checkpoint,
             settling=lambda: self._in_flight.settling,
-            is_paused=self._is_paused,
+            is_paused=lambda: (breaker.delay_seconds() or 0.0) > _PAUSED_SECONDS,
             stats=ledger.stats,
             timeout_seconds=flush_timeout_seconds,
             monotonic=runtime.monotonic,
@@ -330,8 +330,7 @@ class Dispatcher:
     def begin_closing(self) -> bool:
         """Accept nothing more, and send what waits. Returns False if that was begun before."""
         with self._lock:
-            is_first = not self._is_closing
-            self._is_closing = True
+            is_first, self._is_closing = not self._is_closing, True
         self.claim_within(0.0)
         return is_first
 
@@ -344,9 +343,11 @@ class Dispatcher:
 
     def is_idle(self) -> bool:
         """Whether there is nothing to send, to wait for or to finish."""
+        is_resting = self.tending.is_resting and self._ledger.due_in() == inf
         with self._lock:
-            has_work = self._in_flight or self._is_claiming or self._flushes or self.tending
-            return not has_work and self._due_at == inf
+            if self._in_flight or self._is_claiming or self._flushes or self.tending.is_needed:
+                return False
+        return is_resting or self._due_at == inf
 
     def needs_sender(self) -> bool:
         """Whether some sender must run."""
@@ -372,7 +373,3 @@ class Dispatcher:
     def end_flushes(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""
         self._flushes.end_all()
-
-    def _is_paused(self) -> bool:
-        """Whether the circuit is open, and stays so for a while."""
-        return (self._breaker.delay_seconds() or 0.0) > _PAUSED_SECONDS

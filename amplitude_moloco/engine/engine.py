@@ -29,6 +29,7 @@ from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.fork import Origin
+from amplitude_moloco.host.weak import weakly
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import ConcurrentTransport, Transport
 
@@ -152,6 +153,7 @@ class Engine:
             name=self._name,
             runtime=runtime,
         )
+        self._dispatcher.tending.call_when_needed(weakly(self._start_first_sender))
 
     @property
     def is_closed(self) -> bool:
@@ -163,7 +165,7 @@ class Engine:
         has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
         if has_backlog:
             self._dispatcher.claim_within(0.0)
-        if has_backlog or self._dispatcher.tending:
+        if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
 
     def put(self, id: str, sync: str, body: bytes) -> None:

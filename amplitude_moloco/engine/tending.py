@@ -26,6 +26,22 @@ class Tending:
         """Whether the buffer needs care, even while all senders wait for answers."""
         return self._tend is not None
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it needs none for now, and holds nothing."""
+        return bool(getattr(self._buffer, "may_rest", False))
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether some sender must run for it."""
+        return self._tend is not None and not self.is_resting
+
+    def call_when_needed(self, begin: Callable[[], object]) -> None:
+        """Call this once the buffer has rested, and needs care again."""
+        call = getattr(self._buffer, "call_when_needed", None)
+        if call is not None:
+            call(begin)
+
     def begin_in(self) -> float:
         """Returns the seconds until it is due; infinity if never. If it is 0, the caller tends."""
         if self._tend is None:
@@ -33,6 +49,8 @@ class Tending:
         now = self._monotonic()
         if now < self._due_at:
             return self._due_at - now
+        if self.is_resting:
+            return inf
         self._due_at = now + self._every_seconds
         return 0.0
 

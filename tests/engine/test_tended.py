@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.engines import LONG, Bench, Gate, closing, is_lawful
+from support.engines import LONG, Bench, Gate, closing, is_lawful, senders
+from support.waiting import await_that
 
 from amplitude_moloco.buffers.base import Degraded, Entry, Lost, News
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.reasons import DropReason
 
 
@@ -119,3 +124,55 @@ def test_an_event_that_can_be_kept_nowhere_is_refused() -> None:
     bench.put("late")
     assert bench.engine.stats().dropped == {DropReason.CLOSED: 1}
     assert [entry for entry in bench.buffer.close() if isinstance(entry, Entry)] == []
+
+
+# -- several on one file in one process ----------------------------------------------------------
+
+DYING = """
+import os, sys
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+assert SqliteBuffer(sys.argv[1], target="t").put("left behind", "sync", b"{}") is None
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "buffer.db"
+
+
+def engine_on(path: Path, stack: ExitStack, *, is_concurrent: bool) -> Bench:
+    """A started engine on a file, whose senders end soon when there is nothing to do."""
+    buffer = SqliteBuffer(path, target="t")
+    runtime = Runtime(idle_seconds=0.02)
+    bench = Bench(Gate(), buffer=buffer, runtime=runtime, is_concurrent=is_concurrent)
+    stack.enter_context(closing(bench))
+    bench.engine.start()
+    return bench
+
+
+def test_of_many_engines_on_one_file_one_goes_on_tending(
+    path: Path, *, is_concurrent: bool
+) -> None:
+    """The others have no thread while they are idle, and work again with the next event."""
+    with ExitStack() as stack:
+        benches = [engine_on(path, stack, is_concurrent=is_concurrent) for _ in range(5)]
+        for number in range(2):
+            for bench in benches:
+                bench.put(f"{number}")
+                bench.wait_for_delivered(number + 1)
+            await_that(lambda: len(senders()) == 1)
+
+
+def test_another_engine_tends_once_the_first_is_closed(path: Path, *, is_concurrent: bool) -> None:
+    """What a dead process has left is sent, though the engine that tended was closed."""
+    with ExitStack() as stack:
+        first, second, third = (
+            engine_on(path, stack, is_concurrent=is_concurrent) for _ in range(3)
+        )
+        await_that(lambda: len(senders()) == 1)
+        second.engine.close(LONG)
+        first.engine.close(LONG)
+        await_that(lambda: len(senders()) == 1)
+        subprocess.run([sys.executable, "-c", DYING, str(path)], check=True, timeout=LONG)
+        third.wait_for_delivered(1)

@@ -19,6 +19,7 @@ from amplitude_moloco.buffers.sqlite.owner import Owner, new_owner
 from amplitude_moloco.buffers.sqlite.store import LetterBounds, Store
 from amplitude_moloco.buffers.sqlite.tail import What
 from amplitude_moloco.buffers.sqlite.upkeep import Upkeep
+from amplitude_moloco.buffers.sqlite.watch import Watch
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin, take_part
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
@@ -119,6 +120,7 @@ class SqliteBuffer:
         self._store = store = Store(file, token, horizon_seconds, letter_bounds, wall)
         self._exchange = Exchange(self._path, token, outbox, store, wall=wall, monotonic=monotonic)
         parts = owner, outbox, self._exchange, store, file
+        self._watch = Watch(self._path)
         self._upkeep = Upkeep(self._path, parts, monotonic, is_synced=is_synced)
         take_part(self)
         logger.info("Events wait in the file %s", one_line(self._path))
@@ -145,6 +147,15 @@ class SqliteBuffer:
     def has_due(self) -> bool:
         """As ``Tended.has_due``."""
         return self._exchange.has_due
+
+    @property
+    def may_rest(self) -> bool:
+        """As ``Tended.may_rest``: another open buffer of this process watches the file."""
+        return self._outbox.is_empty and not self._watch.is_on_duty
+
+    def call_when_needed(self, begin: Callable[[], object]) -> None:
+        """As ``Tended.call_when_needed``."""
+        self._watch.begin = begin
 
     @property
     def _is_over(self) -> bool:
@@ -215,6 +226,7 @@ class SqliteBuffer:
         if self._is_over:
             return []
         lost, self._state_at_close = self._upkeep.close(self._patience_seconds)
+        self._watch.end()
         return lost
 
     # -- dead letters ------------------------------------------------------------------------------

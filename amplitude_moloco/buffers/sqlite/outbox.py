@@ -267,6 +267,13 @@ class Outbox:
 
     # -- the journal -------------------------------------------------------------------------
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is here that has to be sent, moved or noted."""
+        with self.lock:
+            tail = self.tail
+            return not (tail.events or tail.letters or self._done or self.unnoted or self.fault)
+
     def note_done(self) -> None:
         """Note what is delivered, or in the store."""
         with self.lock:
