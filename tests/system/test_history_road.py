@@ -88,8 +88,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def kill_once(folder: Path, arguments: tuple[str, ...], is_time: Callable[[], bool]) -> None:
-    """Start a command, and kill it at this time; it may have ended before."""
+def kill_once(
+    folder: Path, arguments: tuple[str, ...], count: Callable[[], int], wanted: int
+) -> None:
+    """Start a command, and kill it at this count; it may have ended before."""
     with subprocess.Popen(
         command(*arguments),
         cwd=folder,
@@ -97,7 +99,7 @@ def kill_once(folder: Path, arguments: tuple[str, ...], is_time: Callable[[], bo
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        await_that(lambda: is_time() or process.poll() is not None)
+        await_that(lambda: count() >= wanted or process.poll() is not None)
         process.kill()
         assert process.wait(60) in (-signal.SIGKILL, 0, 1)
 
@@ -123,15 +125,15 @@ def test_history_arrives_whole_however_often_it_is_killed(tmp_path: Path) -> Non
 
 
 def fetch_with_kills(folder: Path, sandbox: Sandbox, kills: int, chance: random.Random) -> None:
-    fetch = ("fetch", "--start", "2025-06-01", "--end", f"2025-06-{DAYS:02}", "--out", "fetched")
-    fetch += ("--url", sandbox.url)
+    days = ("--start", "2025-06-01", "--end", f"2025-06-{DAYS:02}")
+    fetch = ("fetch", *days, "--out", "fetched", "--url", sandbox.url)
 
     def exports() -> int:
         return sum(request.target == "export" for request in sandbox.requests)
 
     for _ in range(kills):
         wanted = exports() + chance.randint(1, 2)
-        kill_once(folder, fetch, lambda wanted=wanted: exports() >= wanted)
+        kill_once(folder, fetch, exports, wanted)
     last = run(folder, *fetch)
     assert last.returncode == 0, last.stderr
 
@@ -149,11 +151,11 @@ def check(folder: Path, export: Export) -> None:
 
 
 def backfill_with_kills(folder: Path, sandbox: Sandbox, kills: int, events: int) -> None:
-    backfill = ("backfill", "conf.toml", "fetched", "--since", "2025-06-01", "--yes")
-    backfill += ("--rate", "100000")
+    options = ("--since", "2025-06-01", "--yes", "--rate", "100000")
+    backfill = ("backfill", "conf.toml", "fetched", *options)
     for number in range(kills):
         wanted = events * (number + 1) // (kills + 1)
-        kill_once(folder, backfill, lambda wanted=wanted: len(sandbox.moloco_events) >= wanted)
+        kill_once(folder, backfill, lambda: len(sandbox.moloco_events), wanted)
     last = run(folder, *backfill)
     assert last.returncode == 1, last.stderr  # some can't be sent, and are told
     assert "delivered" in last.stdout

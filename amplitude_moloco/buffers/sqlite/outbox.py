@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from amplitude_moloco.buffers.base import Claim, Entry
+from amplitude_moloco.buffers.sqlite.disk import Disk
 from amplitude_moloco.buffers.sqlite.journal import Journal
 from amplitude_moloco.buffers.sqlite.record import DONE, TAKEN, Event, frame_of, note_frame
 from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Tail, What
@@ -44,8 +45,7 @@ class Outbox:
         self._wall = wall
         self._is_synced = is_synced
         self.lock = threading.RLock()
-        self._syncing = threading.RLock()
-        self._synced = 0
+        self.disk = Disk(journal, self.lock)
         self.tail = Tail(*bounds, monotonic)
         self._numbers = count(1)
         self.last = 0
@@ -61,8 +61,6 @@ class Outbox:
         """In the journal, and perhaps still in the store: its transaction has not ended well."""
         self.fault = ""
         """Why the journal can't be written."""
-        self.sync_fault = ""
-        """Why the disk has not written it."""
         self.is_closed = False
         self._claims = count(1)
 
@@ -73,7 +71,7 @@ class Outbox:
         try:
             refused = self._put(id, sync, body)
             if self._is_synced and refused is None:
-                self.sync()
+                self.disk.write()
         except Exception as error:
             self._recover()
             if is_interruption(error):
@@ -123,30 +121,10 @@ class Outbox:
 
     def _recover(self) -> None:
         """Called without the locks, or with some that were not released."""
-        release_fully(self._syncing)
+        self.disk.recover()
         release_fully(self.lock)
         with self.lock:
             self.tail.recount()
-
-    def sync(self) -> None:
-        """Have the disk write what was appended until now, once for all threads that wait."""
-        wanted = self.journal.written
-        with self._syncing:
-            if self._synced >= wanted:
-                return
-            with self.lock:
-                written, last = self.journal.written, self.journal.last_descriptors()
-            try:
-                for descriptor in last:
-                    os.fdatasync(descriptor)
-                self._synced = written
-            except OSError as error:
-                if is_interruption(error):
-                    raise
-                self.sync_fault = error.strerror or str(error)
-            finally:
-                for descriptor in last:
-                    os.close(descriptor)
 
     # -- the senders -------------------------------------------------------------------------
 
@@ -240,7 +218,7 @@ class Outbox:
                 self.lose_journal(error)
                 raise
         if self.journal.is_synced:
-            self.sync()
+            self.disk.write()
         return self.doubtful[-1].number
 
     def end_doubt(self, until: float) -> None:

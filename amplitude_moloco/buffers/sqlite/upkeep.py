@@ -95,7 +95,7 @@ class Upkeep:
         self._outbox.note_done()
         if self._is_synced and now >= self._sync_at:
             self._sync_at = now + _SYNC_SECONDS
-            self._outbox.sync()
+            self._outbox.disk.write()
         is_moved = self._try(self._exchange.move)
         done = [self._try(step) for step in (self._exchange.take_over, self._look)]
         done.append(self._try(self._store.prune))
@@ -146,9 +146,9 @@ class Upkeep:
             outbox.rotate_journal(is_cramped=is_cramped)
         except OSError as error:
             outbox.lose_journal(error, 0 if journal.is_whole() else 1)
-        fault = outbox.fault or outbox.sync_fault
+        fault = outbox.fault or outbox.disk.fault
         if fault:
-            outbox.sync_fault = ""
+            outbox.disk.fault = ""
             self._tell_once(
                 "journal", f"the journal can't be written ({fault}); new events wait in memory"
             )
