@@ -20,7 +20,9 @@ PATIENCE_SECONDS = 2.0
 
 # Made once for each instance of the function, and kept for all of its calls.
 client = Amplitude(
-    os.environ["AMPLITUDE_API_KEY"], Config(server_url=os.environ.get("AMPLITUDE_URL"))
+    os.environ["AMPLITUDE_API_KEY"],
+    # Amplitude's SDK may hold up the end of a process for as long as flush_interval_millis.
+    Config(server_url=os.environ.get("AMPLITUDE_URL"), flush_interval_millis=1_000),
 )
 client.add(MolocoDestination.from_file(Path(__file__).with_name("moloco.toml")))
 

@@ -19,7 +19,9 @@ app = Celery("tasks", config_source="celeryconfig")
 # Made in the parent. Each child starts afresh, with threads and connections of its own, as soon as
 # it tracks something.
 client = Amplitude(
-    os.environ["AMPLITUDE_API_KEY"], Config(server_url=os.environ.get("AMPLITUDE_URL"))
+    os.environ["AMPLITUDE_API_KEY"],
+    # Amplitude's SDK may hold up the end of a process for as long as flush_interval_millis.
+    Config(server_url=os.environ.get("AMPLITUDE_URL"), flush_interval_millis=1_000),
 )
 client.add(MolocoDestination.from_file(Path(__file__).with_name("moloco.toml")))
 

@@ -46,7 +46,9 @@ PRODUCTS = {
 
 # One client and one destination for each process, made when the app starts.
 client = Amplitude(
-    os.environ["AMPLITUDE_API_KEY"], Config(server_url=os.environ.get("AMPLITUDE_URL"))
+    os.environ["AMPLITUDE_API_KEY"],
+    # Amplitude's SDK may hold up the end of a process for as long as flush_interval_millis.
+    Config(server_url=os.environ.get("AMPLITUDE_URL"), flush_interval_millis=1_000),
 )
 destination = MolocoDestination.from_file(Path(__file__).with_name("moloco.toml"))
 client.add(destination)

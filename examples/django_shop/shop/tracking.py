@@ -19,7 +19,9 @@ YEAR, HALF_HOUR = 365 * 86400, 30 * 60
 
 # The server loads the middleware, and so makes the client, when a process starts.
 client = Amplitude(
-    os.environ["AMPLITUDE_API_KEY"], Config(server_url=os.environ.get("AMPLITUDE_URL"))
+    os.environ["AMPLITUDE_API_KEY"],
+    # Amplitude's SDK may hold up the end of a process for as long as flush_interval_millis.
+    Config(server_url=os.environ.get("AMPLITUDE_URL"), flush_interval_millis=1_000),
 )
 destination = MolocoDestination.from_file(Path(__file__).parents[1] / "moloco.toml")
 client.add(destination)
