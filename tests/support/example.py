@@ -88,10 +88,6 @@ class Program:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to it, and to nothing that it started."""
-        self._process.send_signal(number)
-
     def end(self) -> int:
         """Ends it as a server is ended. Returns its exit code."""
         self._process.terminate()
