@@ -32,6 +32,8 @@ from amplitude_moloco.cli.terminal import (
     table,
 )
 
+_DETAILS = ("delivered_by_sync",)
+"""Counters whose sum another counter has."""
 _NEXT = """\
 What next, with your own app:
 
@@ -109,7 +111,8 @@ def _stats_table(stats: Stats) -> Table:
     made = table("counter", "events")
     made.show_header = False
     for field in fields(stats):
-        made.add_row(field.name, str(_count(getattr(stats, field.name))))
+        if field.name not in _DETAILS:
+            made.add_row(field.name, str(_count(getattr(stats, field.name))))
     return made
 
 

@@ -13,6 +13,7 @@ from amplitude_moloco.moloco.endpoint import API_KEY_VARIABLE
 from amplitude_moloco.moloco.environment import unset_variables
 from amplitude_moloco.moloco.file import read_file
 from amplitude_moloco.moloco.overlaps import warn_of_overlaps
+from amplitude_moloco.moloco.private_host import EXPOSURE
 
 _NO_KEY = "not-the-key"
 
@@ -65,6 +66,8 @@ def inspect(path: Path) -> Loaded:
     found += dict.fromkeys(str(each.message) for each in caught)
     if settings is not None:
         found += _overlaps(settings)
+        if host := settings.endpoint().exposed_host:
+            found.append(EXPOSURE % host)
     return Loaded(settings, mistakes, tuple(found))
 
 

@@ -66,7 +66,9 @@ client = Amplitude("AMPLITUDE_API_KEY")
 client.add(MolocoDestination.from_file("{name}"))
 """
 _TRACK = """\
-client.track(BaseEvent("Products Searched", user_id="u-1", event_properties={"query": "shoes"}))
+client.track(
+    BaseEvent("Products Searched", user_id="shopper-1", event_properties={"query": "shoes"})
+)
 """
 _CODES = {
     Framework.SCRIPT: f"""\
@@ -82,7 +84,9 @@ from flask import Flask, request
 @app.get("/search")
 def search():
     properties = {{"query": request.args["q"]}}
-    client.track(BaseEvent("Products Searched", user_id="u-1", event_properties=properties))
+    # Use your shopper's own ids: the device's always, the user's after the login.
+    shopper = {{"user_id": "shopper-1", "device_id": "device-1", "platform": "Web"}}
+    client.track(BaseEvent("Products Searched", event_properties=properties, **shopper))
     return "found"
 """,
     Framework.FASTAPI: f"""\
@@ -104,7 +108,9 @@ app = FastAPI(lifespan=lifespan)
 @app.get("/search")
 def search(q: str):
     properties = {{"query": q}}
-    client.track(BaseEvent("Products Searched", user_id="u-1", event_properties=properties))
+    # Use your shopper's own ids: the device's always, the user's after the login.
+    shopper = {{"user_id": "shopper-1", "device_id": "device-1", "platform": "Web"}}
+    client.track(BaseEvent("Products Searched", event_properties=properties, **shopper))
     return "found"
 """,
     Framework.DJANGO: f"""\
@@ -118,7 +124,9 @@ from .tracking import BaseEvent, client
 
 def search(request):
     properties = {{"query": request.GET["q"]}}
-    client.track(BaseEvent("Products Searched", user_id="u-1", event_properties=properties))
+    # Use your shopper's own ids: the device's always, the user's after the login.
+    shopper = {{"user_id": "shopper-1", "device_id": "device-1", "platform": "Web"}}
+    client.track(BaseEvent("Products Searched", event_properties=properties, **shopper))
     return HttpResponse("found")
 """,
 }

@@ -82,9 +82,9 @@ def trigger(
         body = sample_body(kind, time.time())
         if not as_json:
             console().print(f"POST {address.url}\n{one_line(body.decode())}", soft_wrap=True)
-        # Plain http is possible on a loopback address alone.
         question = f"Send this {kind.value} to {host}? It counts like any other event."
-        if not (address.is_plain or is_sure or typer.confirm(question, err=True)):
+        is_here = address.is_plain and not address.exposed_host
+        if not (is_here or is_sure or typer.confirm(question, err=True)):
             end(FAILED, "nothing was sent")
         result = _send(settings, body)
         code = _code_of(result)

@@ -303,7 +303,8 @@ class Dispatcher:
         if next_seconds == 0 and len(entries) < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
-        if is_durable:  # other processes store, send and leave entries there
+        # Other processes store, send and leave entries there. The end waits for none of that.
+        if is_durable and (self._flushes or not self._is_closing):
             look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
             again_seconds = min(again_seconds, look_seconds)
         return entries, again_seconds

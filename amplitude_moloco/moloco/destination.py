@@ -9,6 +9,7 @@ from typing import Any
 
 from amplitude_moloco.arguments import takes_arguments_of
 from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
+from amplitude_moloco.moloco.private_host import EXPOSURE
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.plugin import PartnerDestination
@@ -32,18 +33,21 @@ class MolocoDestination(PartnerDestination):
 
     @takes_arguments_of(MolocoSettings)
     def __init__(self, settings: MolocoSettings) -> None:
-        converter, address = settings.converter(), settings.endpoint().url
+        converter, endpoint = settings.converter(), settings.endpoint()
         warn_of_overlaps(converter.syncs)
         super().__init__(
             converter,
             settings.engine_settings(),
             settings.shutdown_timeout_seconds,
-            address,
+            endpoint.url,
             address_of(settings.inspector),
         )
-        self._url, self._syncs = address, converter.syncs
+        self._url, self._syncs = endpoint.url, converter.syncs
+        self._exposed_host = endpoint.exposed_host
         self._buffer = _named(buffer_of(settings.buffer))
         self._transport = _named(settings.chosen_transport())
+        if self._exposed_host:
+            logger.warning(EXPOSURE, self._exposed_host)
         logger.debug("%r is ready", self)
 
     @classmethod
@@ -63,9 +67,10 @@ class MolocoDestination(PartnerDestination):
     def __repr__(self) -> str:
         if not hasattr(self, "_transport"):  # its constructor has raised, or is not done yet
             return "MolocoDestination(not constructed)"
+        exposed = f", allow_plain_http={self._exposed_host!r}" if self._exposed_host else ""
         return (
             f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={self._buffer!r}, "
-            f"transport={self._transport!r})"
+            f"transport={self._transport!r}{exposed})"
         )
 
     def _common_with(self, other: Any) -> str:

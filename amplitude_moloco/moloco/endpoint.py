@@ -14,8 +14,10 @@ from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import accepts, error_message
 from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
+from amplitude_moloco.moloco.private_host import allowed_host, is_private
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint
+from amplitude_moloco.transports.loopback import is_loopback
 from amplitude_moloco.transports.secret import Secret
 
 # A label has at most 63 characters, and a platform's gets "-evt" appended.
@@ -43,22 +45,31 @@ API_KEY_VARIABLE = "MOLOCO_API_KEY"
 
 
 def endpoint(
-    *, api_key: str | None, platform_id: str, platform_name: str | None, base_url: str | None
+    *,
+    api_key: str | None,
+    platform_id: str,
+    platform_name: str | None,
+    base_url: str | None,
+    allow_plain_http: str | None = None,
 ) -> Endpoint:
     """Return MCM's endpoint for a platform.
 
     Without an ``api_key``, the environment's ``MOLOCO_API_KEY`` is used. ``base_url`` overrides the
-    host that ``platform_name`` stands for. Raises one ConfigurationError with all values that can't
-    work.
+    host that ``platform_name`` stands for. Plain http goes to a loopback address, and to the one
+    private host that ``allow_plain_http`` names. Raises one ConfigurationError with all values that
+    can't work.
     """
     checks = Checks()
     key = checks.run(_api_key, api_key)
     checks.run(_check_platform_id, platform_id)
+    allowed = checks.run(allowed_host, allow_plain_http)
     if base_url is None:
         base = checks.run(_host_of, platform_name)
     else:
-        base = checks.run(_base_url, base_url)
+        base = checks.run(_base_url, base_url, allowed)
         checks.run(_refuse_name, platform_name)
+    if allow_plain_http is not None and allowed and base:
+        checks.run(_refuse_unused, allowed, base)
     checks.raise_errors()
     path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
     headers = {
@@ -116,7 +127,16 @@ def _host_of(platform_name: str | None) -> str:
     return f"https://{label}-evt.mcm-api.moloco.com"
 
 
-def _base_url(base_url: str) -> str:
+def _refuse_unused(allowed: str, base: str) -> None:
+    parts = urlsplit(base)
+    if parts.scheme != "http" or parts.hostname != allowed:
+        raise ConfigurationError(
+            f"allow_plain_http: {shown(allowed)} is not needed for {parts.scheme}://"
+            f"{parts.netloc}; leave it out"
+        )
+
+
+def _base_url(base_url: str, allowed: str | None) -> str:
     """Return a base URL that every library reads the same way, with its scheme in lower case."""
     refuse_placeholders("base_url", base_url)
     advice = "use one like https://your-platform-evt.mcm-api.moloco.com"
@@ -138,10 +158,11 @@ def _base_url(base_url: str) -> str:
         raise ConfigurationError(
             f"base_url: a host, a port or a path that programs read differently; {advice}"
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and host != allowed and not is_loopback(host):
+        way_out = f", and with allow_plain_http={host!r} for this one" if is_private(host) else ""
         raise ConfigurationError(
             f"base_url: plain http to {host} would send the key and your shoppers' data "
-            f"unencrypted; use https (http is allowed for a loopback host only)"
+            f"unencrypted; use https (http is allowed for a loopback host only{way_out})"
         )
     if not _is_canonical(found, host):
         raise ConfigurationError(
@@ -178,10 +199,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

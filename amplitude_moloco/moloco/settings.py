@@ -71,6 +71,10 @@ class MolocoSettings:
             :func:`ecommerce_syncs`.
         platform_name: The platform's name in MCM's host: ``https://{name}-evt.mcm-api.moloco.com``.
         base_url: Stands in place of that host and the name: https, or http on a loopback address.
+        allow_plain_http: The host in ``base_url``, if that is http to another machine or container:
+            a private one, such as ``sandbox``. **The key and all events then travel unencrypted**,
+            which is logged as a warning. Default: the environment variable
+            ``MOLOCO_ALLOW_PLAIN_HTTP``.
         channel_type: For events whose platform implies none, and whose sync has none.
         default_currency: For the amounts of events that state no currency at all.
         include_user_properties: True sends all (as Amplitude's own destination does), False none,
@@ -121,6 +125,7 @@ class MolocoSettings:
     _: KW_ONLY
     platform_name: str | None = None
     base_url: str | None = None
+    allow_plain_http: str | None = None
     channel_type: ChannelType | str | None = None
     default_currency: str | None = None
     include_user_properties: bool | Collection[str] = True
@@ -189,6 +194,7 @@ class MolocoSettings:
             platform_id=self.platform_id,
             platform_name=self.platform_name,
             base_url=self.base_url,
+            allow_plain_http=self.allow_plain_http,
         )
 
     def converter(self) -> Converter:

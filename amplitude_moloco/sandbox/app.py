@@ -24,7 +24,7 @@ from amplitude_moloco.sandbox.acceptance import Acceptance, report_of
 from amplitude_moloco.sandbox.answers import Answer
 from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.export import ExportFolder
-from amplitude_moloco.sandbox.faults import Fault, Faults
+from amplitude_moloco.sandbox.faults import Conditions, Fault, Faults
 from amplitude_moloco.sandbox.feed import SandboxFeed
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
@@ -35,12 +35,11 @@ _CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """What requests must carry, and how long answers are delayed. None accepts any value."""
+    """What requests must carry. None accepts any value."""
 
     api_key: str | None
     platform_id: str | None
     amplitude_api_key: str | None
-    delay_seconds: float
     amplitude_secret_key: str | None = None
     host_names: tuple[str, ...] = ()
     """Names in the header Host, beside addresses and names without a dot."""
@@ -72,6 +71,7 @@ class Endpoints:
             Route("/events", self.delete_events, methods=["DELETE"]),
             Route("/faults", self.post_fault, methods=["POST"]),
             Route("/faults", self.delete_faults, methods=["DELETE"]),
+            Route("/conditions", self.put_conditions, methods=["PUT"]),
             Route("/live/acceptance.md", self.get_report, methods=["GET"]),
             *LivePage(self._feed).routes(),
             Route("/", self.unknown, methods=["POST"]),
@@ -153,8 +153,19 @@ class Endpoints:
         try:
             self._faults.add(Fault(**parse(raw or b"")))
         except (TypeError, ValueError) as mistake:
-            refusal = answers.moloco_refusal(400, str(mistake))
-            return _json(refusal.status, json.dumps(refusal.body))
+            return _refused(mistake)
+        return _json(200, "{}")
+
+    async def put_conditions(self, request: Request) -> Response:
+        """Sets the conditions, given as a JSON object with the fields of :class:`Conditions`.
+
+        A field that is not given has its default.
+        """
+        raw = await _body(request, MAX_USER_EVENT_BYTES)
+        try:
+            self._faults.conditions = Conditions(**parse(raw or b""))
+        except (TypeError, ValueError) as mistake:
+            return _refused(mistake)
         return _json(200, "{}")
 
     async def delete_faults(self, request: Request) -> Response:
@@ -180,9 +191,9 @@ class Endpoints:
         self._record.add(
             ReceivedRequest(target, platform_id, answer.status, answer.message, kept, at)
         )
-        if self._settings.delay_seconds:
+        if latency_millis := self._faults.conditions.latency_millis:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), self._settings.delay_seconds)
+                await asyncio.wait_for(self.stopping.wait(), latency_millis / 1000)
         return _json(answer.status, json.dumps(answer.body), retry_after=answer.retry_after)
 
 
@@ -201,6 +212,12 @@ async def _body(request: Request, limit_bytes: int) -> bytes | None:
 def _json(status: int, text: str, *, retry_after: int | None = None) -> Response:
     headers = None if retry_after is None else {"retry-after": str(retry_after)}
     return Response(text, status, headers, media_type="application/json")
+
+
+def _refused(mistake: Exception) -> Response:
+    """Answers a request for a fault or for conditions that can't be."""
+    refusal = answers.moloco_refusal(400, str(mistake))
+    return _json(refusal.status, json.dumps(refusal.body))
 
 
 async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -1,4 +1,7 @@
-"""Faults on demand: errors that the sandbox answers regardless of the request."""
+"""Faults on demand: errors and delays, regardless of the request.
+
+A fault is for the next few requests to an API. Conditions hold for all, until they are changed.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from amplitude_moloco.sandbox.record import Target
 
 _STATUSES = range(400, 600)
 _MAX_PENDING = 10_000
+_MAX_LATENCY_MILLIS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Fault:
     target: Target = "moloco"
 
     def __post_init__(self) -> None:
-        if self.status not in _STATUSES:
+        if not isinstance(self.status, int) or self.status not in _STATUSES:
             raise ValueError(f"status must be from 400 to 599, not {self.status!r}")
         if not isinstance(self.times, int) or self.times < 1:
             raise ValueError(f"times must be 1 or more, not {self.times!r}")
@@ -41,27 +45,47 @@ class Fault:
             raise ValueError(f"target must be moloco, amplitude or export, not {self.target!r}")
 
 
-class Faults:
-    """A queue of faults for each API. Safe to use from any thread.
-
-    Args:
-        rate: The share of requests to MCM, from 0 to 1, that get a fault without one in the queue.
-        status: Their HTTP status.
-        chance: Gives numbers from 0 to 1.
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for each request.
 
     Raises ValueError for a value that can't be used.
     """
 
+    rate: float = 0.0
+    """The share of requests to MCM, from 0 to 1, that get a fault without one in the queue."""
+    status: int = 503
+    """Their HTTP status."""
+    latency_millis: float = 0
+    """How long each answer of each API is delayed."""
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.rate) or not 0 <= self.rate <= 1:
+            raise ValueError(f"the rate of faults must be from 0 to 1, not {self.rate!r}")
+        if not isinstance(self.status, int) or self.status not in _STATUSES:
+            raise ValueError(f"status must be from 400 to 599, not {self.status!r}")
+        is_number = _is_number(self.latency_millis)
+        if not is_number or not 0 <= self.latency_millis <= _MAX_LATENCY_MILLIS:
+            raise ValueError(
+                f"latency_millis must be from 0 to {_MAX_LATENCY_MILLIS}, "
+                f"not {self.latency_millis!r}"
+            )
+
+
+class Faults:
+    """A queue of faults for each API, and the conditions. Safe to use from any thread.
+
+    Args:
+        conditions: What holds until it is changed; None: no faults, no delay.
+        chance: Gives numbers from 0 to 1.
+    """
+
     def __init__(
         self,
-        rate: float = 0.0,
-        status: int = 503,
+        conditions: Conditions | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        if not 0 <= rate <= 1:
-            raise ValueError(f"the rate of faults must be from 0 to 1, not {rate!r}")
-        self._rate = rate
-        self._usual = Fault(status)
+        self.conditions = conditions or Conditions()
         self._chance = chance
         self._pending: dict[Target, deque[Fault]] = {name: deque() for name in get_args(Target)}
         self._lock = Lock()
@@ -78,8 +102,9 @@ class Faults:
         with self._lock:
             pending = self._pending[target]
             if not pending:
-                is_due = target == "moloco" and self._rate > 0 and self._chance() < self._rate
-                return self._usual if is_due else None
+                rate, status = self.conditions.rate, self.conditions.status
+                is_due = target == "moloco" and rate > 0 and self._chance() < rate
+                return Fault(status) if is_due else None
             fault = pending.popleft()
             if fault.times > 1:
                 pending.appendleft(replace(fault, times=fault.times - 1))
@@ -95,3 +120,7 @@ class Faults:
         with self._lock:
             for faults in self._pending.values():
                 faults.clear()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -40,10 +40,11 @@ class SandboxFeed:
         return Rows(current, rows, last)
 
     def state(self) -> dict[str, Any]:
-        """Returns what is pending, how much was discarded, and the acceptance matrix."""
+        """Returns conditions, pending faults, what was discarded, and the acceptance matrix."""
         return {
             "mode": "sandbox",
             "forgotten": self._record.forgotten,
+            "conditions": asdict(self._faults.conditions),
             "faults": [asdict(fault) for fault in self._faults.pending()[:20]],
             "acceptance": self._up_to_date(500).as_json(),
         }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amplitude_moloco.inspector.server import ThreadServer, listen
 from amplitude_moloco.sandbox.app import Endpoints, Settings
 from amplitude_moloco.sandbox.export import ExportFolder
-from amplitude_moloco.sandbox.faults import Fault, Faults
+from amplitude_moloco.sandbox.faults import Conditions, Fault, Faults
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Sandbox:
         exports: A folder with what the Export API has, in files that are named as Amplitude's:
             ``187520_2026-01-31_9#0.json.gz``. They may change while the sandbox runs.
         max_export_bytes: The largest size of the files of one export.
-        delay_seconds: How long each answer of both APIs is delayed.
+        delay_seconds: How long each answer of both APIs is delayed, up to an hour.
         max_requests, max_bytes: How many requests are kept, and how many bytes of memory they
             take. When full, the oldest are discarded.
         host_names: Names with a dot by which clients reach it, such as ``sandbox.internal``.
@@ -47,7 +47,7 @@ class Sandbox:
         fail_rate: The share of events, from 0 to 1, that MCM answers with ``fail_status``.
         fail_status: The HTTP status of these answers, 400 to 599.
 
-    Raises ValueError for a rate or a status that can't be.
+    Raises ValueError for a rate, a status or a delay that can't be.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Sandbox:
         names = (host_names,) if isinstance(host_names, str) else tuple(host_names)
         names = (*names, host)
         self._settings = Settings(
-            *(api_key, platform_id, amplitude_api_key, delay_seconds),
+            *(api_key, platform_id, amplitude_api_key),
             amplitude_secret_key=amplitude_secret_key,
             host_names=names,
         )
         folder = None if exports is None else Path(exports)
         self._exports = ExportFolder(folder, max_export_bytes)
         self._record = Record(max_requests, max_bytes)
-        self._faults = Faults(fail_rate, fail_status)
+        self._faults = Faults(Conditions(fail_rate, fail_status, delay_seconds * 1000))
         self._server: ThreadServer | None = None
 
     def __enter__(self) -> Self:

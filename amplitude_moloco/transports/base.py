@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
+from amplitude_moloco.transports.loopback import is_loopback
 from amplitude_moloco.transports.secret import Secret
 
 __all__ = [
@@ -48,8 +50,14 @@ class Endpoint:
 
     @property
     def is_plain(self) -> bool:
-        """Whether requests go unencrypted: plain http, allowed on a loopback address only."""
+        """Whether requests go unencrypted: plain http, to this machine or a private host only."""
         return self.url[:5].lower() == "http:"
+
+    @property
+    def exposed_host(self) -> str:
+        """The host that gets the credential unencrypted over a network; empty if none does."""
+        host = urlsplit(self.url).hostname or ""
+        return "" if not self.is_plain or is_loopback(host) else host
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def read_network_settings(
     with requests.Session() as session:
         merged = session.merge_environment_settings(endpoint.url, {}, None, verify, None)
     if endpoint.is_plain:
-        # A proxy runs on another host: loopback addresses mean something else there, and plain
-        # http must not leave this host.
+        # A proxy runs on another host, where loopback addresses and private names mean something
+        # else, and it would see the credential.
         return NetworkSettings(ca_bundle=verify, proxies={})
     if ca_bundle is None and isinstance(merged["verify"], str):
         name = next(filter(os.environ.get, _BUNDLE_VARIABLES), "REQUESTS_CA_BUNDLE")

@@ -132,10 +132,9 @@ class TestDemo:
         assert "no sync selects it" in out
         counts = dict(re.findall(r"^ *(\w+) +(\d+) *$", out, re.MULTILINE))
         assert counts == {
-            **{field.name: "0" for field in fields(Stats)},
+            **{field.name: "0" for field in fields(Stats) if field.name != "delivered_by_sync"},
             "accepted": "9",
             "delivered": "8",
-            "delivered_by_sync": "8",
             "invalid": "1",
             "unselected": "1",
         }

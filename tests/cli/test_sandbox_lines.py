@@ -16,7 +16,7 @@ import requests
 
 from amplitude_moloco.cli.request_lines import RequestLine, RequestLines
 from amplitude_moloco.sandbox import ReceivedRequest, Sandbox
-from amplitude_moloco.sandbox.faults import Faults
+from amplitude_moloco.sandbox.faults import Conditions, Faults
 
 HOME = {
     "event_type": "HOME",
@@ -105,7 +105,7 @@ class TestFaults:
     def test_a_share_fails(self) -> None:
         """Each number below the rate is a fault; what is in the queue goes first."""
         chances = iter([0.1, 0.2, 0.3])
-        faults = Faults(0.25, 429, lambda: next(chances))
+        faults = Faults(Conditions(0.25, 429), lambda: next(chances))
         found = [faults.take("moloco") for _ in range(3)]
         assert [fault and fault.status for fault in found] == [429, 429, None]
         assert faults.take("amplitude") is None

@@ -74,6 +74,13 @@ class TestConfig:
         done = run("trigger", "HOME", "--config", config, *more, stdin=answer, URL=server.url)
         assert (done.code, len(server.requests)) == outcome
 
+    def test_asks_before_it_sends_to_a_private_host(self, config: Path) -> None:
+        """A host that gets plain http over a network is another machine, too."""
+        config.write_text(config.read_text() + 'allow_plain_http = "sandbox"\n')
+        done = run("trigger", "HOME", "--config", config, stdin="n\n", URL="http://sandbox:8765")
+        assert done.code == 1
+        assert "Send this HOME to sandbox:8765?" in done.err
+
     def test_one_of_the_two(self, config: Path, sandbox: Sandbox) -> None:
         """--config and --url exclude each other."""
         code, _, err = run("trigger", "HOME", "--config", config, "--url", sandbox.url)

@@ -117,6 +117,18 @@ def test_the_end_waits_for_what_is_stored_if_it_should(
     heir.close()
 
 
+def test_the_end_does_not_wait_for_other_processes(tmp_path: Path, *, is_concurrent: bool) -> None:
+    """With drain_at_exit close() ends as soon as nothing waits here, however long it may take."""
+    buffer = SqliteBuffer(tmp_path / "buffer.db", target="t", drain_at_exit=True)
+    bench = Bench(Gate(), buffer=buffer, is_concurrent=is_concurrent)
+    bench.put("a")
+    bench.wait_for_delivered(1)
+    ending = threading.Thread(target=bench.engine.close, args=[1_000_000], daemon=True)
+    ending.start()
+    ending.join(LONG)
+    assert not ending.is_alive()
+
+
 def test_an_event_that_can_be_kept_nowhere_is_refused() -> None:
     """A closed engine refuses, and its durable buffer is not asked."""
     bench = Bench(Gate(), buffer=Tended())

@@ -42,7 +42,8 @@ SETTINGS: dict[str, Any] = {
 EVERYTHING: dict[str, Any] = {
     "api_key": "key",
     "platform_id": "MY_SHOP",
-    "base_url": "https://mcm.example",
+    "base_url": "http://sandbox:8765",
+    "allow_plain_http": "sandbox",
     "channel_type": "site",
     "default_currency": "USD",
     "include_user_properties": ["tier"],

@@ -418,8 +418,8 @@ def test_all_errors_of_an_address_come_at_once() -> None:
 
 PLACEHOLDERS = ["${VAR}", "$VAR", "%VAR%", "%DATA%", "<your key>", "{{ key }}", "$(cat key)"]
 TEXT_SETTINGS = (
-    "api_key platform_id platform_name base_url channel_type default_currency buffer ca_bundle "
-    "transport inspector"
+    "api_key platform_id platform_name base_url allow_plain_http channel_type default_currency "
+    "buffer ca_bundle transport inspector"
 ).split()
 NOT_REPLACED = "looks like a placeholder that was not replaced by its value; use the value"
 

@@ -199,6 +199,56 @@ def test_fault_buttons(browser: Browser, sandbox: Sandbox) -> None:
     assert sandbox.requests[-1].status == 200
 
 
+def test_conditions(browser: Browser, sandbox: Sandbox) -> None:
+    """A share of failures and a delay hold until they are removed, and the page shows them."""
+    browser.open(sandbox.url)
+    browser.one("#faults summary").click()
+    for field, text in (("rate", "100"), ("status", "500"), ("latency", "1")):
+        entry = browser.one(f"#condition-{field}")
+        entry.clear()
+        entry.send_keys(text)
+    browser.one("#condition-set").click()
+    banner = "Fault active: 500 for 100 % of requests to MCM; each answer delayed by 1 ms."
+    browser.wait_for_text("#fault-banner", banner)
+    track(sandbox, "failing")
+    track(sandbox, "failing")
+    assert [each.status for each in sandbox.requests if each.target == "moloco"] == [500, 500]
+
+    browser.one("#fault-clear").click()
+    browser.wait(lambda: not browser.all("#fault-banner")[0].is_displayed())
+    browser.wait(
+        lambda: browser.run("return document.getElementById('condition-rate').value") == "0"
+    )
+    track(sandbox, "failing")
+    assert sandbox.requests[-1].status == 200
+
+
+def test_conditions_from_the_start(shared_browser: Browser) -> None:
+    """What the sandbox was started with is shown, and is the value of the fields."""
+    with Sandbox(fail_rate=0.125, fail_status=429, delay_seconds=1.5) as sandbox:
+        shared_browser.open(sandbox.url)
+        banner = "429 for 12.5 % of requests to MCM; each answer delayed by 1,500 ms"
+        shared_browser.wait_for_text("#fault-banner", banner)
+        values = shared_browser.run(
+            "return [...document.querySelectorAll('#conditions input')].map((e) => e.value)"
+        )
+        assert values == ["12.5", "429", "1500"]
+        shared_browser.open("about:blank")
+
+
+def test_conditions_that_can_not_be(browser: Browser, sandbox: Sandbox) -> None:
+    """The page sends no value that the sandbox would refuse."""
+    browser.open(sandbox.url)
+    browser.one("#faults summary").click()
+    rate = browser.one("#condition-rate")
+    rate.clear()
+    rate.send_keys("101")
+    browser.one("#condition-set").click()
+    assert browser.run("return arguments[0].matches(':invalid')", rate)
+    track(sandbox, "well")
+    assert sandbox.requests[-1].status == 200
+
+
 def test_acceptance_matrix(browser: Browser, sandbox: Sandbox) -> None:
     """The matrix ticks itself off while it is open, and Escape closes it."""
     browser.open(sandbox.url)

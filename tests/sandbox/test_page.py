@@ -180,6 +180,7 @@ class TestOtherSites:
         ("method", "path"),
         [
             ("POST", "/faults"),
+            ("PUT", "/conditions"),
             ("DELETE", "/faults"),
             ("DELETE", "/events"),
             ("GET", "/live/feed"),
@@ -372,6 +373,18 @@ class TestFeed:
             assert send(sandbox) == 200
             cases = state_of(events)["acceptance"]["cases"]
         assert [case["action"] for case in cases if case["state"] == "met"] == ["Buy"]
+
+    def test_conditions(self, sandbox: Sandbox) -> None:
+        """The state shows the conditions, and each change of them."""
+        usual = {"rate": 0.0, "status": 503, "latency_millis": 0}
+        changed = {"rate": 0.5, "status": 429, "latency_millis": 7}
+        with feed_of(sandbox.url) as events:
+            assert state_of(events)["conditions"] == usual
+            for conditions, shown in ((changed, changed), ({}, usual)):
+                requests.put(
+                    f"{sandbox.url}/conditions", json=conditions, timeout=10
+                ).raise_for_status()
+                assert state_of(events)["conditions"] == shown
 
     def test_the_feed_ends_with_the_sandbox(self) -> None:
         """An open feed does not delay the sandbox's stop."""

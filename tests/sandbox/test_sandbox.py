@@ -509,6 +509,7 @@ class TestFaults:
             {"status": 200},
             {"status": 600},
             {"status": "503"},
+            {"status": 503.0},
             {"status": 503, "times": 0},
             {"status": 503, "times": "3"},
             {"status": 503, "retry_after": -1},
@@ -537,6 +538,56 @@ class TestFaults:
         for body in (b"503", b"{", b" " * (MAX_USER_EVENT_BYTES + 1)):
             answer = client.session.post(client.sandbox.url + "/faults", data=body, timeout=10)
             assert answer.status_code == 400
+
+
+class TestConditions:
+    """What holds for all requests, until it is changed."""
+
+    def test_over_http(self, client: Client) -> None:
+        """A rate, its status and a delay hold until they are changed; what is left out is off."""
+        url = f"{client.sandbox.url}/conditions"
+        always = {"rate": 1, "status": 500, "latency_millis": 50}
+
+        assert client.session.put(url, json=always, timeout=10).status_code == 200
+        answers = [client.user_event() for _ in range(2)]
+        assert client.session.put(url, json={}, timeout=10).status_code == 200
+        after = client.user_event()
+
+        assert [answer.status_code for answer in (*answers, after)] == [500, 500, 200]
+        assert all(answer.elapsed.total_seconds() >= 0.05 for answer in answers)
+
+    @pytest.mark.parametrize(
+        "conditions",
+        [
+            {"rate": -0.1},
+            {"rate": 1.1},
+            {"rate": True},
+            {"rate": "1"},
+            {"rate": None},
+            {"status": 200},
+            {"status": 503.0},
+            {"status": "503"},
+            {"latency_millis": -1},
+            {"latency_millis": 3_600_001},
+            {"latency_millis": "1"},
+            {"latency_millis": True},
+            {"latency": 1},
+            [],
+        ],
+        ids=str,
+    )
+    def test_impossible_over_http(self, client: Client, conditions: object) -> None:
+        """Conditions that can't be get a 400 and change nothing."""
+        answer = client.session.put(f"{client.sandbox.url}/conditions", json=conditions, timeout=10)
+
+        assert answer.status_code == 400
+        assert answer.json()["message"]
+        assert client.user_event().status_code == 200
+
+    def test_impossible_in_python(self) -> None:
+        """A delay that can't be raises a ValueError."""
+        with pytest.raises(ValueError, match="latency_millis must be from 0 to 3600000"):
+            Sandbox(delay_seconds=-1)
 
 
 class TestRecord:

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -282,11 +283,12 @@ PAGES_RUN = ("deployment", "going-live", "metrics", "troubleshooting")
 """The pages whose Python is run, block after block, with a destination that has sent an event."""
 NOT_RUN: dict[str, str] = {
     "signal.signal(": "it would change how the tests themselves end",
-    "from fastapi import": "FastAPI is not among the requirements of the tests",
     "def child_exit": "only gunicorn calls it; see tests/system/test_servers.py",
     "multiprocessing.Pool(": "a pool forks; see tests/system/test_servers.py",
 }
 """Blocks that are only compiled, by a text in them, and why."""
+EXCERPT = "# examples/"
+"""How a block begins that is a part of an example, which the tests in tests/examples run."""
 
 
 @pytest.fixture
@@ -322,19 +324,29 @@ def names(
 def test_the_python_of_a_page_runs(page: str, names: dict[str, Any], sandbox: Sandbox) -> None:
     """Every block of a page runs after the other, or is compiled if it needs what is not here."""
     for block in blocks(PAGES[page]):
+        if block.startswith(EXCERPT):
+            continue
         if any(text in block for text in NOT_RUN):
             compile(block, f"{page}.md", "exec")
         else:
             run(directed_to(sandbox, block), f"{page}.md", names)
 
 
-def test_the_handler_of_a_function_sends_its_event(names: dict[str, Any], sandbox: Sandbox) -> None:
-    """The handler that the deployment page shows sends its event."""
-    (block,) = (block for block in blocks(PAGES["deployment"]) if "def handler" in block)
-    run(directed_to(sandbox, block), "deployment.md", names)
-    assert names["handler"]({"user": "u-1"}, None) == {"statusCode": 200}
-    names["destination"].flush(TIMEOUT_SECONDS).result()
-    assert [event["event_type"] for event in sandbox.moloco_events] == ["HOME"]
+def test_an_excerpt_is_a_part_of_its_example() -> None:
+    """What a page shows of an example is in that example, line by line; … stands for the rest."""
+    found = [
+        block
+        for page in PAGES.values()
+        for language in ("python", "dockerfile")
+        for block in blocks(textwrap.dedent(page.replace("\n    ```", "\n```")), language)
+        if textwrap.dedent(block).startswith(EXCERPT)
+    ]
+    assert len(found) == 5
+    for block in found:
+        head, _, rest = textwrap.dedent(block).partition("\n")
+        example = (DOCS.parent / head.removeprefix("# ")).read_text(encoding="utf-8")
+        for part in rest.split("    # …\n"):
+            assert part in example, head
 
 
 def test_every_block_is_tested() -> None:

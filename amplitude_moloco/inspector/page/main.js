@@ -148,7 +148,7 @@ function instructions() {
 
 function showState() {
   if (mode === "sandbox") {
-    showFaults(lastState.faults);
+    showFaults(lastState.faults, lastState.conditions);
     showAcceptance(lastState.acceptance);
   } else if (lastState.note !== undefined) {
     byId("fault-banner").hidden = !lastState.note;
