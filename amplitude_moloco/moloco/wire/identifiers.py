@@ -114,7 +114,7 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
 
 
 def _visible(word: str) -> str:
-    """Returns a text in its plainest form, without what can't be seen: a byte order mark, …"""
+    """Returns a text in its plainest form, without what can't be seen."""
     plain = unicodedata.normalize("NFKC", word[: _LONGEST + 1])
     return "".join(each for each in plain if unicodedata.category(each) != "Cf").strip()
 
