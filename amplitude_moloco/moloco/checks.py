@@ -18,7 +18,7 @@ from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_plac
 from amplitude_moloco.moloco.sync import Sync, read_channel_type
 from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
-from amplitude_moloco.text import shown
+from amplitude_moloco.text import is_unicode, shown
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | 
     if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
         salt = setting["salt"]
         refuse_placeholder("hash_identifiers", salt)
-        if isinstance(salt, str) and salt:
+        if isinstance(salt, str) and salt and is_unicode(salt):
             return partial(hash_identifier, salt=salt)
     raise ConfigurationError(
         'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'

@@ -154,8 +154,8 @@ def _base_url(base_url: str) -> str:
 def _is_canonical(found: re.Match[str], host: str) -> bool:
     """Whether what was checked is what the transports connect to.
 
-    They rewrite paths with ".." or "//", and read a host like 2130706433 or 0x7f.1 as an IPv4 address.
-    Some decode "%2e" first, and whatever else needs no encoding.
+    They rewrite paths with ".." or "//", and read a host like 2130706433 or 0x7f.1 as an IPv4
+    address. Some decode "%2e" first, and whatever else needs no encoding.
     """
     segments = found["path"].rstrip("/").split("/")[1:]
     if any(segment.partition(";")[0] in ("", ".", "..") for segment in segments):
