@@ -40,7 +40,7 @@ def takes_arguments_of(
             names = [each.name for each in fields(settings)]  # type: ignore[arg-type]  # a dataclass
             given: dict[str, Any] = hidden(settings, dict(zip(names, arguments, strict=False)))
             arguments = (*given.values(), *arguments[len(given) :])  # type: ignore[assignment]
-            more = hidden(settings, more)  # type: ignore[assignment]
+            more = hidden(settings, more)
             init(self, settings(*arguments, **more))
 
         return init_with_arguments

@@ -204,8 +204,9 @@ def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None
     if callable(events):
         callable_of_one("events", events, "the event")
         return None
-    is_list = isinstance(events, Iterable) and not isinstance(events, str)
-    names = listed("events", events) if is_list else [events]
+    names: list[Any] = [events]
+    if isinstance(events, Iterable) and not isinstance(events, str):
+        names = listed("events", events)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
             f"events: found {shown(names)}; use names of Amplitude events, such as "

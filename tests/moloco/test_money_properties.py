@@ -237,22 +237,6 @@ def test_only_a_purchase_sums_its_prices() -> None:
     assert "revenue" not in Order([ITEM], {}).convert(sync).payload
 
 
-def test_a_price_contradicts_the_currency_beside_it() -> None:
-    """A currency inside the price, and another one beside it, refuse the event and name both."""
-    price = {"amount": 5, "currency": "eur"}
-    order = Order([{**ITEM, "price": price, "currency": "USD"}], {"total": 5})
-    for sync in (OWN, READY):
-        (problem, *_) = order.convert(sync).problems
-        assert problem.field == "items[0].price.currency"
-        assert (problem.reason, problem.found) == (
-            "mixed_currencies",
-            "EUR, while the item's currency is USD",
-        )
-    for harmless in ({**price, "amount": None}, {**price, "currency": " usd "}):
-        agreed = Order([{**ITEM, "price": harmless, "currency": "USD"}], {"total": 5})
-        assert not agreed.convert(OWN).problems
-
-
 @pytest.mark.parametrize(
     ("properties", "attributes", "found"),
     [

@@ -87,11 +87,6 @@ def read_price(
             problems, name, price, "currency", currency, default_currency=default_currency
         )
     own_currency = price.get("currency")
-    inside, beside = known_currency(own_currency), known_currency(currency)
-    if inside and beside and inside != beside and not is_blank(price.get("amount")):
-        found = f"{inside}, while the item's currency is {beside}"
-        problems.add(f"{name}.currency", ProblemReason.MIXED_CURRENCIES, found, _ONE_CURRENCY)
-        return None
     return read_money(
         problems,
         f"{name}.amount",
