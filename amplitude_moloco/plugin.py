@@ -26,7 +26,7 @@ from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.explanation import Explanation
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.convert.repeats import RepeatedIds, Repetition
-from amplitude_moloco.engine.checks import number
+from amplitude_moloco.engine.checks import bounded, number
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
 from amplitude_moloco.engine.facts import Degraded, Invalid, RepeatedId, SentTwice, Trimmed
 from amplitude_moloco.engine.ledger import Stats
@@ -183,6 +183,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         or ``timeout_seconds`` if that is longer. Its result is the counters at that time. Never
         raises: if a durable buffer can't be read, that is the future's exception.
         """
+        timeout_seconds = bounded(timeout_seconds)
         future = self._current_engine().flush(timeout_seconds)
         futures.wait([future], timeout_seconds)
         return future
@@ -278,7 +279,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         # A child that tracked nothing has nothing to close.
         if not self._engine.origin.is_elsewhere:
             default = self._shutdown_timeout_seconds
-            self._engine.close(default if timeout_seconds is None else timeout_seconds)
+            self._engine.close(default if timeout_seconds is None else bounded(timeout_seconds))
             if self._inspector is not None:
                 self._inspector.close()
             self._repeats.forget()

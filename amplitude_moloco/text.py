@@ -28,6 +28,15 @@ def one_line(value: object) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it can't hold a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shown(value: object) -> str:
     """Returns a repr for a message: on one line, 200 characters at most. Never raises."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -152,3 +153,14 @@ def test_what_a_signal_handler_raises_while_a_child_opens_its_buffer_reaches_the
 
     in_child(track)
     destination.close()
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e12, 10**20, -1, math.nan])
+def test_any_time_may_be_given(seconds: float) -> None:
+    """A flush and a close take any number of seconds, and end once everything is delivered."""
+    gate = Gate()
+    destination = make(gate)
+    destination.execute(home())
+    assert destination.flush(seconds).result(LONG).accepted == 1
+    destination.close(seconds)
+    assert gate.closed.is_set()

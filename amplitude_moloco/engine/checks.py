@@ -77,6 +77,20 @@ def _checked_callable(
     return call
 
 
+def listed(name: str, several: Iterable[_Result]) -> list[_Result]:
+    """Returns a setting that is iterable as a list. Raises ConfigurationError if it can't be read.
+
+    An array of numpy's without dimensions, for example, only seems to be iterable.
+    """
+    try:
+        return [*several]
+    except Exception as error:
+        raise ConfigurationError(
+            f"{name}: found {type(several).__name__}, which can't be read "
+            f"({type(error).__name__}); use a list"
+        ) from error
+
+
 def callables_of_one(name: str, calls: object, argument: str) -> tuple[Callable[[Any], Any], ...]:
     """Returns callables that take one argument, from one or several. Raises ConfigurationError."""
     if callable(calls) and not isinstance(calls, Iterable):
@@ -86,7 +100,7 @@ def callables_of_one(name: str, calls: object, argument: str) -> tuple[Callable[
     checks = Checks()
     checked = tuple(
         checks.run(callable_of_one, f"{name}[{index}]", call, argument)
-        for index, call in enumerate(calls)
+        for index, call in enumerate(listed(name, calls))
     )
     checks.raise_errors()
     return checked
@@ -104,6 +118,13 @@ def instance_of(name: str, kind: type[_Result], value: object) -> _Result:
 def is_positive(value: object) -> bool:
     """Whether this is a number above 0 and at most ``MOST``: a time to wait, a rate, a count."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MOST
+
+
+def bounded(seconds: float) -> float:
+    """Returns a time to wait that every clock can: from 0, also for NaN, to ``MOST``."""
+    if seconds > MOST:
+        return float(MOST)
+    return seconds if seconds > 0 else 0.0
 
 
 def is_count(value: object) -> bool:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from decimal import Context, Decimal, DecimalException, localcontext
+from decimal import Context, Decimal, localcontext
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from amplitude_moloco.convert.expression import compile_event_expression
@@ -339,6 +340,8 @@ def _multiply(price: Any, quantity: Any) -> float | None:
         return None
     try:
         with localcontext(_DECIMALS):  # the app's own context may round
-            return float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
-    except DecimalException:  # not numbers
+            amount = float(Decimal(str(price)) * Decimal(str(1 if quantity is None else quantity)))
+    except Exception as error:  # not numbers, or from an object that raises when it is read
+        pass_interruption(error)
         return None
+    return amount if isfinite(amount) else None

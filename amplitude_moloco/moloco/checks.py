@@ -11,14 +11,14 @@ from functools import partial
 from os import PathLike
 from typing import TypeVar
 
-from amplitude_moloco.engine.checks import Checks
+from amplitude_moloco.engine.checks import Checks, listed
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.identifiers import hash_identifier
 from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync, read_channel_type
 from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
-from amplitude_moloco.text import shown
+from amplitude_moloco.text import is_unicode, shown
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def syncs_of(syncs: Sync | Iterable[Sync]) -> tuple[Sync, ...]:
         raise ConfigurationError(
             f"syncs: found {type(syncs).__name__}; use a list of Sync(…), or ecommerce_syncs()"
         )
-    several = tuple(syncs)
+    several = tuple(listed("syncs", syncs))
     if not several:
         raise ConfigurationError(
             "syncs: without a Sync nothing would be sent; use a list of Sync(…), or "
@@ -77,17 +77,18 @@ def names_of(names: bool | Collection[str]) -> bool | Collection[str]:
     if isinstance(names, bool):
         return names
     is_list = isinstance(names, Collection) and not isinstance(names, (str, bytes, Mapping))
-    if not is_list or not all(isinstance(name, str) for name in names):
+    checked = listed("include_user_properties", names) if is_list else []
+    if not is_list or not all(isinstance(name, str) for name in checked):
         raise ConfigurationError(
             "include_user_properties: use True, False, or a list of the names to send"
         )
-    return frozenset(names)
+    return frozenset(checked)
 
 
 def words_of(name: str, words: Iterable[str]) -> frozenset[str]:
     """Returns the words of a setting that is a list of texts."""
     is_list = isinstance(words, Iterable) and not isinstance(words, (str, bytes, Mapping))
-    checked = list(words) if is_list else []
+    checked = listed(name, words) if is_list else []
     if not is_list or not all(isinstance(word, str) for word in checked):
         raise ConfigurationError(f"{name}: found {type(words).__name__}; use a list of texts")
     return frozenset(checked)
@@ -145,7 +146,7 @@ def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | 
     if isinstance(setting, Mapping) and setting.keys() == {"salt"}:
         salt = setting["salt"]
         refuse_placeholder("hash_identifiers", salt)
-        if isinstance(salt, str) and salt:
+        if isinstance(salt, str) and salt and is_unicode(salt):
             return partial(hash_identifier, salt=salt)
     raise ConfigurationError(
         'hash_identifiers: use True, or {"salt": "…"} for SHA-256 of salt and identifier'

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from amplitude_moloco.arguments import takes_arguments_of
+from amplitude_moloco.arguments import hidden, takes_arguments_of
 from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
 from amplitude_moloco.moloco.private_host import EXPOSURE
 from amplitude_moloco.moloco.settings import MolocoSettings
@@ -53,11 +53,13 @@ class MolocoDestination(PartnerDestination):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoDestination:
         """Returns a destination from plain data, as JSON has it; see :meth:`from_file`."""
+        data, more = hidden(MolocoSettings, data), hidden(MolocoSettings, more)
         return cls(**vars(MolocoSettings.from_dict(data, **more)))
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoDestination:
         """Returns a destination from a JSON or TOML file; see :meth:`MolocoSettings.from_file`."""
+        more = hidden(MolocoSettings, more)
         settings = MolocoSettings.from_file(path, **more)
         from amplitude_moloco.moloco.file import named_in_errors  # needs the extra "config"
 

@@ -18,6 +18,7 @@ _PAGE = (
 )
 _LIST = "event_properties.[page_id, list_id, category][?@] | [0]"
 _QUERY = "event_properties.[query, search_query, search_term][?@] | [0]"
+_REVENUES = ("revenue", "subtotal", "total", "value")
 # A referrer shows MCM how a shopper found an item, so it is sent whenever there is one.
 _FROM_REFERRER: dict[str, FieldSource] = {"referrer_page_id": _REFERRER}
 
@@ -43,6 +44,7 @@ def ecommerce_syncs(
 
     Products are the list ``products`` or, without one, the properties themselves: ``product_id``
     (or ``id``, ``sku``), ``price``, ``currency`` (or the event's), ``quantity``, ``seller_id``.
+    An amount has its own currency (``revenue_currency``, ``shipping_currency``), else the event's.
     An order without revenue has the sum of price x quantity, if each product has both.
     Each call returns a new list: add syncs of your own, and remove those that you do not need.
 
@@ -109,7 +111,7 @@ def _purchase_sync() -> Sync:
         mapping={
             "items": _items,
             "revenue_amount": _revenue,
-            "revenue_currency": _currency,
+            "revenue_currency": _revenue_currency,
             "shipping_charge_amount": "event_properties.shipping",
             "shipping_charge_currency": _shipping_currency,
         },
@@ -144,8 +146,20 @@ def _product_id(product: Mapping[str, Any]) -> Any:
 
 def _revenue(event: Any) -> Any:
     """Returns what the items cost together: properties that may include shipping and tax last."""
-    amount = _first(event.event_properties or {}, "revenue", "subtotal", "total", "value")
+    amount = _first(event.event_properties or {}, *_REVENUES)
     return event.revenue if amount is None else amount
+
+
+def _revenue_currency(event: Any) -> Any:
+    """Returns the currency that belongs to the revenue, else the event's."""
+    properties = event.event_properties or {}
+    own = properties.get("revenue_currency")
+    if own is not None and not is_blank(own):
+        return own
+    is_attribute = event.revenue is not None and _first(properties, *_REVENUES) is None
+    if is_attribute and not is_blank(event.currency):
+        return event.currency
+    return _currency(event)
 
 
 def _currency(event: Any) -> Any:
@@ -154,8 +168,11 @@ def _currency(event: Any) -> Any:
 
 
 def _shipping_currency(event: Any) -> Any:
-    has_shipping = not is_blank((event.event_properties or {}).get("shipping"))
-    return _currency(event) if has_shipping else None
+    properties = event.event_properties or {}
+    if is_blank(properties.get("shipping")):
+        return None
+    own = _first(properties, "shipping_charge_currency", "shipping_currency")
+    return _currency(event) if own is None else own
 
 
 def _first(properties: Mapping[str, Any], *names: str) -> Any:

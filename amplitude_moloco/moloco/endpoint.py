@@ -35,7 +35,7 @@ _BASE_URL = re.compile(
 )
 _ENCODED = re.compile(r"%([0-9a-f]{2})", re.IGNORECASE)
 _NEVER_ENCODED = frozenset(
-    [*string.ascii_letters, *string.digits, *"-._~/\\\x7f", *map(chr, range(32))]
+    [*string.ascii_letters, *string.digits, *"-._~/\\?#%;\x7f", *map(chr, range(32))]
 )
 """What needs no encoding in a path, and what some programs read as a separator once decoded."""
 _LONGEST_HOST = 253
@@ -149,7 +149,8 @@ def _base_url(base_url: str, allowed: str | None) -> str:
         raise ConfigurationError(f"base_url: not a URL; {advice}") from None
     if not _VISIBLE.fullmatch(base_url) or parts.scheme not in ("https", "http") or not host:
         raise ConfigurationError(f"base_url: no http(s) URL with a host; {advice}")
-    if "/rmp/event/" in f"{parts.path}/" or parts.path.rstrip("/").endswith("/userevents"):
+    path = parts.path.lower().rstrip("/")
+    if "/rmp/event/" in f"{path}/" or path.endswith("/userevents"):
         raise ConfigurationError(f"base_url: holds the path of MCM's API, which is added; {advice}")
     if parts.username is not None or "?" in base_url or "#" in base_url:
         raise ConfigurationError(f"base_url: holds a user, a query or a fragment; {advice}")
@@ -174,10 +175,11 @@ def _base_url(base_url: str, allowed: str | None) -> str:
 def _is_canonical(found: re.Match[str], host: str) -> bool:
     """Whether what was checked is what the transports connect to.
 
-    They rewrite paths with "..", and read a host like 2130706433 or 0x7f.1 as an IPv4 address.
-    Some decode "%2e" first, and whatever else needs no encoding.
+    They rewrite paths with ".." or "//", and read a host like 2130706433 or 0x7f.1 as an IPv4
+    address. Some decode "%2e" first, and whatever else needs no encoding.
     """
-    if any(segment in (".", "..") for segment in found["path"].split("/")):
+    segments = found["path"].rstrip("/").split("/")[1:]
+    if any(segment.partition(";")[0] in ("", ".", "..") for segment in segments):
         return False
     codes = _ENCODED.findall(found["path"])
     if any(chr(int(code, 16)) in _NEVER_ENCODED for code in codes) or len(host) > _LONGEST_HOST:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from amplitude_moloco.arguments import hidden, shortened
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
@@ -167,7 +168,8 @@ class MolocoSettings:
         """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
         from amplitude_moloco.moloco.file import arguments_of  # needs the extra "config"
 
-        return cls(**arguments_of(cls, data, more))
+        data, more = hidden(cls, data), hidden(cls, more)
+        return shortened(lambda: cls(**arguments_of(cls, data, more)))
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoSettings:
@@ -183,9 +185,14 @@ class MolocoSettings:
             raise ConfigurationError(
                 f"path: found {type(path).__name__}; use the path of a .json or .toml file"
             )
-        data = read_file(Path(path))
-        with named_in_errors(path):
-            return cls.from_dict(data, **more)
+        more = hidden(cls, more)
+        data = hidden(cls, shortened(lambda: read_file(Path(path))))
+
+        def load() -> MolocoSettings:
+            with named_in_errors(path):
+                return cls.from_dict(data, **more)
+
+        return shortened(load)
 
     def endpoint(self) -> Endpoint:
         """Returns MCM's address and headers."""

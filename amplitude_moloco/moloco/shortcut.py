@@ -230,7 +230,7 @@ def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
         for key, amount, currency in wire.MONEY:
             if key == "revenue" and event_type is EventType.PURCHASE:
                 code.add(f"if is_blank({amount}):")
-                code.add(f"    {amount} = number(sum_of_items(payload.get('items', ())))")
+                code.add(f"    {amount} = number(sum_of_items(payload.get('items', ()), items))")
             with code.block(f"if {amount} is not None or {currency} is not None:"):
                 code.add(f"if {_NO_PLAIN_MONEY.format(amount, currency)}:", "    return None")
                 code.add(f"payload[{key!r}] = {{'currency': common, 'amount': {amount}}}")

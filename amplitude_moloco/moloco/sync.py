@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 
 from amplitude_moloco.convert.expression import compile_event_expression, is_true
 from amplitude_moloco.convert.names import matcher
-from amplitude_moloco.engine.checks import Checks, callable_of_one
+from amplitude_moloco.engine.checks import Checks, callable_of_one, listed
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
-from amplitude_moloco.text import shown
+from amplitude_moloco.text import is_unicode, shown
 
 Predicate = Callable[[Any], Any]
 """Gets the event, and returns something true for the events that are meant."""
@@ -190,6 +190,8 @@ def _choice(choices: type[_Choice], value: object, place: str, kinds: str) -> _C
 def _check_name(name: object) -> None:
     if name is not None and not isinstance(name, str):
         raise ConfigurationError(f"name: found {type(name).__name__}; use text")
+    if not is_unicode(name or ""):
+        raise ConfigurationError(f"name: {shown(name)} is not valid Unicode; use other text")
 
 
 def _check_toggle(enabled: object) -> None:
@@ -202,7 +204,9 @@ def _names_of(events: str | Iterable[str] | Predicate) -> tuple[str, ...] | None
     if callable(events):
         callable_of_one("events", events, "the event")
         return None
-    names = [events] if isinstance(events, str) or not isinstance(events, Iterable) else [*events]
+    names: list[Any] = [events]
+    if isinstance(events, Iterable) and not isinstance(events, str):
+        names = listed("events", events)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
             f"events: found {shown(names)}; use names of Amplitude events, such as "

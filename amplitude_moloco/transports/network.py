@@ -20,6 +20,7 @@ from amplitude_moloco.transports.base import Endpoint
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # in the order in which requests reads
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _HOST = re.compile(r"[\w.:%-]+")
 _HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -72,6 +73,7 @@ def _check_bundle(name: str, ca_bundle: str | PathLike[str]) -> None:
         raise ConfigurationError(f"{name}: found an empty path; {advice}")
     try:
         if path.is_dir():
+            _check_directory(name, os.listdir(path), fspath(path))  # noqa: PTH208  # names suffice
             return
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(path)
@@ -81,12 +83,23 @@ def _check_bundle(name: str, ca_bundle: str | PathLike[str]) -> None:
         ) from None
     except FileNotFoundError:
         raise ConfigurationError(f"{name}: {fspath(path)!r} does not exist; {advice}") from None
+    except ConfigurationError:
+        raise
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{name}: {fspath(path)!r} can't be read ({type(error).__name__}); {advice}"
         ) from None
     if not context.cert_store_stats()["x509"]:
         raise ConfigurationError(f"{name}: {fspath(path)!r} holds no certificates; {advice}")
+
+
+def _check_directory(name: str, files: list[str], path: str) -> None:
+    """Raise ConfigurationError if OpenSSL finds no certificate among these names."""
+    if not any(map(_HASHED.fullmatch, files)):
+        raise ConfigurationError(
+            f"{name}: the directory {path!r} holds no certificate under a name that OpenSSL looks "
+            f"for, such as 5ed36f99.0; run 'openssl rehash' for it, or use the path of a PEM file"
+        )
 
 
 def _check_proxy(url: str, proxies: Mapping[str, str]) -> None:
@@ -102,6 +115,7 @@ def _check_proxy(url: str, proxies: Mapping[str, str]) -> None:
         # urlsplit() leaves out line ends.
         is_right = bool(_HOST.fullmatch(host)) and proxy.isprintable() and proxy == proxy.strip()
         is_right = is_right and all(0 < len(label) < 64 for label in labels) and parts.port != 0
+        is_right = is_right and host not in _PROXY_SCHEMES  # of http:/proxy or http//proxy
     except ValueError:
         is_right = False
         parts = urlsplit("")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 
 class Secret(str):
     """A credential: text as any other, but its repr is ``'[key]'``.
@@ -14,3 +16,7 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'[key]'"
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Secret:
+        # Reports of errors may shorten long texts before they show them.
+        return Secret(super().__getitem__(index))

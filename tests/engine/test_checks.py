@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from amplitude_moloco import ConfigurationError
+from amplitude_moloco import ConfigurationError, MolocoSettings, Sync
 from amplitude_moloco.engine.checks import (
     MOST,
     Checks,
+    bounded,
     callable_of_none,
+    callables_of_one,
+    listed,
     number,
     number_or_none,
     whole_number,
@@ -65,6 +69,16 @@ def test_a_number_that_is_too_large_is_refused_with_the_limit() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.5, 0.5), (MOST, MOST), (MOST + 1, MOST), (math.inf, MOST), (10**20, MOST)]
+    + [(each, 0.0) for each in (0, -1, -math.inf, math.nan)],
+)
+def test_any_time_to_wait_can_be_waited(seconds: float, expected: float) -> None:
+    """What is beyond all clocks is a long time, and what is no time is none."""
+    assert bounded(seconds) == expected
+
+
 def test_a_callable_without_arguments() -> None:
     """A callable that needs no argument is accepted, and any other refused."""
     assert callable_of_none("buffer", list) is list
@@ -82,3 +96,26 @@ def test_the_same_error_is_raised_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         checks.raise_errors()
     assert caught.value.errors == ("connections: found 0; use a whole number above 0",)
+
+
+class NoArray:
+    """Seems to be iterable, as numpy's array without dimensions."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("iteration over a 0-d array")
+
+
+def test_a_list_that_can_not_be_read_is_refused() -> None:
+    """Whatever it raises, it is named."""
+    expected = "a: found NoArray, which can't be read (TypeError); use a list"
+    assert refusal(listed, "a", NoArray()) == expected
+    assert refusal(callables_of_one, "a", NoArray(), "one fact") == expected
+    assert listed("a", iter("ab")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["syncs", "absent_identifiers", "id_less_fields", "events"])
+def test_a_setting_that_can_not_be_read_is_named(name: str) -> None:
+    """Lists of all kinds are read in one way."""
+    make: Any = Sync if name == "events" else MolocoSettings
+    with pytest.raises(ConfigurationError, match=f"{name}: found NoArray, which can't be read"):
+        make("HOME", **{name: NoArray()})

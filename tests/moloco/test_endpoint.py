@@ -111,7 +111,9 @@ def test_a_base_url_beside_a_name_is_refused() -> None:
         f"{PATH}/",
         "/rmp/event/v1/platforms/OTHER",
         "/rmp/event/v1",
+        "/RMP/Event/v1",
         "/gateway/userevents",
+        "/gateway/UserEvents/",
     ],
 )
 def test_a_base_url_with_the_path_of_the_api_is_refused(path: str) -> None:
@@ -329,6 +331,14 @@ def test_an_endpoint_is_frozen() -> None:
         "https://mcm.example/..%5Cb",
         "https://mcm.example/%00",
         "https://mcm.example/%0d%0ax:1",
+        "https://mcm.example/%252e%252e/b",
+        "https://mcm.example/a%3Fb",
+        "https://mcm.example/a%23b",
+        "https://mcm.example/a//b",
+        "http://127.0.0.1//mcm.example",
+        "https://mcm.example/..;/b",
+        "https://mcm.example/.;a=b/b",
+        "https://mcm.example/;/b",
         "https://" + ".".join(["a" * 60] * 5),
     ],
 )

@@ -6,6 +6,8 @@ The rules are written here a second time, naively and independently of the libra
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -233,3 +235,78 @@ def test_only_a_purchase_sums_its_prices() -> None:
     """Other events than PURCHASE get no revenue from prices."""
     sync = Sync("ADD_TO_CART", "Order Completed", mapping={"items": OWN.mapping["items"]})
     assert "revenue" not in Order([ITEM], {}).convert(sync).payload
+
+
+@pytest.mark.parametrize(
+    ("properties", "attributes", "found"),
+    [
+        # The revenue is the attribute, and so is its currency.
+        ({"currency": "EUR"}, {"revenue": 10.0, "currency": "USD"}, "USD"),
+        ({"currency": "EUR", "total": " "}, {"revenue": 10.0, "currency": "usd"}, "USD"),
+        ({"currency": "EUR"}, {"revenue": 10.0}, None),
+        ({"currency": "EUR", "revenue_currency": " "}, {"revenue": 10.0}, None),
+        # Another amount is the revenue, and has the event's currency.
+        ({"currency": "EUR", "total": 10}, {"revenue": 10.0, "currency": "USD"}, None),
+        ({"currency": "EUR", "total": 10, "revenue_currency": "USD"}, {}, "USD"),
+        ({"currency": "EUR", "shipping": 1, "shipping_currency": "USD"}, {}, "USD"),
+        ({"currency": "EUR", "shipping": 1, "shipping_charge_currency": "USD"}, {}, "USD"),
+        ({"currency": "EUR", "shipping_currency": "USD"}, {}, None),
+    ],
+)
+def test_a_ready_sync_never_takes_an_amount_for_another_currency(
+    properties: dict[str, Any], attributes: dict[str, Any], found: str | None
+) -> None:
+    """What the event states about an amount is its currency; a contradiction refuses the event."""
+    made = event({}, event_type="Order Completed", **attributes)
+    item = {"product_id": "a", "price": 5, "quantity": 2}
+    made.event_properties = {**properties, "products": [item]}
+    (conversion,) = Converter([READY]).convert(made, NOW)
+    if found is None:
+        assert set(currencies_of(json.loads(conversion.body))) == {"EUR"}
+    else:
+        (problem,) = conversion.problems
+        assert problem.found == f"{found}, while items[0].price is in EUR"
+
+
+class Unreadable:
+    """Raises whatever is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class UnreadableMapping(dict[str, Any]):
+    """Raises when it is read."""
+
+    def get(self, *arguments: Any) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("part", ["seller_id", "price_seller", "item_group_id"])
+@pytest.mark.parametrize(
+    "make", [lambda: [1], complex, lambda: math.nan, Unreadable, UnreadableMapping]
+)
+def test_an_optional_part_of_an_item_costs_no_sum(part: str, make: Callable[[], object]) -> None:
+    """A PURCHASE without revenue has the sum of its items, also if one has such a part."""
+    items = [
+        {"id": "a", "price": 5, "currency": "EUR", "quantity": 2, part: make()},
+        {"id": "b", "price": 1.5, "quantity": 1},
+    ]
+    sync = Sync("PURCHASE", "Order Completed", mapping={"items": lambda event: items})
+    (conversion,) = Converter([sync]).convert(event({}, event_type="Order Completed"), NOW)
+    assert not conversion.problems
+    assert conversion.payload["revenue"] == {"currency": "EUR", "amount": 11.5}
+    assert [each.field.split(".")[:2] for each in conversion.omissions] == [["items[0]", part]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: 10**5000, lambda: math.nan, lambda: math.inf, lambda: "1e400", list, bool, Unreadable],
+)
+def test_a_price_that_is_no_number_costs_no_sum(make: Callable[[], object]) -> None:
+    """Amplitude's own price property is one way to a revenue, and the items are another."""
+    items = [{"id": "a", "price": 5, "currency": "EUR", "quantity": 2}]
+    made = event({}, event_type="Order Completed")
+    made.event_properties = {"$price": make(), "items": items}
+    (conversion,) = Converter([Sync("PURCHASE", "Order Completed")]).convert(made, NOW)
+    assert conversion.payload["revenue"] == {"currency": "EUR", "amount": 10}

@@ -140,7 +140,9 @@ def test_identifiers_are_hashed_if_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["sha256", {}, {"salt": ""}, {"salt": 5}, {"salt": "a", "pepper": "b"}], ids=str
+    "setting",
+    ["sha256", {}, {"salt": ""}, {"salt": 5}, {"salt": "a", "pepper": "b"}, {"salt": "\ud800"}],
+    ids=ascii,
 )
 def test_another_hash_is_refused(setting: Any) -> None:
     """Anything else is refused with what to use instead."""

@@ -446,3 +446,10 @@ def test_a_copy_of_a_sync_is_a_sync() -> None:
         assert selects(copied, event(platform="Web"))
         assert not selects(copied, event())
         sync.enabled = True
+
+
+def test_a_name_that_is_not_unicode_is_refused() -> None:
+    """A buffer in a file could not store its events."""
+    with pytest.raises(ConfigurationError, match=r"name: '\\ud800' is not valid Unicode"):
+        Sync("HOME", "Home", name="\ud800")
+    assert Sync("HOME", "Home", name="홈").name == "홈"

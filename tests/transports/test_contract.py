@@ -1055,12 +1055,24 @@ def test_a_bundle_that_is_no_path_is_refused(open_transport: OpenTransport, bund
         open_transport("https://mcm.invalid", ca_bundle=bundle)
 
 
+@pytest.mark.parametrize("name", [None, "bundle.pem", "5ed36f99.pem", "5ed36f99", "xed36f99.0"])
+def test_a_directory_without_a_certificate_is_refused(
+    open_transport: OpenTransport, tls: Tls, tmp_path: Path, name: str | None
+) -> None:
+    """OpenSSL finds none there, and would trust no server."""
+    if name:
+        shutil.copy(tls.ca_bundle, tmp_path / name)
+    with pytest.raises(ConfigurationError, match="run 'openssl rehash' for it, or use"):
+        open_transport("https://mcm.invalid", ca_bundle=tmp_path)
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to name a certificate")
 def test_a_bundle_may_be_a_directory(
     open_transport: OpenTransport, start_server: StartServer, tls: Tls, tmp_path: Path
 ) -> None:
     """Certificates in a directory are trusted if their files are named as OpenSSL requires."""
     server = start_server(tls.context)
+    (tmp_path / "00000000.0").touch()  # the name of another certificate
     assert_fault(open_transport(server.url, ca_bundle=tmp_path).send(b"{}"))
     command = ["openssl", "x509", "-noout", "-hash", "-in", str(tls.ca_bundle)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=True)
@@ -1170,6 +1182,8 @@ def test_a_proxy_that_can_not_work_is_a_fault(
         " http://127.0.0.1:9",
         "http://127.0.0.1:9\x1b[31m",
         "http://mcm<.invalid",
+        "http:/127.0.0.1:9",
+        "https//127.0.0.1:9",
     ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])

@@ -117,7 +117,9 @@ class SqliteBuffer:
         )
         letter_bounds = LetterBounds(max_dead_letters, max_dead_bytes, max_dead_age_seconds)
         horizon_seconds = longest_delay_seconds + _HORIZON_SECONDS
-        self._store = store = Store(file, token, horizon_seconds, letter_bounds, wall)
+        self._store = store = Store(
+            file, token, horizon_seconds, letter_bounds, wall=wall, monotonic=monotonic
+        )
         self._exchange = Exchange(self._path, token, outbox, store, wall=wall, monotonic=monotonic)
         parts = owner, outbox, self._exchange, store, file
         self._watch = Watch(self._path)

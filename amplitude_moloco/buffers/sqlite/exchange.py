@@ -118,6 +118,7 @@ class Exchange:
     def count(self) -> None:
         """Learn what the store holds."""
         with self.lock:
+            self._store.follow_clock()
             events, size, _ = self._store.count()
             self._outbox.shared = events, size
             self.has_due = events > 0 and self._store.next_seconds() == 0

@@ -243,6 +243,7 @@ class SqliteFile:
         """Put what can be read into a new file, and the damaged one aside."""
         if not was_ours(self._path):
             raise stranger(self._path) from damage
+        narrow(self._path)
         fresh = Path(f"{self._path}-new")
         fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))

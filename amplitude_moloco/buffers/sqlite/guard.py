@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 SUSPECT = b"suspect"
 """The content of the lock file if the next start must check all of the file; else it is empty."""
 _SUFFIXES = ("", "-wal", "-shm", "-journal", "-lock")
+_OURS = (
+    r"(-wal|-shm|-journal|-lock|\.corrupt-\d+(-wal|-shm)?"
+    r"|-[0-9a-f]{16}(\.lock|-\d+\.(journal|damaged)))"
+)
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = slice(68, 72)
@@ -55,15 +60,23 @@ def check_files(path: Path) -> None:
 
 
 def narrow(path: Path) -> None:
-    """Make the buffer's files private that others can read or write. Raises ConfigurationError."""
-    for suffix in _SUFFIXES:
-        with suppress(FileNotFoundError):
-            _narrow(Path(f"{path}{suffix}"))
+    """Make the buffer's files private that others can read or write. Raises ConfigurationError.
+
+    Journals are among them, and what was kept of damaged files.
+    """
+    name = re.escape(path.name)
+    ours = re.compile(rf"{name}|{name}{_OURS}")
+    for each in path.parent.iterdir():
+        if ours.fullmatch(each.name):
+            with suppress(FileNotFoundError):
+                # Whatever else has a second name may be another's file.
+                if each.name == path.name or each.lstat().st_nlink == 1:
+                    _narrow(each)
 
 
 def _narrow(path: Path) -> None:
     found = path.lstat()
-    if found.st_mode & _OTHERS:
+    if stat.S_ISREG(found.st_mode) and found.st_mode & _OTHERS:
         try:
             path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
         except PermissionError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.record import (
@@ -72,15 +73,16 @@ class Remains:
             if path in self._damaged:
                 path.rename(path.with_suffix(".damaged"))
             else:
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    path.unlink()
 
 
 def _content(path: Path) -> bytes:
-    """Returns the content of a segment; nothing if it is gone, or is a link."""
+    """Returns the content of a segment; nothing if it is gone, or is a link or a folder."""
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
             return file.read()
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EISDIR):
             return b""
         raise

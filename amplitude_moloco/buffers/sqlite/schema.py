@@ -18,7 +18,9 @@ SCHEMA = """
     CREATE TABLE totals (
         target TEXT NOT NULL,
         events INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
-        dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0
+        dead INTEGER NOT NULL DEFAULT 0, dead_bytes INTEGER NOT NULL DEFAULT 0,
+        clock REAL  -- by how much the wall clock, which all due times follow, is ahead of the
+                    -- monotonic one, which all processes of a machine share; NULL if not known
     );
     -- A frame is a record as a journal has it, with its checksum.
     CREATE TABLE events (

@@ -26,6 +26,8 @@ _TAKEN_EVENTS = 512
 _TAKEN_BYTES = 1024**2
 _PRUNED = 1000
 """How many dead letters are forgotten at a time."""
+_STEP_SECONDS = 1.0
+"""A wall clock that moves by more, while the monotonic one does not, was set."""
 PAGE = 100
 """How many dead letters are read at a time."""
 
@@ -59,6 +61,7 @@ class Store:
     Args:
         token: Names this process.
         horizon_seconds: What is due even later was stored before the clock was set back.
+        wall, monotonic: Give Unix seconds, and seconds that never go back.
     """
 
     def __init__(
@@ -67,13 +70,16 @@ class Store:
         token: str,
         horizon_seconds: float,
         letter_bounds: LetterBounds,
+        *,
         wall: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._file = file
         self._token = token
         self._horizon_seconds = horizon_seconds
         self._letter_bounds = letter_bounds
         self._wall = wall
+        self._monotonic = monotonic
         self.dead = 0
         """How many dead letters there were when it was counted last."""
         self.lost: list[Lost] = []
@@ -101,6 +107,7 @@ class Store:
         """
         numbers = [event.number for event in [*events, *(letter.event for letter in letters)]]
         with self._file.transaction(wait_seconds) as db:
+            self._follow_clock(db)  # before there are due times by the clock as it is now
             ((last_key,),) = db.execute(_LAST_KEY)
             insert(db, "events", EVENT_COLUMNS, list(map(event_row, events)))
             insert(db, "letters", LETTER_COLUMNS, list(map(_letter_row, letters)))
@@ -158,6 +165,29 @@ class Store:
         reserved = db.execute(_FRESH.format("DESC"), (newest,)).fetchall()
         known = {row[0] for row in oldest}
         return rows + oldest + [row for row in reversed(reserved) if row[0] not in known]
+
+    def follow_clock(self) -> None:
+        """Have what waits here wait no longer because the wall clock was set back."""
+        ((clock,),) = self._file.read("SELECT clock FROM totals")
+        if clock is None or abs(clock - self._clock) > _STEP_SECONDS:
+            with self._file.transaction(WAIT_SECONDS) as db:
+                self._follow_clock(db)
+
+    def _follow_clock(self, db: sqlite3.Connection) -> None:
+        """One process finds that the clock was set, and moves all due times with it."""
+        clock, ((before,),) = self._clock, db.execute("SELECT clock FROM totals")
+        set_back_seconds = 0.0 if before is None else before - clock
+        if set_back_seconds > _STEP_SECONDS:
+            # 0 marks what was never sent
+            move = "UPDATE events SET due = max(due - ?, 1) WHERE due > 0"
+            db.execute(move, (set_back_seconds,))
+        if before is None or abs(set_back_seconds) > _STEP_SECONDS:
+            db.execute("UPDATE totals SET clock = ?", (clock,))
+
+    @property
+    def _clock(self) -> float:
+        """By how much the wall clock is ahead of the monotonic one."""
+        return self._wall() - self._monotonic()
 
     def next_seconds(self) -> float | None:
         """Returns when something here is due, from now on; None if nothing waits here."""

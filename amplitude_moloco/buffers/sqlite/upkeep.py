@@ -17,6 +17,7 @@ from amplitude_moloco.buffers.sqlite.outbox import Outbox
 from amplitude_moloco.buffers.sqlite.owner import Owner
 from amplitude_moloco.buffers.sqlite.store import Store
 from amplitude_moloco.buffers.sqlite.tail import What
+from amplitude_moloco.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class Upkeep:
     def _end_trouble(self, kind: str, message: str) -> None:
         if self._monotonic() - self._troubles.get(kind, inf) >= _WELL_SECONDS:
             del self._troubles[kind]
-            logger.warning(message, self._path)
+            logger.warning(message, one_line(self._path))
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -231,9 +231,7 @@ def _read_money_fields(
     for key, amount_field, currency_field in MONEY:
         amount, currency = fields.get(amount_field), fields.get(currency_field)
         if key == "revenue" and payload["event_type"] == _PURCHASE and is_blank(amount):
-            # A sum of the items that could be read would be too small.
-            is_whole = not any(problem.field.startswith("items") for problem in problems)
-            amount = sum_of_items(payload.get("items", ())) if is_whole else None
+            amount = sum_of_items(payload.get("items", ()), fields.get("items"))
         if amount is None and currency is None:
             continue
         money = read_money(

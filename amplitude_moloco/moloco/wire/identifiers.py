@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -24,12 +25,20 @@ _ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
 # otherwise, and so nearly all, are not looked at closely.
 _SUSPICIOUS = (
     *("0", "urn:uuid:", "none", "null", "undefined", "nan", "nil", "b'"),
-    *"{([<\"'`_-.?*#$%/~+=:",
+    *"{([<\"'`_-.?*#$%/~+=:&@\0",
 )
-_AROUND = "{([<>])}\"'`_-.?*#/~+=: "
+_SUSPICIOUS_ENDS = ("undefined", "null", "none")
+_LONGEST = 500  # characters: nothing that stands for no shopper is as long
+_AROUND = "{([<>])}\"'`_-.?*#/~+=: \0"
 _BETWEEN = re.compile(r"[-_:|,;/@+.]+")
 _REPEATED = re.compile(r"(b')?((none|null|undefined)[\W_]*)+")
-_TEMPLATE = re.compile(r"\$?\{+[a-z_.$ ]*\}+|%s|%\([a-z_]+\)s|<%=?[^%]*%>|\$[a-z_]*id")
+_TEMPLATE = re.compile(
+    r"[$#]?\{+[a-z_.$ ]*\}+|\{\{.*\}\}|\{[0-9]?\}|%[sd]|%\([a-z_]+\)s|%[a-z_]+%|<%=?[^%]*%>"
+    r"|[$@][a-z_]*id|\[object \w+\]",
+    re.DOTALL,
+)
+_UNDEFINED = re.compile(r".*[-_:|=/. ]undefined", re.DOTALL)
+"""Text that JavaScript has joined with a variable that had no value."""
 
 
 def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> str | None:
@@ -94,16 +103,31 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
     if plain is None:
         return None
     word = plain.strip().lower()
-    if word in absent or (word.startswith(_SUSPICIOUS) and _is_placeholder(word, absent)):
+    if not word.isascii():
+        word = _visible(word)
+    if word in absent or (
+        (word.startswith(_SUSPICIOUS) or word.endswith(_SUSPICIOUS_ENDS))
+        and _is_placeholder(word, absent)
+    ):
         return None
     return plain
 
 
+def _visible(word: str) -> str:
+    """Returns a text in its plainest form, without what can't be seen."""
+    plain = unicodedata.normalize("NFKC", word[: _LONGEST + 1])
+    return "".join(each for each in plain if unicodedata.category(each) != "Cf").strip()
+
+
 def _is_placeholder(word: str, absent: Collection[str]) -> bool:
     """Whether a text in lowercase is zeros, absent words, or an unfilled template."""
+    if len(word) > _LONGEST:
+        return False
     core = word.strip(_AROUND)
     return bool(
-        core in absent
+        (not core and len(word) > 1)
+        or core in absent
+        or _UNDEFINED.fullmatch(word)
         or _ZEROS.fullmatch(word)
         or _REPEATED.fullmatch(word.lstrip(_AROUND))
         or _TEMPLATE.fullmatch(word)

@@ -24,6 +24,7 @@ PRICES = ("price", "price_seller")
 """The fields of an item that are Money."""
 _CURRENCY_FIELDS = ("revenue_currency", "shipping_charge_currency")
 _KNOWN = f"use one of {', '.join(sorted(CURRENCIES))}"
+_ONE_CURRENCY = "use one currency for all prices and amounts of an event"
 _PRECISION = 60  # digits: exact for any price in a float, times 32 bits, summed over all items
 
 
@@ -169,13 +170,18 @@ def check_currencies(problems: Problems, payload: Mapping[str, Any]) -> None:
             first_place, first = place, currency
             continue
         found = f"{currency}, while {first_place} is in {first}"
-        fix = "use one currency for all prices and amounts of an event"
-        problems.append(Problem(place, ProblemReason.MIXED_CURRENCIES, found, fix))
+        problems.append(Problem(place, ProblemReason.MIXED_CURRENCIES, found, _ONE_CURRENCY))
 
 
-def sum_of_items(items: Sequence[Mapping[str, Any]]) -> Decimal | None:
-    """Returns the sum of price x quantity; None without items, or if one lacks either."""
-    if not items or not all("price" in item and "quantity" in item for item in items):
+def sum_of_items(items: Sequence[Mapping[str, Any]], given: object) -> Decimal | None:
+    """Returns the sum of price x quantity; None without items, or if one lacks either.
+
+    ``given`` is the list that the items were read from. Where one of them could not be read, a sum
+    of the others would be too small.
+    """
+    if not items or not isinstance(given, (list, tuple)) or len(given) != len(items):
+        return None
+    if not all("price" in item and "quantity" in item for item in items):
         return None
     with localcontext(Context(prec=_PRECISION)):  # the app's own context may round
         return sum(
@@ -221,11 +227,19 @@ def _prices(items: object) -> list[tuple[object, list[tuple[object, object]]]]:
         try:
             if is_mapping(item):
                 prices = [item.get(name) for name in PRICES]
-                inside = [each.get("currency") if is_mapping(each) else None for each in prices]
-                found.append((item.get("currency"), [*zip(prices, inside, strict=True)]))
+                found.append((item.get("currency"), [(each, _inside(each)) for each in prices]))
         except Exception as error:
             pass_interruption(error)
     return found
+
+
+def _inside(price: object) -> object:
+    """Returns the currency inside a price; None if there is none, or if it can't be read."""
+    try:
+        return price.get("currency") if is_mapping(price) else None
+    except Exception as error:
+        pass_interruption(error)
+        return None
 
 
 def _amounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, Money]]:

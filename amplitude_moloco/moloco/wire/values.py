@@ -70,10 +70,12 @@ def text(value: object) -> str | None:
         return text(value.value)
     if isinstance(value, str):
         return text(str.__str__(value))
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return int.__repr__(value)
-    if isinstance(value, Integral) and not isinstance(value, int):  # numpy's, for example
-        return text(int(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        if _MIN_INTEGER <= value <= _MAX_INTEGER:
+            return int.__repr__(value)
+        raise InvalidValue(ProblemReason.WRONG_TYPE, "a whole number of over 64 bits", "use text")
+    if isinstance(value, Integral) and not isinstance(value, int) and not _is_time(value):
+        return text(int(value))  # numpy's, for example
     plain = scalar(value)
     if plain is not value:
         return text(plain)
@@ -184,7 +186,7 @@ def number(value: object) -> int | float | None:
             raise _not_a_number(describe(value))
         is_short = len(digits) <= _EXACT_DIGITS
         result = _without_zero_fraction(float(digits)) if is_short else _finite(Decimal(digits))
-    elif isinstance(value, (Real, Decimal)) and not isinstance(value, bool):
+    elif isinstance(value, (Real, Decimal)) and not (isinstance(value, bool) or _is_time(value)):
         result = _finite(value)
     else:
         plain = scalar(value)
@@ -223,13 +225,18 @@ def scalar(value: object) -> object:
     """Returns Python's own value for a scalar of numpy's kind; anything else unchanged."""
     if getattr(value, "shape", None) != () or not callable(getattr(value, "item", None)):
         return value
-    if isinstance(value, bytes):  # numpy's, too
+    if isinstance(value, bytes) or _is_time(value):  # numpy's, too
         return value
     inner = value[()]  # type: ignore[index]  # an array without dimensions holds one scalar
     if type(inner) is type(value):
         inner = value.item()  # type: ignore[attr-defined]  # as above
     # A long double has no counterpart in Python, and is its own item.
     return value if type(inner) is type(value) else inner
+
+
+def _is_time(value: object) -> bool:
+    """Whether this is numpy's date or duration: neither is the whole number that it holds."""
+    return getattr(getattr(value, "dtype", None), "kind", None) in ("m", "M")
 
 
 def _finite(value: Any) -> int | float:

@@ -58,6 +58,13 @@ ABSENT_IDENTIFIERS = NULL_LIKE.union(
     (unknown) <unknown>""".split(),
     ["anonymous user", "guest user", "unknown user", "not logged in", "logged out", "no user"],
     """user noid no_id no-id nul unavailable not_available not-available nonetype""".split(),
+    # what empty collections and other placeholders of Python, JavaScript, Swift and Java print
+    """set() frozenset() b'' b"" ellipsis notimplemented nattype nan+nanj pd.nat masked symbol()
+    symbol(undefined) optional(nil) optional.empty nullnull nan.0""".split(),
+    ["no value", "no data", "n / a", "n.a.", "none none", "null null"],
+    # the names of fields, in place of what is in them
+    """user_id user-id userid device_id device-id deviceid customer_id customer-id customerid
+    your_user_id your-user-id your_device_id""".split(),
     ["not available", "<class 'nonetype'>", "1.#qnan", "1.#ind", "#ref!", "#value!", "#name?"],
     # an Android emulator's, that of a whole series of devices with a faulty Android 2.2, and the
     # address that Android and iOS give every app

@@ -350,19 +350,70 @@ def test_a_clock_that_was_set_back_stops_nothing(buffer: SqliteBuffer, clock: Cl
 def test_a_clock_that_was_set_back_makes_an_entry_due(
     open_buffer: OpenBuffer, clock: Clock
 ) -> None:
-    """Such an entry can be claimed at once, also by a process that has just opened the file."""
+    """Such an entry can be claimed at once, also by a process that knows no other clock."""
     settings = {"longest_delay_seconds": 50}  # and a minute for what a clock may differ
     buffer = open_buffer(**settings)
     put(buffer, "a")
     assert buffer.retry(claim_one(buffer), 100, attempts=1)
     clock.advance(1)
     assert buffer.tend() == []
-    clock.set_wall(NOW - 11)
-    assert buffer.claim(0).next_seconds == 0.0
-    assert open_buffer(**settings).claim(0).next_seconds == 0.0
-    clock.set_wall(NOW - 10)
-    assert buffer.claim(0).next_seconds == 110.0
-    assert open_buffer(**settings).claim(0).next_seconds == 110.0
+    after_a_restart = Clock()  # of the machine: the monotonic clock starts anew, as well
+    other = open_buffer(**settings, monotonic=after_a_restart.monotonic)
+    for wall, seconds in ((NOW - 11, 0.0), (NOW - 10, 110.0)):
+        after_a_restart.advance(wall - clock.wall())
+        clock.set_wall(wall)
+        assert buffer.claim(0).next_seconds == seconds
+        assert other.claim(0).next_seconds == seconds
+
+
+@pytest.mark.parametrize("delay_seconds", [5, 80, 900])
+@pytest.mark.parametrize("back_seconds", [2, 60, 1800, 3000, 7 * DAY, 400 * DAY])
+def test_no_retry_waits_longer_because_the_clock_was_set_back(
+    open_buffer: OpenBuffer, clock: Clock, back_seconds: float, delay_seconds: float
+) -> None:
+    """Once any process has tended the buffer, a retry waits for what is left of its delay."""
+    buffer, other = open_buffer(), open_buffer()
+    put(buffer, "a", "never sent")
+    assert buffer.retry(claim_one(buffer), delay_seconds, attempts=1)
+    clock.advance(1)
+    assert buffer.tend() == other.tend() == []
+    clock.set_wall(clock.wall() - back_seconds)
+    clock.advance(1)
+    assert other.tend() == buffer.tend() == []  # the second one finds it done
+    for each in (buffer, other, open_buffer()):
+        assert "a" not in claim(each)
+        assert each.claim(0).next_seconds == pytest.approx(delay_seconds - 2)
+    clock.advance(delay_seconds - 2)
+    assert claim(other) == ["a"]
+
+
+def test_a_retry_that_is_stored_after_the_clock_was_set_has_its_delay(
+    buffer: SqliteBuffer, clock: Clock
+) -> None:
+    """Only what was stored before is moved."""
+    put(buffer, "a")
+    entry = claim_one(buffer)
+    clock.set_wall(NOW - 1800)
+    assert buffer.retry(entry, 80, attempts=1)
+    for _ in range(3):
+        clock.advance(1)
+        assert buffer.tend() == []
+    assert buffer.claim(9) == ([], 77.0)
+
+
+def test_a_clock_that_was_set_forward_and_back_delays_nothing(
+    buffer: SqliteBuffer, clock: Clock
+) -> None:
+    """What was stored meanwhile is due by the clock that is right again."""
+    clock.set_wall(NOW + 5 * DAY)
+    put(buffer, "a")
+    assert buffer.retry(claim_one(buffer), 80, attempts=1)
+    clock.advance(1)
+    assert buffer.tend() == []
+    clock.set_wall(NOW + 1)
+    clock.advance(1)
+    assert buffer.tend() == []
+    assert buffer.claim(9) == ([], pytest.approx(78.0))
 
 
 def test_a_due_time_can_lie_before_1970(buffer: SqliteBuffer, clock: Clock) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.clock import Clock
 from support.sqlite_buffers import TARGET, OpenBuffer, bury, claim, claim_one, put, resend_all
-from support.sqlite_files import cut, overwrite_pages, shell
+from support.sqlite_files import cut, locked, overwrite_header, overwrite_pages, shell
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.guard import open_lock
@@ -21,6 +22,8 @@ from amplitude_moloco.errors import ConfigurationError
 
 NEIGHBOURS = ["-lock", "-wal", "-shm", "-journal"]
 ANOTHER_USER = 65533
+DEAD = "0123456789abcdef"
+"""The name of a process that has died."""
 DUMP = Path(__file__).parents[1] / "golden" / "schema-1.sql"
 
 
@@ -234,3 +237,110 @@ def test_a_link_that_takes_the_lock_files_place_is_not_followed(tmp_path: Path) 
     assert victim.read_bytes() == b"precious"
     with pytest.raises(IsADirectoryError):
         open_lock(tmp_path)
+
+
+def leave_journal(path: Path, open_buffer: OpenBuffer, *, is_damaged: bool) -> Path:
+    """A process has died, and left a journal with one event, and perhaps a damaged one."""
+    put(open_buffer(), "a", "b")
+    (living,) = path.parent.glob("*.journal")
+    left = path.with_name(f"{path.name}-{DEAD}-00000001.journal")
+    content = living.read_bytes()
+    left.write_bytes(content.replace(b"body", b"xxxx", 1) if is_damaged else content)
+    return left
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_journal_that_others_can_read_is_narrowed(
+    path: Path, open_buffer: OpenBuffer, *, is_damaged: bool
+) -> None:
+    """That of a dead process too, and what is kept of it because it is damaged."""
+    leave_journal(path, open_buffer, is_damaged=is_damaged)
+    for each in path.parent.iterdir():
+        each.chmod(0o644)
+    found = open_buffer().state()
+    assert found.waiting == (3 if is_damaged else 4)
+    assert list(path.parent.glob("*.damaged")) != [] or not is_damaged
+    assert {each.stat().st_mode & 0o077 for each in path.parent.iterdir()} == {0}
+
+
+def test_a_damaged_file_that_others_can_read_is_narrowed(
+    path: Path, open_buffer: OpenBuffer
+) -> None:
+    """What is set aside holds events too."""
+    first = open_buffer()
+    put(first, "a")
+    first.close()
+    overwrite_header(path)
+    for each in path.parent.iterdir():
+        each.chmod(0o644)
+    open_buffer()
+    assert list(path.parent.glob("*.corrupt-*")) != []
+    assert {each.stat().st_mode & 0o077 for each in path.parent.iterdir()} == {0}
+
+
+def test_files_of_others_beside_the_buffer_keep_their_mode(
+    path: Path, open_buffer: OpenBuffer, tmp_path: Path
+) -> None:
+    """Only the buffer's own files are narrowed, and no link to another one."""
+    others = [tmp_path / name for name in ("buffer.db-notes.txt", "buffer.db2", "other.journal")]
+    victim = tmp_path / "victim"
+    for each in (*others, victim):
+        each.write_text("x")
+        each.chmod(0o644)
+    for number, link in ((1, os.symlink), (2, os.link)):
+        link(victim, path.with_name(f"{path.name}-{DEAD}-0000000{number}.journal"))
+    open_buffer()
+    assert {each.stat().st_mode & 0o777 for each in (*others, victim)} == {0o644}
+
+
+@pytest.mark.parametrize("name", [f"{DEAD}.lock", f"{DEAD}-00000001.journal"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_no_link_in_place_of_a_dead_processs_file_is_followed(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    name: str,
+    link: Callable[[Path, Path], None],
+) -> None:
+    """The file behind it is neither written nor cut, and the buffer goes on."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link(victim, path.with_name(f"{path.name}-{name}"))
+    buffer = open_buffer()
+    put(buffer, "a")
+    buffer.tend()
+    assert claim(buffer) == ["a"]
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_in_place_of_a_journal_stops_nothing(path: Path, open_buffer: OpenBuffer) -> None:
+    """It is left alone."""
+    folder = path.with_name(f"{path.name}-{DEAD}-00000001.journal")
+    folder.mkdir()
+    buffer = open_buffer()
+    put(buffer, "a")
+    assert buffer.tend() == []
+    assert (buffer.state().waiting, claim(buffer)) == (1, ["a"])
+    assert folder.is_dir()
+
+
+def test_a_path_forges_no_line_of_the_log(
+    tmp_path: Path, open_buffer: OpenBuffer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the log says that the file can be used again."""
+    folder = tmp_path / "a\nCRITICAL root: forged\x1b[31m"
+    folder.mkdir()
+    caplog.set_level(logging.DEBUG)
+    buffer = open_buffer(path=folder / "buffer.db")
+    put(buffer, "a")
+    assert buffer.retry(claim_one(buffer), 20, attempts=1)
+    with locked(folder / "buffer.db"):
+        for _ in range(4):
+            clock.advance(1)
+            buffer.tend()
+    for _ in range(8):
+        clock.advance(1)
+        buffer.tend()
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("can be used again" in each for each in messages)
+    assert all(each.isprintable() for each in messages)

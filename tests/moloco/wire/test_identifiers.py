@@ -80,6 +80,34 @@ def test_ids_that_resemble_words_for_nothing_identify(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    """-- __ ... {} {0} %s %d %user_id% {{user.name|title}} #{user_id} @user_id [user_id]
+    <user_id> USER_ID your_user_id user_undefined user_null guest-null shop:undefined
+    cart_undefined undefinedundefined NoneNone set() b'' Optional(nil) Optional.empty Symbol()
+    nan+nanj NaT NotImplemented \0\0 \ufeffnull \u200bNone \uff4e\uff55\uff4c\uff4c""".split(),
+)
+def test_what_programs_print_for_nothing_does_not_identify(text: str) -> None:
+    """Punctuation, templates, empty collections, joined words, and what can't be seen around."""
+    assert identifier(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    """dev_null jean-none Ünal {550e8400-e29b-41d4-a716-446655440000} null@shop.example @handle
+    undefined1 [vip]7 a@none 00012 user%40example.com Nandini ünundefined""".split(),
+)
+def test_ids_that_only_resemble_them_identify(text: str) -> None:
+    """A nickname that ends in null is one."""
+    assert identifier(text) == text
+
+
+@pytest.mark.parametrize("part", ["none ", "{{", "null", "_", "é", "_undefined", "% "])
+def test_a_long_id_takes_no_time(part: str) -> None:
+    """A megabyte is no placeholder, whatever it begins with, and is refused for its length."""
+    assert refusal(identifier, part * (1_000_000 // len(part)) + "none").reason == "too_long"
+
+
+@pytest.mark.parametrize(
     "value", ["nullable", "0", "-", "nones", "nils", "nil nil", "guest-7", "0001"]
 )
 def test_other_short_words_identify(value: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Integral, Real
+from types import SimpleNamespace
 
 import pytest
 from support.events import FIVE_MINUTES, NOW
 from support.values import Color, Fractional, Level, OwnMapping, Text, Whole, Word, refusal
 
 from amplitude_moloco.moloco.wire import values
+from amplitude_moloco.moloco.wire.user_properties import read_user_properties
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, PersonalizationMode
 
 LONGEST_ID = "x" * 128
@@ -28,8 +31,8 @@ LONGEST_ID = "x" * 128
         (0, "0"),
         (4711, "4711"),
         (-1, "-1"),
-        (2**63 - 1, "9223372036854775807"),
-        (1 - 2**63, "-9223372036854775807"),
+        (2**64 - 1, "18446744073709551615"),
+        (-(2**63), "-9223372036854775808"),
         (Color.RED, "red"),
         (Color.NUMBER, "12"),
         (Word.SALE, "sale"),
@@ -67,8 +70,8 @@ def test_blank_text_is_absent(value: object) -> None:
         (("secret", "two"), "a list of 2"),
         ({"secret": 1}, "an object"),
         (OwnMapping(secret=1), "an object"),
-        (2**63, "a value of type int"),
-        (-(2**63), "a value of type int"),
+        (2**64, "a whole number of over 64 bits"),
+        (-(2**63) - 1, "a whole number of over 64 bits"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
@@ -76,7 +79,8 @@ def test_other_types_than_text_are_refused(value: object, found: str) -> None:
     """Anything but text and whole numbers of 64 bits is refused; the refusal omits the value."""
     refused = refusal(values.text, value)
     assert (refused.reason, refused.found) == ("wrong_type", found)
-    assert refused.fix == "use text or a whole number"
+    is_too_large = found == "a whole number of over 64 bits"
+    assert refused.fix == ("use text" if is_too_large else "use text or a whole number")
 
 
 @pytest.mark.parametrize("value", ["\ud800", "SKU-\udcff", Text("\ud800")], ids=ascii)
@@ -436,3 +440,35 @@ def test_a_quantity_is_a_whole_number_of_32_bits(value: object, expected: int) -
 def test_another_quantity_is_refused(value: object, reason: str) -> None:
     """Fractions, numbers of more than 32 bits and other values are refused as a quantity."""
     assert refusal(values.quantity, value).reason == reason
+
+
+@Integral.register
+class Moment:
+    """A date or a duration of numpy's kind: registered as a whole number, of nanoseconds."""
+
+    shape = ()
+
+    def __init__(self, kind: str) -> None:
+        self.dtype = SimpleNamespace(kind=kind)
+
+    def __int__(self) -> int:
+        return 1_577_836_800_000_000_000
+
+    def item(self) -> int:
+        return int(self)
+
+    def __getitem__(self, index: object) -> Moment:
+        return self
+
+
+@pytest.mark.parametrize("kind", ["m", "M"])
+@pytest.mark.parametrize("read", [values.text, values.number, values.quantity])
+def test_a_date_is_no_number(kind: str, read: Callable[[object], object]) -> None:
+    """Neither a date nor a duration of numpy's is sent as the whole number that it holds."""
+    moment = Moment(kind)
+    assert refusal(read, moment).found == "a value of type Moment"
+    sent, left_out = read_user_properties({"at": moment, "a": 1})
+    assert (sent, [each.found for each in left_out]) == (
+        {"a": 1},
+        ["a value of type Moment inside"],
+    )
