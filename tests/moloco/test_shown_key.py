@@ -63,7 +63,7 @@ def test_no_frame_of_a_refusal_shows_the_key(
 def test_too_many_arguments_are_refused_as_usual() -> None:
     """The constructor takes what the settings take."""
     with pytest.raises(TypeError, match="positional arguments"):
-        MolocoDestination(*map(str, range(40)))  # type: ignore[call-arg, arg-type]
+        MolocoDestination(*map(str, range(40)))  # type: ignore[arg-type]
 
 
 def test_settings_that_are_no_dict_are_refused_as_usual() -> None:

@@ -225,7 +225,7 @@ class SqliteFile:
         if version < VERSION:
             with _transaction(db):
                 if version:
-                    migrate(db)
+                    migrate(db, version)
                 else:
                     create(db, self._target)
 

@@ -10,7 +10,7 @@ from typing import Any
 from amplitude_moloco.buffers.sqlite.record import Event, frame_of
 
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
-VERSION = 2
+VERSION = 3
 KEY_BITS = 40
 """The keys of a file differ in these bits, and have the others in common."""
 
@@ -89,8 +89,16 @@ def create(db: sqlite3.Connection, target: str) -> None:
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Turn the schema of release 0.1 into this one, in a transaction that is open."""
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Turn the schema of an earlier version into this one, in a transaction that is open."""
+    if version == 1:
+        _migrate_tables(db)
+    else:
+        db.execute("ALTER TABLE totals ADD COLUMN clock REAL")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _migrate_tables(db: sqlite3.Connection) -> None:
     (target,) = db.execute("SELECT target FROM totals").fetchone()
     events = [row for table in _OLD_EVENTS for _, row in old_events(db, table, "1")]
     letters = [row for _, row in old_letters(db, "1")]

@@ -20,6 +20,7 @@ from support.sqlite_files import load_dump, locked, set_schema_version, shell
 from amplitude_moloco.buffers.base import BufferState, Degraded
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.gate import Gate
+from amplitude_moloco.buffers.sqlite.schema import VERSION
 from amplitude_moloco.errors import ConfigurationError
 
 NOBODY = 65534
@@ -85,10 +86,11 @@ def test_a_newer_releases_file_is_left_alone(path: Path, open_buffer: OpenBuffer
     """A schema that this release does not know is refused, and nothing is set aside."""
     put(first := open_buffer(), "a")
     first.close()
-    set_schema_version(path, 3)
-    with pytest.raises(ConfigurationError, match=r"buffer.db has version 3 .* this release uses 2"):
+    set_schema_version(path, VERSION + 1)
+    message = rf"buffer.db has version {VERSION + 1} .* this release uses {VERSION}"
+    with pytest.raises(ConfigurationError, match=message):
         open_buffer()
-    set_schema_version(path, 2)
+    set_schema_version(path, VERSION)
     assert claim(open_buffer()) == ["a"]
 
 
