@@ -209,6 +209,7 @@ class TestWay:
     ) -> None:
         """A folder of certificates is searched, as OpenSSL does."""
         server = start_server(tls.context)
+        (tmp_path / "00000000.0").touch()
         address = endpoint(api_key="k", platform_id="P", platform_name=None, base_url=server.url)
         *_, last = Route(address, tmp_path, 5.0).steps()
         assert (last.name, last.is_done) == ("TLS", False)

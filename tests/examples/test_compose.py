@@ -15,12 +15,12 @@ from support.cli import run
 from support.example import (
     EXAMPLES,
     README,
-    await_that,
     contents_of,
     copied,
     environment,
     running,
 )
+from support.waiting import await_that
 
 from amplitude_moloco import MolocoSettings
 from amplitude_moloco.moloco.private_host import PLAIN_HTTP_VARIABLE

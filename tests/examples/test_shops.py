@@ -17,7 +17,6 @@ import requests
 from support.documents import blocks
 from support.example import (
     EXAMPLES,
-    await_that,
     commands,
     copied,
     done,
@@ -25,6 +24,7 @@ from support.example import (
     judge,
     running,
 )
+from support.waiting import await_that
 
 from amplitude_moloco import hash_identifier
 from amplitude_moloco.sandbox import Sandbox

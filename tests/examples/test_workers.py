@@ -13,7 +13,6 @@ import pytest
 from support.example import (
     EXAMPLES,
     PATIENCE_SECONDS,
-    await_that,
     commands,
     copied,
     done,
@@ -21,6 +20,7 @@ from support.example import (
     judge,
     running,
 )
+from support.waiting import await_that
 
 from amplitude_moloco import hash_identifier
 from amplitude_moloco.sandbox import Sandbox

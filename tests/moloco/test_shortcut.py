@@ -174,7 +174,7 @@ def test_a_mapping_is_called_once() -> None:
 
 def test_a_sync_of_any_name_has_a_shortcut() -> None:
     """The name of a sync may hold any characters."""
-    sync = Sync("HOME", "Viewed", name="a'\"\0\n\ud800")
+    sync = Sync("HOME", "Viewed", name="a'\"\0\n\u2028")
     assert [each.sync for each in Converter([sync]).convert(event(), NOW)] == [sync.name]
 
 

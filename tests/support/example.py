@@ -9,15 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from support.cli import run
 from support.documents import blocks
+from support.waiting import await_that
 
 from amplitude_moloco.sandbox import Sandbox
 
@@ -78,7 +78,7 @@ class Program:
     def url(self) -> str:
         """The address where it says that it listens."""
         address = re.compile(r"http://127\.0\.0\.1:[1-9]\d*")
-        await_that(lambda: not self.is_running or address.search(self.said))
+        await_that(lambda: not self.is_running or address.search(self.said), PATIENCE_SECONDS)
         found = address.search(self.said)
         assert found, self.said
         return found[0]
@@ -100,22 +100,23 @@ def running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[P
     log = folder / "log"
     first, *rest = shlex.split(command)
     program = shutil.which(first, path=variables["PATH"]) or first
-    with log.open("wb") as output:
+    # gunicorn has a socket in its home, whose path must be short.
+    with TemporaryDirectory() as home, log.open("wb") as output:
         process = subprocess.Popen(
             [program, *rest],
             cwd=folder,
-            env={**variables, "HOME": str(folder)},
+            env={**variables, "HOME": home},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    with process:
-        try:
-            yield Program(process, log)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with process:
+            try:
+                yield Program(process, log)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def done(command: str, folder: Path, variables: dict[str, str]) -> str:
@@ -131,14 +132,6 @@ def done(command: str, folder: Path, variables: dict[str, str]) -> str:
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
-
-
-def await_that(condition: Callable[[], object]) -> None:
-    """Waits until it is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def contents_of(buffer: Path) -> dict[str, Any]:

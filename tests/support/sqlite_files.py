@@ -81,6 +81,14 @@ def misspell_schema(path: Path) -> None:
     overwrite_text(path, b"CREATE TABLE events", b"CREATE T\xe0BLE events")
 
 
+def misspell_column(path: Path) -> None:
+    overwrite_text(
+        path,
+        b"attempts INTEGER NOT NULL,\n        size",
+        b"bttempts INTEGER NOT NULL,\n        size",
+    )
+
+
 def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 

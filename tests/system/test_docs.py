@@ -136,6 +136,8 @@ def test_the_tutorials_shop_sends_six_events(
 SAMPLES: dict[str, Any] = {
     "platform": "APP",
     "event_id": "id-1",
+    "user_id": "shopper-1",
+    "device_id": "device-1",
     "os_name": "ios 17",
     "language": "ko",
     "ip_address": "192.0.2.1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -23,6 +24,7 @@ from amplitude_moloco.text import one_line
 
 _CHECK_SECONDS = 0.3
 """The longest check at the start. What it does not find is found when it is read."""
+_LACKS = re.compile("no such column|has no column")
 _SPARE_PAGES = 256
 _LONG_WAL_BYTES = 16 * 1024**2
 """Beyond this length the WAL is emptied while writers wait: readers have kept it from that."""
@@ -306,9 +308,12 @@ def is_locked(error: Exception) -> bool:
 def is_corrupt(error: Exception) -> bool:
     """Whether the file is damaged, or not SQLite's. All other errors have subclasses of their own.
 
-    If the schema is damaged, Python may fail to decode the message that quotes it.
+    If the schema is damaged, Python may fail to decode the message that quotes it, or a table lacks
+    a column that our own statements name.
     """
-    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+    if type(error) in (sqlite3.DatabaseError, UnicodeDecodeError):
+        return True
+    return isinstance(error, sqlite3.OperationalError) and bool(_LACKS.search(str(error)))
 
 
 def _file_id(path: Path) -> object:

@@ -52,7 +52,6 @@ class Outbox:
         """The number of the newest event."""
         self.shared = (0, 0)
         """Events and bytes of the store."""
-        self._done: list[int] = []  # delivered, and to be noted together
         self.unnoted: list[int] = []
         """The numbers of events that are done, though the journal could not be told."""
         self.unwritten_from = 1
@@ -136,7 +135,6 @@ class Outbox:
     def claim(self, limit: int, newest: int) -> Claim:
         """As ``Buffer.claim``, of what is here."""
         with self.lock:
-            self.note_done()
             entries = []
             for event in self.tail.pop_due(limit, newest):
                 key = self._token, next(self._claims)
@@ -145,17 +143,11 @@ class Outbox:
             return Claim(entries, self.tail.next_seconds())
 
     def ack(self, key: Hashable) -> bool:
-        """Remove a claimed event that was delivered.
-
-        It is noted with the others that were on their way at the same time: at the next claim, and
-        when the last one is delivered. So the end of the process repeats no more than these.
-        """
+        """Remove a claimed event that was delivered, and note it."""
         with self.lock:
             event = self._remove(key)
             if event is not None:
-                self._done.append(event.number)
-                if not self.tail.claimed:
-                    self.note_done()
+                self._note_done([event.number])
             return event is not None
 
     def retry(self, key: Hashable, delay_seconds: float, attempts: int, strikes: int) -> bool:
@@ -202,8 +194,7 @@ class Outbox:
             if is_done:
                 self._share(batch.events(), 1)
                 moved = batch.events() + [letter.event for letter in batch.letters]
-                self._done += [event.number for event in moved]
-                self.note_done()
+                self._note_done([event.number for event in moved])
 
     def hold(self, events: list[Event]) -> int:
         """Append events to the journal that leave the store. Returns the last one's number.
@@ -228,8 +219,7 @@ class Outbox:
             taken = [each for each in doubtful if each.number <= until]
             self._share([each for each in taken if each.key], -1)
             self.tail.add_taken(taken, self._wall())
-            self._done += [each.number for each in doubtful if each.number > until]
-            self.note_done()
+            self._note_done([each.number for each in doubtful if each.number > until])
 
     def _share(self, events: list[Event], sign: int) -> None:
         """Count events as in the store, or as no longer there."""
@@ -240,7 +230,6 @@ class Outbox:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
         with self.lock:
             self.is_closed = True
-            self.note_done()
             return self.tail.return_claims(self._wall())
 
     # -- the journal -------------------------------------------------------------------------
@@ -250,19 +239,16 @@ class Outbox:
         """Whether nothing is here that has to be sent, moved or noted."""
         with self.lock:
             tail = self.tail
-            return not (tail.events or tail.letters or self._done or self.unnoted or self.fault)
+            return not (tail.events or tail.letters or self.unnoted or self.fault)
 
-    def note_done(self) -> None:
-        """Note what is delivered, or in the store."""
-        with self.lock:
-            done, self._done = self._done, []
-            if not done:
-                return
-            try:
-                self.journal.append(note_frame(DONE, done))
-            except OSError as error:
-                self.lose_journal(error)
-                self.unnoted += done
+    def _note_done(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        try:
+            self.journal.append(note_frame(DONE, numbers))
+        except OSError as error:
+            self.lose_journal(error)
+            self.unnoted += numbers
 
     def lose_journal(self, error: OSError, first: int = 0) -> None:
         """Keep events in memory alone, from this number on or from the next one."""

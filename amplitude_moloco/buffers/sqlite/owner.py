@@ -23,8 +23,6 @@ _held: set[tuple[int, Path]] = set()
 """The process and the file of each lock that is held here."""
 _holding = threading.RLock()
 _SIGNATURE_BYTES = 100
-_SIGNATURE = re.compile(rb"(\d+ \d* *)?")
-"""Whatever else a file holds is not ours to write over."""
 _REST = re.compile(r"([0-9a-f]{16})(?:-\d+\.journal|\.lock)")
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -79,9 +77,9 @@ class Owner:
             descriptor = os.open(self.path, _FLAGS, 0o600)
             try:
                 _lock(descriptor)
-                signature = os.pread(descriptor, _SIGNATURE_BYTES + 1, 0)
-                if not _SIGNATURE.fullmatch(signature):
-                    raise OSError(errno.EINVAL, "not a buffer's lock file", os.fspath(self.path))
+                if os.fstat(descriptor).st_nlink > 1:  # it may be another program's
+                    raise OSError(errno.EMLINK, "a lock file has a second name", str(self.path))
+                signature = os.pread(descriptor, _SIGNATURE_BYTES, 0)
                 if not _is_at(self.path, descriptor) or _is_alive(signature):
                     raise BlockingIOError(errno.EAGAIN, "its process lives")
                 os.pwrite(descriptor, _own_signature(), 0)

@@ -30,6 +30,7 @@ from support.sqlite_files import (
     drop_table,
     flip_byte,
     load_dump,
+    misspell_column,
     misspell_schema,
     overwrite_header,
     overwrite_page,
@@ -78,7 +79,8 @@ def drain(buffer: SqliteBuffer) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "damage", [overwrite_pages, overwrite_header, misspell_schema, cut, replace]
+    "damage",
+    [overwrite_pages, overwrite_header, misspell_schema, misspell_column, cut, replace],
 )
 def test_a_corrupt_file_is_set_aside(
     path: Path,

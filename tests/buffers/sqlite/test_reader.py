@@ -21,6 +21,7 @@ from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.letters import LetterFile
 from amplitude_moloco.buffers.sqlite.reader import Contents, SqliteReader
+from amplitude_moloco.buffers.sqlite.schema import VERSION
 from amplitude_moloco.errors import ConfigurationError
 
 NOTHING = Contents(0, 0, 0, 0, 0, 0, 0, None, None)
@@ -228,7 +229,7 @@ class TestRefusals:
         """A file of another release is not migrated."""
         open_buffer().close()
         set_schema_version(path, 1)
-        assert "has version 1 of the schema, this release uses 2" in self.refusal(path)
+        assert f"has version 1 of the schema, this release uses {VERSION}" in self.refusal(path)
 
     def test_a_missing_table(self, path: Path, open_buffer: OpenBuffer) -> None:
         """What SQLite reports is raised as it is."""
