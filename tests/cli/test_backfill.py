@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from support.exports import as_lines, numbered, record, write_hour
 from support.faulty_server import FaultyServer, Received
+from support.measuring import unmeasured
 from support.waiting import await_that
 from typer.testing import CliRunner
 
@@ -316,7 +317,9 @@ def test_kills_lose_nothing(folder: Path, sandbox: Sandbox) -> None:
     command += ["--yes", "--rate", "100000"]
     for _ in range(KILLS):
         before = len(sandbox.moloco_events)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command, env=unmeasured(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             await_events(sandbox, before + 100)
             process.kill()
             process.communicate(timeout=60)

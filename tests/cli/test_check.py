@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 from support.cli import run
 from support.exports import as_gzip, as_zip, numbered
+from support.measuring import unmeasured
 
 from amplitude_moloco.cli.progress import watched
 from amplitude_moloco.cli.tally import OTHERS, Counts, Tally
@@ -292,7 +293,7 @@ class TestEvents:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"},
+            env={**unmeasured(), "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"},
         )
         with process:
             assert process.stdin is not None

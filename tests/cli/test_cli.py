@@ -249,6 +249,14 @@ def test_help_of_a_command(command: str) -> None:
     assert "\u2500" not in out
 
 
+def test_a_misspelt_command() -> None:
+    """It ends with 2, and names the command that it nearly is."""
+    code, out, err = run_command("stat")
+
+    assert (code, out) == (2, "")
+    assert "No such command 'stat'. Did you mean 'stats'?" in err
+
+
 def test_completion(start: Start) -> None:
     """The shell's completion is shown, and completes commands."""
     named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

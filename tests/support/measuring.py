@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from types import FrameType
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment for a process that is killed or interrupted: nothing measures it."""
+    return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
 
 def is_coverage_interrupted(frame: FrameType | None = None) -> bool:

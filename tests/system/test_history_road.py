@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.exports import record, write_hour
+from support.measuring import unmeasured
 from support.waiting import await_that
 
 from amplitude_moloco.sandbox import Sandbox
@@ -36,8 +37,7 @@ event_type = "PAGE_VIEW"
 events = ["Article Read"]
 mapping.page_id = "event_properties.page"
 """
-ENVIRONMENT = {
-    **os.environ,
+KEYS = {
     "MOLOCO_API_KEY": "the-key",
     "AMPLITUDE_API_KEY": "the-api-key",
     "AMPLITUDE_SECRET_KEY": "the-secret-key",
@@ -80,7 +80,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         cwd=folder,
-        env=ENVIRONMENT,
+        env={**os.environ, **KEYS},
         capture_output=True,
         text=True,
         timeout=200,
@@ -95,7 +95,7 @@ def kill_once(
     with subprocess.Popen(
         command(*arguments),
         cwd=folder,
-        env=ENVIRONMENT,
+        env={**unmeasured(), **KEYS},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import Clock
+from support.measuring import unmeasured
 from support.sqlite_buffers import TARGET
 from support.sqlite_files import is_sound
 
@@ -64,9 +65,7 @@ def process(
 
     Where many are killed, their coverage is not measured: it takes long, and none saves its own.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if is_measured or "COVERAGE" not in name
-    }
+    environment = dict(os.environ) if is_measured else unmeasured()
     with subprocess.Popen(
         [sys.executable, "-c", PRELUDE + script, *map(str, arguments)],
         cwd=directory,
