@@ -153,7 +153,7 @@ class SqliteBuffer:
     @property
     def may_rest(self) -> bool:
         """As ``Tended.may_rest``: another open buffer of this process watches the file."""
-        return self._outbox.is_empty and not self._watch.is_on_duty
+        return self._watch.is_relieved and self._outbox.is_empty
 
     def call_when_needed(self, begin: Callable[[], object]) -> None:
         """As ``Tended.call_when_needed``."""
@@ -218,7 +218,10 @@ class SqliteBuffer:
 
     def tend(self) -> list[News]:
         """As ``Tended.tend``: move, note and take over what is due, and mend the files."""
-        return [] if self._is_over else self._upkeep.tend()
+        if self._is_over:
+            return []
+        self._watch.join()
+        return self._upkeep.tend()
 
     def close(self) -> list[Entry]:
         """Move everything into the store, release everything, and return what could not be kept.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.host.fork import process_id
 
-_lock = threading.RLock()
-_of_each_file: dict[tuple[int, Path], list[weakref.ref[Watch]]] = {}  # the first is on duty
+# The first of each list watches. Without a lock, which a fork could leave taken: each step is
+# one operation of a list.
+_of_each_file: dict[tuple[int, Path], list[weakref.ref[Watch]]] = {}
 
 
 class Watch:
@@ -22,30 +23,37 @@ class Watch:
     """
 
     def __init__(self, path: Path) -> None:
-        self._key = process_id(), path
         self.begin: Callable[[], object] = lambda: None
         """Called once the buffer has to watch, because another one was closed."""
-        with _lock:
-            _of_each_file.setdefault(self._key, []).append(weakref.ref(self))
+        self._reference = weakref.ref(self)
+        self._watches = _of_each_file.setdefault((process_id(), path), [])
+
+    def join(self) -> None:
+        """The buffer is being tended: it can watch from now on."""
+        if self._reference not in self._watches:
+            self._watches.append(self._reference)
 
     @property
-    def is_on_duty(self) -> bool:
-        """Whether this one watches."""
-        return self._first() is self
+    def is_relieved(self) -> bool:
+        """Whether this one has joined, and another one watches."""
+        return self._reference in self._watches and self._first() is not self
 
     def end(self) -> None:
         """The buffer is closed: let another one watch."""
-        was_on_duty = self.is_on_duty
-        with _lock:
-            watches = _of_each_file.get(self._key, [])
-            watches[:] = [each for each in watches if each() not in (None, self)]
-            if not watches:
-                _of_each_file.pop(self._key, None)
+        was_on_duty = self._first() is self
+        self._leave(self._reference)
         following = self._first()
         if was_on_duty and following is not None:
             following.begin()
 
     def _first(self) -> Watch | None:
-        with _lock:
-            watches = (each() for each in _of_each_file.get(self._key, []))
-            return next((each for each in watches if each is not None), None)
+        for reference in [*self._watches]:
+            watch = reference()
+            if watch is not None:
+                return watch
+            self._leave(reference)  # it was dropped without being closed
+        return None
+
+    def _leave(self, reference: weakref.ref[Watch]) -> None:
+        with suppress(ValueError):  # another thread was faster
+            self._watches.remove(reference)
