@@ -39,6 +39,7 @@ def takes_arguments_of(
             # With fewer names than arguments, the settings refuse them.
             names = [each.name for each in fields(settings)]  # type: ignore[arg-type]  # a dataclass
             given: dict[str, Any] = hidden(settings, dict(zip(names, arguments, strict=False)))
+            # mypy can't see that a tuple of the same values is still these arguments.
             arguments = (*given.values(), *arguments[len(given) :])  # type: ignore[assignment]
             more = hidden(settings, more)
             init(self, settings(*arguments, **more))

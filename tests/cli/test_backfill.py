@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.exports import as_lines, numbered, record, write_hour
+from support.exports import HISTORY_CONFIG, as_lines, numbered, record, write_hour
 from support.faulty_server import FaultyServer, Received
 from support.measuring import unmeasured
 from support.waiting import await_that
@@ -30,20 +30,6 @@ from amplitude_moloco.sandbox import Sandbox
 
 KILLS = int(os.environ.get("MOLOCO_KILLS", "5"))
 CONNECTIONS = 8
-CONFIG = """
-platform_id = "SHOP"
-channel_type = "SITE"
-transport = "requests"
-base_url = "{url}"
-connections = {connections}
-[[syncs]]
-event_type = "HOME"
-events = ["Page Viewed"]
-[[syncs]]
-event_type = "PAGE_VIEW"
-events = ["Article Read"]
-mapping.page_id = "event_properties.page"
-"""
 SINCE = ("--since", "2025-01-01")
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,7 +51,7 @@ def folder(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def configure(folder: Path, url: str) -> None:
-    text = CONFIG.format(url=url, connections=CONNECTIONS)
+    text = HISTORY_CONFIG.format(url=url, connections=CONNECTIONS)
     (folder / "conf.toml").write_text(text, encoding="utf-8")
 
 

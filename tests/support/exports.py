@@ -15,6 +15,21 @@ from amplitude import BaseEvent
 EVENT_TIME = "2025-06-17 09:30:00.123000"
 EVENT_MILLIS = 1_750_152_600_123
 NOW_MILLIS = 1_760_000_000_000
+HISTORY_CONFIG = """
+platform_id = "SHOP"
+channel_type = "SITE"
+transport = "requests"
+base_url = "{url}"
+connections = {connections}
+[[syncs]]
+event_type = "HOME"
+events = ["Page Viewed"]
+[[syncs]]
+event_type = "PAGE_VIEW"
+events = ["Article Read"]
+mapping.page_id = "event_properties.page"
+"""
+"""Settings that send two of the event types of an export, with one request on each connection."""
 
 _ABSENT = dict.fromkeys(
     (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.exports import record, write_hour
+from support.exports import HISTORY_CONFIG, record, write_hour
 from support.measuring import unmeasured
 from support.waiting import await_that
 
@@ -24,19 +24,6 @@ KILLS = int(os.environ.get("MOLOCO_KILLS", "2"))
 DAYS = max(3, KILLS // 2)
 HOURS = (0, 9, 23)
 CONNECTIONS = 8
-CONFIG = """
-platform_id = "SHOP"
-channel_type = "SITE"
-base_url = "{url}"
-connections = {connections}
-[[syncs]]
-event_type = "HOME"
-events = ["Page Viewed"]
-[[syncs]]
-event_type = "PAGE_VIEW"
-events = ["Article Read"]
-mapping.page_id = "event_properties.page"
-"""
 KEYS = {
     "MOLOCO_API_KEY": "the-key",
     "AMPLITUDE_API_KEY": "the-api-key",
@@ -114,7 +101,7 @@ def test_history_arrives_whole_however_often_it_is_killed(tmp_path: Path) -> Non
         amplitude_api_key="the-api-key",
         amplitude_secret_key="the-secret-key",
     ) as sandbox:
-        config = CONFIG.format(url=sandbox.url, connections=CONNECTIONS)
+        config = HISTORY_CONFIG.format(url=sandbox.url, connections=CONNECTIONS)
         (tmp_path / "conf.toml").write_text(config, encoding="utf-8")
         fetch_with_kills(tmp_path, sandbox, KILLS // 2, chance)
         check(tmp_path, export)
