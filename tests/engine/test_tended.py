@@ -6,16 +6,20 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 from support.engines import LONG, Bench, Gate, closing, is_lawful, senders
 from support.waiting import await_that
 
 from amplitude_moloco.buffers.base import Degraded, Entry, Lost, News
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.reasons import DropReason
 
 
@@ -38,6 +42,12 @@ class Tended(MemoryBuffer):
     def wait_for_tendings(self, count: int) -> None:
         for _ in range(count):
             assert self.tendings.acquire(timeout=LONG)
+
+
+class Resting(Tended):
+    """One that needs no care while another of this process watches its file."""
+
+    may_rest = True
 
 
 @pytest.fixture(params=[False, True], ids=["threads", "loop"])
@@ -64,6 +74,17 @@ def test_a_buffer_is_tended_while_all_senders_wait(*, is_concurrent: bool) -> No
         while buffer.tendings.acquire(blocking=False):
             pass
         buffer.wait_for_tendings(3)
+
+
+def test_a_buffer_that_rests_is_never_due() -> None:
+    """A buffer that rests is not tended, however late it is, until it needs care again."""
+    clock, buffer = Clock(), Resting()
+    tending = Tending(buffer, Ledger(), clock.monotonic)
+    clock.advance(10)
+    assert (tending.begin_in(), tending.is_needed) == (inf, False)
+    buffer.may_rest = False
+    assert (tending.begin_in(), tending.is_needed) == (0, True)
+    assert tending.begin_in() == pytest.approx(buffer.tend_seconds)
 
 
 def test_what_happens_to_a_buffer_is_told_and_counted() -> None:
