@@ -152,6 +152,9 @@ class Engine:
             name=self._name,
             runtime=runtime,
         )
+        listen = getattr(buffer, "call_when_due", None)
+        if listen is not None:
+            listen(self._claim_now)
 
     @property
     def is_closed(self) -> bool:
@@ -278,6 +281,12 @@ class Engine:
             post=self.post,
             schedule=self._schedule_chore,
         )
+
+    def _claim_now(self) -> None:
+        """Claim what a buffer has fetched. Called in its thread."""
+        if not self.is_closed:
+            self._dispatcher.claim_within(0.0)
+            self._start_first_sender()
 
     def _schedule_chore(self, seconds: float) -> None:
         """Let a sender do a chore after this time."""

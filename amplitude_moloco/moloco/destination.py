@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from amplitude_moloco.arguments import takes_arguments_of
+from amplitude_moloco.buffers.url import public_url
 from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
@@ -42,7 +43,7 @@ class MolocoDestination(PartnerDestination):
             address_of(settings.inspector),
         )
         self._url, self._syncs = address, converter.syncs
-        self._buffer = _named(buffer_of(settings.buffer))
+        self._buffer = public_url(_named(buffer_of(settings.buffer)))
         self._transport = _named(settings.chosen_transport())
         logger.debug("%r is ready", self)
 

@@ -1,0 +1,274 @@
+"""Carries entries between this process and Redis: in one thread, so that no other one waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from amplitude_moloco.buffers.base import Degraded, Lost, News
+from amplitude_moloco.buffers.redis.desk import Desk
+from amplitude_moloco.buffers.redis.faults import RedisAway
+from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
+from amplitude_moloco.buffers.redis.link import Argument, Link
+from amplitude_moloco.buffers.redis.record import Reading, Record, nothing_at, record_from
+from amplitude_moloco.buffers.redis.scripts import (
+    CLAIM,
+    LOOK,
+    PREPARE,
+    RENEW,
+    SWEEP,
+    TAKE_OVER,
+)
+from amplitude_moloco.buffers.redis.settler import Settler
+from amplitude_moloco.buffers.redis.writer import Writer
+from amplitude_moloco.text import one_line
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 1.0
+"""The pause after Redis could not be used."""
+_LEAST_SECONDS, _MOST_SECONDS = 0.05, 0.5
+"""While senders wait, Redis is asked for more after such pauses. They grow."""
+_BATCH = 100
+_BATCHES = 50
+_SWEEP_SECONDS = 600.0
+_UNSEEN_MILLIS = 24 * 3600 * 1000
+_WELL_SECONDS = 5.0
+"""A trouble is over when it was not there for this long: what comes and goes is told once."""
+
+
+class Courier:
+    """Does what is due, step by step. Safe from any thread: one at a time has the connection.
+
+    Args:
+        place: Names the server in messages.
+        target: Where the events go.
+        consumer: Names the claims of this process.
+        lease_seconds: A claim that is not renewed for this time can be taken over.
+        horizon_seconds: A retry that is due even later is due now.
+        monotonic: The clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        parts: tuple[Link, Writer, Desk],
+        *,
+        place: str,
+        target: str,
+        consumer: str,
+        lease_seconds: float,
+        horizon_seconds: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.link, self._writer, self._desk = parts
+        self._settler = Settler(self.link, self._desk, consumer)
+        self._place = place
+        self._target = target
+        self._consumer = consumer
+        self._lease_seconds = lease_seconds
+        self._horizon = round(horizon_seconds * MICROSECONDS)
+        self._monotonic = monotonic
+        self.lock = threading.RLock()
+        """Held while Redis is used."""
+        self._news: deque[News] = deque()
+        self.away = ""
+        """Why Redis can't be used now; empty if it can."""
+        self.is_asked = False
+        """Whether somebody waits for a new reading."""
+        self._has_found = False
+        self.born = b""
+        """Names the data in Redis; empty before it was seen."""
+        self._is_prepared = False
+        self._again_at = 0.0
+        self._poll_seconds = _LEAST_SECONDS
+        self._renew_at = self._take_over_at = self._sweep_at = 0.0
+        self._told: set[str] = set()
+        self._warned: set[str] = set()
+        self._well_at = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to write, to settle, to keep or to wait for."""
+        desk = self._desk
+        is_done = self._writer.is_empty and not desk.unsettled
+        return is_done and not (desk.ready or desk.held or desk.is_waiting or self.is_asked)
+
+    def step(self, *, is_last: bool = False) -> float:
+        """Do what is due. Returns the seconds until more is. Never raises.
+
+        The last step tries a server again that was away just now.
+        """
+        with self.lock:
+            now = self._monotonic()
+            if now < self._again_at and not is_last:
+                return self._again_at - now
+            try:
+                pause_seconds = self._work(now)
+            except OSError as error:  # RedisAway, or the stage's
+                self._note_away(error, now)
+                return _AGAIN_SECONDS
+            self._note_well(now)
+            return pause_seconds
+
+    def _work(self, now: float) -> float:
+        self.prepare()
+        has_more = all(self._writer.write() for _ in range(_BATCHES))
+        self._settler.settle()
+        self._news.extend(self._settler.take_news())
+        if now >= self._renew_at:
+            self._renew_at = now + self._lease_seconds / 3
+            self._renew()
+        self._desk.return_stale()
+        found = self._fetch(now)
+        if self.is_asked:
+            self.look()
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            self.link.run(SWEEP, ["", _UNSEEN_MILLIS])
+        if has_more or self._desk.unsettled:
+            return 0.0
+        if not self._desk.is_waiting:
+            return max(0.0, self._renew_at - now)
+        self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _MOST_SECONDS)
+        return self._poll_seconds
+
+    def run(self, script: str, arguments: Sequence[Argument]) -> Any:
+        """Run a script now, in the calling thread. Raises RedisAway."""
+        with self.lock:
+            self.prepare()
+            return self.link.run(script, arguments)
+
+    def finish(self) -> bool:
+        """Do what is left, and leave. Returns whether nothing is left."""
+        with self.lock:
+            has_more = self.step(is_last=True) == 0
+            if has_more or self.away or not self._writer.is_empty or self._desk.unsettled:
+                return False
+            with suppress(RedisAway):
+                self.link.run(SWEEP, [self._consumer, _UNSEEN_MILLIS])
+            return True
+
+    def take_news(self) -> list[News]:
+        """Returns what has happened since the last call."""
+        news = []
+        with suppress(IndexError):
+            while True:
+                news.append(self._news.popleft())
+        return news
+
+    def take_found(self) -> bool:
+        """Returns whether entries were fetched since the last call."""
+        has_found, self._has_found = self._has_found, False
+        return has_found
+
+    def prepare(self) -> None:
+        """Make sure that the buffer is there, and is this one. Raises RedisAway."""
+        if self._is_prepared and self.link.is_checked:
+            return
+        marks = self.link.run(PREPARE, [self._target, uuid.uuid4().hex])
+        warnings, self.link.warnings = self.link.warnings, []
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._news.append(Degraded(f"{self._place}: {warning}"))
+        born, target, layout = marks
+        if layout != str(VERSION).encode():
+            raise RedisAway(
+                f"its layout is {one_line(layout.decode())}, this release uses {VERSION}"
+            )
+        if target != self._target.encode():
+            raise RedisAway(
+                f"its stream holds events for {one_line(target.decode())}; use another stream"
+            )
+        if self.born and born != self.born:
+            self._note_wiped()
+        self.born = born
+        self._is_prepared = True
+
+    def look(self) -> None:
+        """Learn what lies in Redis. Raises RedisAway."""
+        self._note(Reading(*self.link.run(LOOK)))
+        self.is_asked = False
+
+    # -- claims ------------------------------------------------------------------------------
+
+    def _fetch(self, now: float) -> bool:
+        """Claim what senders want. Returns whether there was anything."""
+        demand = self._desk.demand()
+        if demand.limit <= 0:
+            return False
+        found = 0
+        if now >= self._take_over_at:
+            self._take_over_at = now + self._lease_seconds / 3
+            found = self._take_over(demand.limit)
+        limit = demand.limit - found
+        newest = min(demand.newest, limit)
+        arguments = [self._consumer, limit, newest, self._horizon]
+        taken, reading = self.link.run(CLAIM, arguments)
+        self._note(Reading(*reading))
+        found += self._desk.add(self._records(taken), demand._replace(newest=newest))
+        self._has_found = self._has_found or found > 0
+        return found > 0
+
+    def _take_over(self, limit: int) -> int:
+        lease = max(1, round(self._lease_seconds * 1000))
+        taken, lost = self.link.run(TAKE_OVER, [self._consumer, lease, limit])
+        if lost:
+            self._news.append(Lost(lost, f"{self._place}: claimed events were deleted"))
+        return self._desk.add(self._records(taken))
+
+    def _records(self, answer: Sequence[Any]) -> list[Record]:
+        """Returns the entries of an answer. What is not one is removed, and counted."""
+        records = []
+        for stream, place, fields in answer:
+            try:
+                records.append(record_from(stream, place, fields))
+            except ValueError:
+                self._desk.acks.append(nothing_at(stream, place))
+                self._news.append(Lost(1, f"{self._place}: an entry can't be read"))
+        return records
+
+    def _renew(self) -> None:
+        records = iter(self._desk.records())
+        while batch := list(islice(records, _BATCH)):
+            arguments = [part for each in batch for part in (each.stream, each.place)]
+            kept = self.link.run(RENEW, [self._consumer, *arguments])
+            self._desk.forget(
+                each for each, is_ours in zip(batch, kept, strict=True) if not is_ours
+            )
+
+    def _note(self, reading: Reading) -> None:
+        self._desk.note(reading)
+        self._writer.learn(reading.last, reading.events, reading.bytes)
+
+    # -- what is told ------------------------------------------------------------------------
+
+    def _note_wiped(self) -> None:
+        """All data was deleted, or another server took over that does not have it."""
+        desk = self._desk
+        lost = max(0, desk.reading.events - desk.held - desk.ready)
+        self._news.append(
+            Lost(lost, f"{self._place}: its data was deleted, or is another server's")
+        )
+        self._writer.last = 0
+
+    def _note_away(self, error: Exception, now: float) -> None:
+        self._again_at = now + _AGAIN_SECONDS
+        self._is_prepared = False
+        self.away = one_line(error) or type(error).__name__
+        self._well_at = now + _WELL_SECONDS
+        if self.away not in self._told:
+            self._told.add(self.away)
+            self._news.append(Degraded(f"{self._place} can't be used: {self.away}"))
+
+    def _note_well(self, now: float) -> None:
+        self.away = ""
+        if self._told and now >= self._well_at:
+            self._told.clear()
+            logger.warning("%s can be used again", self._place)

@@ -1,0 +1,48 @@
+"""Why Redis can't be used now, in words."""
+
+from __future__ import annotations
+
+from redis import exceptions
+
+from amplitude_moloco.text import one_line
+
+
+class RedisAway(OSError):
+    """Redis can't be used now. The text says why, and holds no password.
+
+    Attributes:
+        is_groupless: Whether a stream or its consumer group is missing: it is to be made again.
+        may_be_done: Whether the command may have been carried out: its answer was lost.
+    """
+
+    def __init__(self, why: str, *, is_groupless: bool = False, may_be_done: bool = False) -> None:
+        super().__init__(why)
+        self.is_groupless = is_groupless
+        self.may_be_done = may_be_done
+
+
+def away(error: Exception) -> RedisAway:
+    """Returns what an exception of the client, or of its sockets, says."""
+    text = one_line(error)
+    if isinstance(error, exceptions.ReadOnlyError):
+        return RedisAway(f"it is a replica, which can't be written ({text})")
+    if "NOGROUP" in text:
+        return RedisAway("its streams were deleted", is_groupless=True)
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return RedisAway("it has reached its maxmemory; raise that, or let it deliver what waits")
+    if _is_refused_login(error, text):
+        return RedisAway(f"it refuses the user or the password ({text})")
+    if isinstance(error, exceptions.NoPermissionError):
+        return RedisAway(f"its user lacks a permission ({text})")
+    if isinstance(error, exceptions.BusyLoadingError):
+        return RedisAway("it is still loading its data")
+    is_timeout = isinstance(error, (exceptions.TimeoutError, TimeoutError))
+    if is_timeout:
+        return RedisAway("it did not answer in time", may_be_done=True)
+    is_network = isinstance(error, (exceptions.ConnectionError, OSError))
+    return RedisAway(text or type(error).__name__, may_be_done=is_network)
+
+
+def _is_refused_login(error: Exception, text: str) -> bool:
+    kinds = (exceptions.AuthenticationError, exceptions.AuthenticationWrongNumberOfArgsError)
+    return isinstance(error, kinds) or text.startswith(("NOAUTH", "WRONGPASS"))
