@@ -37,6 +37,7 @@ def connect(address: RedisAddress, timeout_seconds: float = _TIMEOUT_SECONDS) ->
         "socket_connect_timeout": timeout_seconds,
         "retry": never,
         "health_check_interval": 0,
+        "protocol": 2,
         **address.login,
     }
     if address.is_encrypted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS
