@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _HORIZON_SECONDS = 60.0
 _LAST_PAUSE_SECONDS = 0.1
+_OVER_SECONDS = 60.0
 
 
 class RedisBuffer:
@@ -314,6 +315,8 @@ class RedisBuffer:
 
         Called in the buffer's thread.
         """
+        if self._is_over:
+            return _OVER_SECONDS
         seen = self._desk.readings
         seconds = self._courier.step(is_last=is_last)
         if self._desk.readings != seen or self._courier.away:

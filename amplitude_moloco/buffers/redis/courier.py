@@ -134,7 +134,9 @@ class Courier:
         if has_more or self._desk.unsettled:
             return 0.0
         if not self._desk.is_waiting:
-            return max(0.0, self._renew_at - now)
+            # What was fetched goes stale, and what found no room is tried again.
+            is_soon = self._desk.ready or not self._writer.is_empty
+            return _MOST_SECONDS if is_soon else max(0.0, self._renew_at - now)
         self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _MOST_SECONDS)
         return self._poll_seconds
 
@@ -186,10 +188,8 @@ class Courier:
             raise RedisAway(
                 f"its stream holds events for {one_line(target.decode())}; use another stream"
             )
-        if self.born and born != self.born:
-            self._note_wiped()
-        self.born = born
         self._is_prepared = True
+        self._note_born(born)
 
     def look(self) -> None:
         """Learn what lies in Redis. Raises RedisAway."""
@@ -244,19 +244,26 @@ class Courier:
             )
 
     def _note(self, reading: Reading) -> None:
+        self._note_born(reading.born)
+        lost = self._writer.last - reading.last
+        if lost > 0:
+            what = f"{self._place}: the newest events are missing, as after a failover"
+            self._news.append(Lost(lost, what))
+            self._writer.last = reading.last
         self._desk.note(reading)
         self._writer.learn(reading.last, reading.events, reading.bytes)
 
     # -- what is told ------------------------------------------------------------------------
 
-    def _note_wiped(self) -> None:
-        """All data was deleted, or another server took over that does not have it."""
-        desk = self._desk
-        lost = max(0, desk.reading.events - desk.held - desk.ready)
-        self._news.append(
-            Lost(lost, f"{self._place}: its data was deleted, or is another server's")
-        )
-        self._writer.last = 0
+    def _note_born(self, born: bytes) -> None:
+        """Learn which data is there: other data if all was deleted, or by another server."""
+        desk, is_other = self._desk, self.born not in (b"", born)
+        self.born = born
+        if is_other:
+            lost = max(0, desk.reading.events - desk.held - desk.ready)
+            what = f"{self._place}: its data was deleted, or is another server's"
+            self._news.append(Lost(lost, what))
+            self._writer.last = 0
 
     def _note_away(self, error: Exception, now: float) -> None:
         self._again_at = now + _AGAIN_SECONDS

@@ -45,7 +45,6 @@ def way(url: str, clock: Clock) -> list[str]:
     carry(buffer, clock)
     assert buffer.put("f", "HOME", b"f") is None
     carry(buffer, clock)
-    buffer.close()
     return [entry.id for entry in buffer.close()]
 
 

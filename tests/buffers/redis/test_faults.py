@@ -234,6 +234,36 @@ def test_a_flush_does_not_wait_for_what_is_gone(redis_server: RedisServer, clock
     buffer.close()
 
 
+def test_another_process_may_find_it_empty_first(redis_server: RedisServer, clock: Clock) -> None:
+    """A process learns that all was deleted, though another one has made the streams again."""
+    first = open_still(url := redis_server.url(), clock)
+    second = open_still(url, clock)
+    put(first, "a", "b", "c")
+    carry(first, clock)
+    carry(second, clock)
+    delete_all(redis_server, url)
+    carry(second, clock)
+    carry(first, clock)
+    assert (lost_in(first.tend()), lost_in(second.tend())) == (3, 3)
+    first.close()
+    second.close()
+
+
+def test_a_failover_may_lose_the_newest(redis_server: RedisServer, clock: Clock) -> None:
+    """A server that has not got the newest events any more is noticed by their numbers."""
+    buffer = open_still(url := redis_server.url(), clock)
+    put(buffer, "a", "b", "c")
+    carry(buffer, clock)
+    layout = parse_address(url, {}).layout
+    with redis_server.client() as client:  # as a replica that lags behind
+        client.hset(layout.keys[-1], "last", "1")
+        client.xtrim(layout.keys[0], maxlen=1, approximate=False)
+    carry(buffer, clock)
+    news = buffer.tend()
+    assert [each.events for each in news if isinstance(each, Lost)] == [2]
+    buffer.close()
+
+
 def test_a_group_may_be_missing(redis_server: RedisServer, clock: Clock) -> None:
     """A deleted group is made again from the first entry on: nothing is lost."""
     buffer = open_still(url := redis_server.url(), clock)
