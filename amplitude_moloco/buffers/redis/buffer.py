@@ -346,7 +346,8 @@ class RedisBuffer:
         self._desk.close()
         pause = threading.Event()
         while not self._courier.finish() and self._monotonic() < ends_at:
-            if self._stage.is_durable or not any(self._stage.state()[:2]):
+            is_safe = self._stage.is_durable or not any(self._stage.state()[:2])
+            if self._courier.away and is_safe:
                 break  # nothing is lost by giving up
             pause.wait(_LAST_PAUSE_SECONDS)
         self._courier.link.close()
