@@ -164,7 +164,7 @@ class Engine:
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
-        if has_backlog:
+        if has_backlog or hasattr(self._buffer, "call_when_due"):
             self._dispatcher.claim_within(0.0)
         if has_backlog or self._dispatcher.tending:
             self._start_first_sender()

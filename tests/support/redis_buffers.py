@@ -32,16 +32,21 @@ def open_still(
     clock: Clock,
     stage: Storage | None = None,
     kind: type[RedisBuffer] = RedisBuffer,
+    *,
+    is_real: bool = False,
     **settings: Any,
 ) -> RedisBuffer:
-    """Open a buffer that does something only in its steps, at the time of the test's clock."""
+    """Open a buffer that does something only in its steps, at the time of the test's clock.
+
+    What it stores can have Redis's real time instead.
+    """
     address = parse_address(url, {})
-    given = {
+    given: dict[str, Any] = {
         "target": TARGET,
         "is_ahead": False,
         "patience_seconds": 0.0,
         "read_seconds": 0.0,
-        "clock": clock.wall,
+        "clock": None if is_real else clock.wall,
         "monotonic": clock.monotonic,
         "new_thread": UnstartableThread,
         **address.numbers,

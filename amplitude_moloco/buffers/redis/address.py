@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from amplitude_moloco.buffers.redis.layout import Layout, layout_of
@@ -80,8 +79,13 @@ def parse_address(url: str, environment: Mapping[str, str] = os.environ) -> Redi
     database = options.pop("db", "0") if is_socket else path
     found = _DATABASE.fullmatch(database)
     hosts = _hosts(place, _SENTINEL_PORT if is_sentinel else _PORT)
-    is_whole = not hosts and path.startswith("/") if is_socket else len(hosts) == 1 or is_sentinel
-    if not (is_whole and found and hosts is not None) or (is_sentinel and not (service and hosts)):
+    if is_socket:
+        is_whole = not place and path.startswith("/")
+    elif is_sentinel:
+        is_whole = bool(service and hosts)
+    else:
+        is_whole = len(hosts) == 1
+    if not (is_whole and found):
         raise _unusable(plain)
     if "db" in options:
         raise _unusable(plain)
@@ -117,13 +121,13 @@ def without_login(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _hosts(place: str, port: int) -> Any:
-    """Returns hosts with their ports; None if they can't be read."""
+def _hosts(place: str, port: int) -> tuple[tuple[str, int], ...]:
+    """Returns hosts with their ports; none if they can't be read."""
     hosts = []
     for each in place.split(",") if place else ():
         found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@/\s]+)(?::(\d{1,5}))?", each)
         if found is None or int(found[2] or port) > 65535:
-            return None
+            return ()
         hosts.append((found[1].strip("[]"), int(found[2] or port)))
     return tuple(hosts)
 
@@ -149,7 +153,7 @@ def _options(query: str) -> dict[str, str]:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             meant = f"did you mean {close[0]}?" if close else f"use {', '.join(known)}"
-            if name.startswith("ssl_") and not close:
+            if name in ("ssl_cert_reqs", "ssl_check_hostname"):
                 meant = f"certificates are always verified; use {', '.join(_FILES)}"
             raise ConfigurationError(f"buffer: the option {shown(name)} is unknown; {meant}")
         if sum(name == each for each, _ in pairs) > 1:

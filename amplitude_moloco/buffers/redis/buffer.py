@@ -344,11 +344,21 @@ class RedisBuffer:
         self._is_closed = True
         self._worker.stop(self._patience_seconds)
         self._desk.close()
-        pause = threading.Event()
-        while not self._courier.finish() and self._monotonic() < ends_at:
-            is_safe = self._stage.is_durable or not any(self._stage.state()[:2])
-            if self._courier.away and is_safe:
-                break  # nothing is lost by giving up
-            pause.wait(_LAST_PAUSE_SECONDS)
+        if self._courier.born or self._has_staged():
+            self._finish(ends_at)
         self._courier.link.close()
         return self._stage.close()
+
+    def _finish(self, ends_at: float) -> None:
+        pause = threading.Event()
+        while not self._courier.finish() and self._monotonic() < ends_at:
+            is_safe = self._stage.is_durable or not self._has_staged()
+            if self._courier.away and is_safe:
+                return  # nothing is lost by giving up
+            pause.wait(_LAST_PAUSE_SECONDS)
+
+    def _has_staged(self) -> bool:
+        try:
+            return any(self._stage.state()[:2])
+        except Exception:  # its file can't be read
+            return False

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from amplitude_moloco.buffers.base import Degraded, Lost, News
-from amplitude_moloco.buffers.redis.desk import Desk
+from amplitude_moloco.buffers.redis.desk import Demand, Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
 from amplitude_moloco.buffers.redis.link import Argument, Link
@@ -85,7 +85,7 @@ class Courier:
         self.born = b""
         """Names the data in Redis; empty before it was seen."""
         self._is_prepared = False
-        self._again_at = 0.0
+        self._again_at = self._full_until = 0.0
         self._poll_seconds = _LEAST_SECONDS
         self._renew_at = self._take_over_at = self._sweep_at = 0.0
         self._told: set[str] = set()
@@ -118,9 +118,9 @@ class Courier:
 
     def _work(self, now: float) -> float:
         self.prepare()
-        has_more = all(self._writer.write() for _ in range(_BATCHES))
         self._settler.settle()
         self._news.extend(self._settler.take_news())
+        has_more = self._write(now)
         if now >= self._renew_at:
             self._renew_at = now + self._lease_seconds / 3
             self._renew()
@@ -139,6 +139,19 @@ class Courier:
             return _MOST_SECONDS if is_soon else max(0.0, self._renew_at - now)
         self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _MOST_SECONDS)
         return self._poll_seconds
+
+    def _write(self, now: float) -> bool:
+        """Write what is staged. Returns whether there is more that can be written at once."""
+        if now < self._full_until:
+            return False
+        try:
+            return all(self._writer.write() for _ in range(_BATCHES))
+        except RedisAway as error:
+            if not error.is_full:
+                raise
+            self._full_until = now + _AGAIN_SECONDS
+            self._tell_once(one_line(error), now)
+            return False
 
     def run(self, script: str, arguments: Sequence[Argument]) -> Any:
         """Run a script now, in the calling thread. Raises RedisAway."""
@@ -212,16 +225,20 @@ class Courier:
         arguments = [self._consumer, limit, newest, self._horizon]
         taken, reading = self.link.run(CLAIM, arguments)
         self._note(Reading(*reading))
-        found += self._desk.add(self._records(taken), demand._replace(newest=newest))
-        self._has_found = self._has_found or found > 0
+        found += self._add(self._records(taken), demand._replace(newest=newest))
         return found > 0
+
+    def _add(self, records: list[Record], demand: Demand | None = None) -> int:
+        added = self._desk.add(records, demand)
+        self._has_found = self._has_found or added > 0
+        return added
 
     def _take_over(self, limit: int) -> int:
         lease = max(1, round(self._lease_seconds * 1000))
         taken, lost = self.link.run(TAKE_OVER, [self._consumer, lease, limit])
         if lost:
             self._news.append(Lost(lost, f"{self._place}: claimed events were deleted"))
-        return self._desk.add(self._records(taken))
+        return self._add(self._records(taken))
 
     def _records(self, answer: Sequence[Any]) -> list[Record]:
         """Returns the entries of an answer. What is not one is removed, and counted."""
@@ -269,10 +286,13 @@ class Courier:
         self._again_at = now + _AGAIN_SECONDS
         self._is_prepared = False
         self.away = one_line(error) or type(error).__name__
+        self._tell_once(self.away, now)
+
+    def _tell_once(self, why: str, now: float) -> None:
         self._well_at = now + _WELL_SECONDS
-        if self.away not in self._told:
-            self._told.add(self.away)
-            self._news.append(Degraded(f"{self._place} can't be used: {self.away}"))
+        if why not in self._told:
+            self._told.add(why)
+            self._news.append(Degraded(f"{self._place} can't be used: {why}"))
 
     def _note_well(self, now: float) -> None:
         self.away = ""

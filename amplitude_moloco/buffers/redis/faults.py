@@ -11,13 +11,13 @@ class RedisAway(OSError):
     """Redis can't be used now. The text says why, and holds no password.
 
     Attributes:
-        is_groupless: Whether a stream or its consumer group is missing: it is to be made again.
+        is_full: Whether it has no memory for more: what is there can still be taken out.
         may_be_done: Whether the command may have been carried out: its answer was lost.
     """
 
-    def __init__(self, why: str, *, is_groupless: bool = False, may_be_done: bool = False) -> None:
+    def __init__(self, why: str, *, is_full: bool = False, may_be_done: bool = False) -> None:
         super().__init__(why)
-        self.is_groupless = is_groupless
+        self.is_full = is_full
         self.may_be_done = may_be_done
 
 
@@ -27,9 +27,10 @@ def away(error: Exception) -> RedisAway:
     if isinstance(error, exceptions.ReadOnlyError):
         return RedisAway(f"it is a replica, which can't be written ({text})")
     if "NOGROUP" in text:
-        return RedisAway("its streams were deleted", is_groupless=True)
+        return RedisAway("its streams were deleted")
     if isinstance(error, exceptions.OutOfMemoryError):
-        return RedisAway("it has reached its maxmemory; raise that, or let it deliver what waits")
+        why = "it has reached its maxmemory; raise that, or let it deliver what waits"
+        return RedisAway(why, is_full=True)
     if _is_refused_login(error, text):
         return RedisAway(f"it refuses the user or the password ({text})")
     if isinstance(error, exceptions.NoPermissionError):

@@ -109,8 +109,9 @@ class Link:
         try:
             return call()
         except (redis.RedisError, OSError, ValueError, RuntimeError) as error:
-            self.is_checked = False
-            raise away(error) from None
+            fault = away(error)
+            self.is_checked = self.is_checked and fault.is_full
+            raise fault from None
 
 
 def refuse(found: dict[str, Any]) -> None:

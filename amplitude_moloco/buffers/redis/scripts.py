@@ -4,8 +4,9 @@ The keys are those of ``Layout.keys``, and for ``APPEND`` the producer's. The fi
 time in microseconds, for tests, or empty for Redis's own. No script runs long: what it handles is
 bounded by its caller.
 
-A script stops at its first write when Redis has no memory left, and then has changed nothing that
-the same script would not do again.
+When Redis has no memory left, it ends a script at its first command that needs some, unless the
+script has written before: so ``APPEND`` and ``RESEND`` change nothing then, and all others begin
+with a write that needs none. What they do frees as much as it takes.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ local function member(number) return string.format('%016.0f', number) end
 local function is_mine(key, id, owner)
     return #call('XPENDING', key, GROUP, id, id, 1, owner) > 0
 end
+local function renew(key, id, owner) call('XCLAIM', key, GROUP, owner, 0, id, 'JUSTID') end
 -- The values of an entry's fields: id, sync, body, accepted, number, attempts, strikes.
 local function values(fields)
     return fields[2], fields[4], fields[6], fields[8], fields[10], fields[12], fields[14]
 end
-local function add(command, key, id, sync, body, accepted, number, attempts, strikes)
-    return command('XADD', key, '*', 'i', id, 's', sync, 'b', body, 'a', accepted, 'n', number,
+local function add(key, id, sync, body, accepted, number, attempts, strikes)
+    call('XADD', key, '*', 'i', id, 's', sync, 'b', body, 'a', accepted, 'n', number,
         't', attempts, 'k', strikes)
 end
 local function total()
@@ -73,13 +75,16 @@ PREPARE = (
     + f"""
 -- Makes what is missing: both streams with their group, from their first entry on, and the marks of
 -- this buffer. Returns the marks that are there: when it was made, for which target, which layout.
+-- Redis without memory refuses even what is there already: so that is looked at first.
 for _, key in ipairs({{NEW, DUE}}) do
-    local made = redis.pcall('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
-    if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
+    local is_there = false
+    local groups = redis.pcall('XINFO', 'GROUPS', key)
+    for _, each in ipairs(groups) do is_there = is_there or each[2] == GROUP end
+    if not is_there then call('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM') end
 end
-call('HSETNX', META, 'born', ARGV[3])
-call('HSETNX', META, 'target', ARGV[2])
-call('HSETNX', META, 'layout', '{VERSION}')
+for name, value in pairs({{born = ARGV[3], target = ARGV[2], layout = '{VERSION}'}}) do
+    if call('HEXISTS', META, name) == 0 then call('HSET', META, name, value) end
+end
 return call('HMGET', META, 'born', 'target', 'layout')
 """
 )
@@ -106,7 +111,7 @@ for at = 6, #ARGV, 4 do
         if events >= most or bytes + size > most_bytes then break end
         number = number + 1
         local accepted = text(now - tonumber(ARGV[at + 3]))
-        add(call, NEW, ARGV[at], ARGV[at + 1], ARGV[at + 2], accepted, text(number), '0', '0')
+        add(NEW, ARGV[at], ARGV[at + 1], ARGV[at + 2], accepted, text(number), '0', '0')
         written, events, bytes, added = own, events + 1, bytes + size, added + 1
     end
     taken = taken + 1
@@ -147,12 +152,11 @@ if wanted > 0 then
     for i = #last, 1, -1 do
         local key, fields = last[i][1], last[i][2]
         if #call('XPENDING', NEW, GROUP, key, key, 1) == 0 then
-            local _, _, _, accepted, number, attempts = values(fields)
-            local added = add(redis.pcall, DUE, values(fields))
-            if type(added) == 'table' and added.err then break end
+            local _, _, _, accepted, number = values(fields)
+            add(DUE, values(fields))
             call('XDEL', NEW, key)
-            redis.pcall('ZADD', UNTRIED, number, member(number))
-            redis.pcall('ZADD', AGES, accepted, member(number))
+            call('ZADD', UNTRIED, number, member(number))
+            call('ZADD', AGES, accepted, member(number))
             moved = moved + 1
         end
     end
@@ -170,8 +174,7 @@ if room > 0 then
     for _, each in ipairs(due) do
         local packed = call('HGET', LATER, each)
         if packed then
-            local added = add(redis.pcall, DUE, unpack(cmsgpack.unpack(packed)))
-            if type(added) == 'table' and added.err then break end
+            add(DUE, unpack(cmsgpack.unpack(packed)))
             moved = moved + 1
         end
         call('HDEL', LATER, each)
@@ -198,11 +201,10 @@ ACK = (
     _COMMON
     + """
 -- Removes entries that were delivered. Those that their consumer has lost to another one stay.
--- Arguments: the consumer, and bytes that could not be subtracted before; then each entry's stream,
--- id, number and size. Returns whether each was removed, and the bytes that could not be subtracted
--- now: without memory Redis still removes entries, but changes no counter.
-local me, freed, done = ARGV[2], tonumber(ARGV[3]), {}
-for at = 4, #ARGV, 4 do
+-- Arguments: the consumer; then each entry's stream, id, number and size. Returns whether each was
+-- removed.
+local me, freed, done = ARGV[2], 0, {}
+for at = 3, #ARGV, 4 do
     local which, id, number = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
     local key = KEYS[which]
     local is_ours = is_mine(key, id, me)
@@ -217,11 +219,8 @@ for at = 4, #ARGV, 4 do
     end
     done[#done + 1] = is_ours and 1 or 0
 end
-if freed ~= 0 then
-    local counted = redis.pcall('HINCRBY', META, 'bytes', text(-freed))
-    if type(counted) ~= 'table' then freed = 0 end
-end
-return {done, freed}
+if freed > 0 then call('HINCRBY', META, 'bytes', text(-freed)) end
+return done
 """
 )
 
@@ -241,6 +240,7 @@ for at = 3, #ARGV, 5 do
         outcome = -1
         if found then
             outcome = 1
+            renew(key, id, me)
             local event, sync, body, accepted, number = values(found[2])
             local attempts, name = ARGV[at + 3], member(number)
             local packed =
@@ -279,6 +279,7 @@ for at = 4, #ARGV, 6 do
         outcome = -1
         if found then
             outcome = 1
+            renew(key, id, me)
             local event, sync, body, accepted, number = values(found[2])
             call('XADD', DEAD, 'MAXLEN', '~', ARGV[3], '*', 'i', event, 's', sync, 'b', body,
                 'a', accepted, 'z', text(now), 't', ARGV[at + 2], 'r', ARGV[at + 3],
@@ -310,7 +311,7 @@ for at = 2, #ARGV do
     if found then
         number = number + 1
         local id, sync, body = found[2][2], found[2][4], found[2][6]
-        add(call, NEW, id, sync, body, text(now), text(number), '0', '0')
+        add(NEW, id, sync, body, text(now), text(number), '0', '0')
         call('XDEL', DEAD, ARGV[at])
         bytes = bytes + #body
     end
@@ -340,7 +341,7 @@ local me, kept = ARGV[2], {}
 for at = 3, #ARGV, 2 do
     local key, id = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
     local is_ours = is_mine(key, id, me)
-    if is_ours then call('XCLAIM', key, GROUP, me, 0, id, 'JUSTID') end
+    if is_ours then renew(key, id, me) end
     kept[#kept + 1] = is_ours and 1 or 0
 end
 return kept

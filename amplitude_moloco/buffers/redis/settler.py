@@ -34,7 +34,6 @@ class Settler:
         self._link = link
         self._desk = desk
         self._consumer = consumer
-        self._unsubtracted = 0
         self._is_repeated = False
         self._gone = 0
 
@@ -42,7 +41,6 @@ class Settler:
         """Tell all outcomes that are there. Raises RedisAway."""
         desk = self._desk
         try:
-            # First what needs no memory in Redis: it makes room.
             self._tell(desk.acks, self._ack)
             self._tell(desk.returns, self._return)
             self._tell(desk.burials, self._bury)
@@ -69,11 +67,10 @@ class Settler:
             self._is_repeated = False
 
     def _ack(self, batch: Sequence[Record]) -> Sequence[int]:
-        arguments: list[Argument] = [self._consumer, self._unsubtracted]
+        arguments: list[Argument] = [self._consumer]
         for each in batch:
             arguments += [each.stream, each.place, each.number, len(each.body)]
-        done, self._unsubtracted = self._link.run(ACK, arguments)
-        return [int(each) for each in done]
+        return self._answers(self._link.run(ACK, arguments))
 
     def _return(self, batch: Sequence[Return]) -> Sequence[int]:
         arguments: list[Argument] = [self._consumer]

@@ -145,7 +145,8 @@ def test_the_stage_has_an_absolute_path(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative stage is made absolute; a forked child may open it from another folder."""
-    folder = tmp_path_factory.mktemp("a b@c")
+    folder = tmp_path_factory.mktemp("folder") / "a b@c"
+    folder.mkdir()
     monkeypatch.chdir(folder)
     url = absolute_url("redis://u:p@h/1?stage=sqlite:///s.db?synchronous=FULL&stream=x")
     assert parse_address(url, {}).stage.endswith("a%20b%40c/s.db?synchronous=FULL")

@@ -23,9 +23,9 @@ def held(buffer: RedisBuffer, clock: Clock) -> dict[str, Entry]:
     """Claim until there is nothing more. An answer that was lost comes again after the lease."""
     entries: dict[str, Entry] = {}
     for _ in range(4):
-        buffer.claim(10, newest=1)
+        found = buffer.claim(10, newest=1).entries
         carry(buffer, clock)
-        for entry in buffer.claim(buffer.ready).entries:
+        for entry in found + buffer.claim(buffer.ready).entries:
             assert entry.id not in entries
             entries[entry.id] = entry
     return entries
@@ -69,7 +69,7 @@ Cut = Callable[[RedisProxy, int], object]
 CUTS: dict[str, Cut] = {
     "before-the-request": RedisProxy.lose_request,
     "before-the-answer": RedisProxy.lose_answer,
-    "in-the-midst": lambda proxy, number: proxy.cut_after(number * 211),
+    "in-the-midst": lambda proxy, number: proxy.cut_after(number * 499),
 }
 
 
@@ -103,7 +103,5 @@ def test_a_takeover_may_be_cut(redis_server: RedisServer, clock: Clock) -> None:
             through = url.replace(str(redis_server.port), str(proxy.port))
             buffer = open_still(through, clock, lease_seconds=SHORT)
             proxy.lose_answer(number)
-            buffer.claim(1)
-            buffer.step()
             assert held(buffer, clock).keys() == {"a"}
     assert dead.close() == []

@@ -129,7 +129,7 @@ class TestCommands:
 def test_the_time_is_redis_own(redis_server: RedisServer, url: str) -> None:
     """What is stored has Redis's time, whatever this machine's clock says."""
     clock = Clock()
-    buffer = open_still(url, clock, clock=None)
+    buffer = open_still(url, clock, is_real=True)
     buffer.put("a", "HOME", b"")
     carry(buffer, clock)
     buffer.claim(1)

@@ -152,10 +152,12 @@ def test_a_consumer_that_holds_something_is_kept(
     redis_server: RedisServer, url: str, clock: Clock
 ) -> None:
     """At its end a process deletes its consumer; a dead one's stays while it holds something."""
-    put(url, clock, "a")
+    put(url, clock, "a", "b")
     dead, other = open_still(url, clock), open_still(url, clock)
-    claim(dead)
-    claim(other)
+    claim(dead, 1)
+    (b,) = claim(other)
+    other.ack(b)
+    other.step()
     assert consumers(redis_server, url) == [0, 1]
     other.close()
     assert consumers(redis_server, url) == [1]
@@ -184,7 +186,8 @@ def test_what_is_not_claimed_is_left_to_others(url: str, clock: Clock) -> None:
     buffer.step()
     assert buffer.ready == 2
     clock.advance(5.5)
-    buffer.step()
+    while buffer.step() == 0:
+        pass
     assert buffer.ready == 0
     other = open_still(url, clock)
     assert ids_of(other) == ["a", "b", "c"]
