@@ -82,7 +82,8 @@ def puts(server: Server, folder: str, events: int, rounds: int) -> None:
         url = server.url(stage.replace("&", "%26")).replace(str(server.port), str(port))
         return open_buffer(url, target="t")
 
-    for name, stage in (("memory", lambda: f"memory://{room}"), ("file", file)):
+    stages: dict[str, Callable[[], str]] = {"memory": lambda: f"memory://{room}", "file": file}
+    for name, stage in stages.items():
         ratios: dict[str, list[float]] = {"healthy": [], "frozen": [], "down": []}
         own: list[float] = []
         for _ in range(rounds):

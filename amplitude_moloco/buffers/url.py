@@ -205,7 +205,8 @@ def _open_redis(address: RedisAddress, **settings: Any) -> Storage:
     except ImportError as error:
         raise redis_needed(address, error) from error
     stage = open_buffer(address.stage, **settings)
-    return RedisBuffer(address, stage, **address.numbers, **settings)
+    options: dict[str, Any] = {**address.numbers, **settings}
+    return RedisBuffer(address, stage, **options)
 
 
 def _options(scheme: str, query: str) -> dict[str, Any]:

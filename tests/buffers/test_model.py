@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -350,7 +350,7 @@ def test_a_buffer_in_redis_is_its_model(redis_server: RedisServer) -> None:
             self.model = SharedModel()
 
         def open_one(self, clock: Clock) -> Storage:
-            bounds = {"max_events": MAX_EVENTS, "max_bytes": MAX_BYTES}
+            bounds: dict[str, Any] = {"max_events": MAX_EVENTS, "max_bytes": MAX_BYTES}
             buffer = open_still(self.url, clock, kind=PromptRedisBuffer, **bounds)
             self.stack.callback(buffer.close)
             return buffer

@@ -122,7 +122,7 @@ def open_redis(
     server: RedisServer, directory: Path, max_events: int, max_bytes: int, clock: Clock
 ) -> Storage:
     """For the contract of all buffers."""
-    bounds = {"max_events": max_events, "max_bytes": max_bytes}
+    bounds: dict[str, Any] = {"max_events": max_events, "max_bytes": max_bytes}
     return open_still(server.url(), clock, kind=PromptRedisBuffer, **bounds)
 
 

@@ -254,8 +254,10 @@ class Courier:
     def _renew(self) -> None:
         records = iter(self._desk.records())
         while batch := list(islice(records, _BATCH)):
-            arguments = [part for each in batch for part in (each.stream, each.place)]
-            kept = self.link.run(RENEW, [self._consumer, *arguments])
+            arguments: list[Argument] = [self._consumer]
+            for each in batch:
+                arguments += [each.stream, each.place]
+            kept = self.link.run(RENEW, arguments)
             self._desk.forget(
                 each for each, is_ours in zip(batch, kept, strict=True) if not is_ours
             )

@@ -90,7 +90,7 @@ class Desk:
         with self.lock:
             if self._is_closed:
                 return Claim([], None)
-            entries = []
+            entries: list[Entry] = []
             now = self.now()
             while self._ready and len(entries) < limit:
                 record = self._ready.popleft()

@@ -50,8 +50,10 @@ def connect(address: RedisAddress, timeout_seconds: float = _TIMEOUT_SECONDS) ->
         return redis.Redis(host=host, port=port, **settings)
     network = {"socket_timeout", "socket_connect_timeout", "retry"}
     own = {name: value for name, value in settings.items() if name in network or "ssl" in name}
-    sentinel = Sentinel(list(address.hosts), sentinel_kwargs=own, **settings)
-    return sentinel.master_for(address.service)  # type: ignore[no-any-return]
+    open_sentinel: Any = Sentinel  # it has no types
+    sentinel = open_sentinel(list(address.hosts), sentinel_kwargs=own, **settings)
+    master: redis.Redis = sentinel.master_for(address.service)
+    return master
 
 
 class Link:

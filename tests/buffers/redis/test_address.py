@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -179,7 +180,7 @@ def test_no_text_holds_the_login(user: str, password: str, *, is_quoted: bool) -
 
 def test_no_setting_shows_the_login() -> None:
     """Neither the settings nor the destination shows the login of its buffer."""
-    settings = {"base_url": "http://127.0.0.1:9", "channel_type": "SITE"}
+    settings: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "channel_type": "SITE"}
     arguments = ("key", "SHOP", [Sync("HOME", events=["Home"])])
     url = "redis://user:secret@127.0.0.1:9/0"
     made = MolocoSettings(*arguments, **settings, buffer=url)

@@ -38,11 +38,15 @@ def sentinel(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> Iterat
     try:
         with closing(redis.Redis(port=port)) as client:
             wait_for_answer(client)
-            until(lambda: client.execute_command("SENTINEL", "REPLICAS", "main"))
+            until(lambda: ask(client, "REPLICAS"))
             yield client
     finally:
         process.kill()
         process.wait(LONG)
+
+
+def ask(sentinel: Any, what: str) -> Any:
+    return sentinel.execute_command("SENTINEL", what, "main")
 
 
 def until(is_true: Callable[[], object]) -> None:
@@ -81,7 +85,7 @@ def test_the_next_master_is_found(
 
 def is_failing_over(sentinel: redis.Redis) -> bool:
     try:
-        sentinel.execute_command("SENTINEL", "FAILOVER", "main")
+        ask(sentinel, "FAILOVER")
     except redis.ResponseError:  # the replica is not ready yet
         return False
     return True
