@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amplitude_moloco.buffers.base import DeadLetter
-from amplitude_moloco.buffers.readers import BufferReader
+from amplitude_moloco.buffers.contents import BufferReader
 from amplitude_moloco.cli.buffers import Choice
 
 _BATCH = 100

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from amplitude_moloco.buffers.base import DeadLetter
-from amplitude_moloco.buffers.readers import BufferReader, open_reader
+from amplitude_moloco.buffers.contents import BufferReader
+from amplitude_moloco.buffers.readers import open_reader
 from amplitude_moloco.buffers.redis.address import is_redis, without_login
 from amplitude_moloco.buffers.url import file_of
 from amplitude_moloco.cli.terminal import FAILED, LATER, end, ending_well

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from rich.filesize import decimal
 from rich.table import Table
 
-from amplitude_moloco.buffers.readers import Contents
+from amplitude_moloco.buffers.contents import Contents
 from amplitude_moloco.cli.buffers import BufferArgument, age, reading
 from amplitude_moloco.cli.terminal import AsJson, console, print_json, table
 from amplitude_moloco.text import one_line

@@ -152,9 +152,7 @@ class Engine:
             name=self._name,
             runtime=runtime,
         )
-        listen = getattr(buffer, "call_when_due", None)
-        if listen is not None:
-            listen(self._claim_now)
+        _listen(buffer, self._claim_now)
 
     @property
     def is_closed(self) -> bool:
@@ -368,3 +366,10 @@ class Engine:
             message = "Hooks are too slow: %d facts were counted, but not told"
             report(logger, logging.WARNING, message, untold, extra=fields(count=untold))
         self._ledger.tell_until(inf)
+
+
+def _listen(buffer: Storage, call: Callable[[], object]) -> None:
+    """Have a buffer that notices what is due call this."""
+    listen = getattr(buffer, "call_when_due", None)
+    if listen is not None:
+        listen(call)

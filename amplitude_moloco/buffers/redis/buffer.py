@@ -18,6 +18,7 @@ from amplitude_moloco.buffers.redis.desk import Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.letters import Letters
 from amplitude_moloco.buffers.redis.link import Clock, Link, connect
+from amplitude_moloco.buffers.redis.outlook import Outlook
 from amplitude_moloco.buffers.redis.worker import Worker
 from amplitude_moloco.buffers.redis.writer import Writer
 from amplitude_moloco.host.fork import Origin, process_id
@@ -115,6 +116,7 @@ class RedisBuffer:
             horizon_seconds=longest_delay_seconds + _HORIZON_SECONDS,
             monotonic=monotonic,
         )
+        self._outlook = Outlook(stage, self._writer, self._desk, self._courier, monotonic)
         self._letters = Letters(self._courier.run)
         self._worker = Worker(self.step, self._is_idle, name="redis-buffer", new_thread=new_thread)
         logger.info("Events wait in %s", address)
@@ -205,26 +207,7 @@ class RedisBuffer:
         """
         if self._is_over:
             return lambda: True
-        is_written = self._stage.checkpoint()
-        born = self._courier.born
-        last = self._writer.last if is_written() else None
-
-        def is_reached() -> bool:
-            nonlocal last
-            if self._is_over:
-                return True
-            if last is None and is_written():
-                last = self._writer.last
-            reading = self._desk.reading
-            self.refresh()
-            if last is None:
-                return False
-            if born and reading.born != born:  # what it was about is no longer there
-                return True
-            is_new_enough = reading.last >= last
-            return is_new_enough and not 0 <= reading.untried <= last
-
-        return is_reached
+        return self._outlook.checkpoint(lambda: self._is_over, self.refresh)
 
     @property
     def ready(self) -> int:
@@ -248,25 +231,10 @@ class RedisBuffer:
         self._read()
         if self._courier.away:
             raise RedisAway(f"{self._address} can't be used: {self._courier.away}")
-        return self._state()
-
-    def _state(self) -> BufferState:
-        desk, staged = self._desk, self._stage.state()
-        with desk.lock:
-            reading = desk.reading
-            ended = len(desk.acks) + len(desk.burials)
-            claimed = max(desk.held, reading.claimed - desk.ready - desk.unsettled)
-            waiting = reading.events - claimed - ended + staged.waiting + staged.claimed
-            return BufferState(max(0, waiting), claimed, reading.dead + len(desk.burials))
+        return self._outlook.state()
 
     def oldest_age_seconds(self) -> float | None:
-        if self._is_over:
-            return None
-        reading, read_at = self._desk.reading, self._desk.read_at
-        ages = [self._stage.oldest_age_seconds()]
-        if reading.oldest_age >= 0:
-            ages.append(reading.oldest_age / 1_000_000 + self._monotonic() - read_at)
-        return max((age for age in ages if age is not None), default=None)
+        return None if self._is_over else self._outlook.oldest_age_seconds()
 
     def refresh(self) -> None:
         """Have the buffer's thread read anew what lies in Redis."""
@@ -340,7 +308,7 @@ class RedisBuffer:
             return []
         ends_at = self._monotonic() + self._patience_seconds
         with suppress(Exception):  # the stage's file can't be read
-            self._state_at_close = self._state()
+            self._state_at_close = self._outlook.state()
         self._is_closed = True
         self._worker.stop(self._patience_seconds)
         self._desk.close()

@@ -222,7 +222,7 @@ class Courier:
             found = self._take_over(demand.limit)
         limit = demand.limit - found
         newest = min(demand.newest, limit)
-        arguments = [self._consumer, limit, newest, self._horizon]
+        arguments: list[Argument] = [self._consumer, limit, newest, self._horizon]
         taken, reading = self.link.run(CLAIM, arguments)
         self._note(Reading(*reading))
         found += self._add(self._records(taken), demand._replace(newest=newest))

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from amplitude_moloco.buffers.base import DeadLetter
-from amplitude_moloco.buffers.readers import Part
+from amplitude_moloco.buffers.contents import Part
 from amplitude_moloco.buffers.redis.address import RedisAddress
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS
 from amplitude_moloco.buffers.redis.letters import Letters

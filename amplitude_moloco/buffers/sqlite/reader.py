@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from amplitude_moloco.buffers.base import DeadLetter
-from amplitude_moloco.buffers.readers import Part
+from amplitude_moloco.buffers.contents import Part
 from amplitude_moloco.buffers.sqlite.file import is_corrupt
 from amplitude_moloco.buffers.sqlite.guard import check_files
 from amplitude_moloco.buffers.sqlite.letters import LetterFile
