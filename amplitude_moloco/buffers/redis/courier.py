@@ -138,7 +138,8 @@ class Courier:
             is_soon = self._desk.ready or not self._writer.is_empty
             return _MOST_SECONDS if is_soon else max(0.0, self._renew_at - now)
         self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _MOST_SECONDS)
-        return self._poll_seconds
+        due_seconds = self._desk.next_seconds() or _LEAST_SECONDS
+        return min(self._poll_seconds, due_seconds)
 
     def _write(self, now: float) -> bool:
         """Write what is staged. Returns whether there is more that can be written at once."""

@@ -64,7 +64,7 @@ class Outlook:
             refresh()
             if last is None:
                 return False
-            if born and reading.born != born:  # what it was about is no longer there
+            if born and reading.born not in (b"", born):  # what it was about is no longer there
                 return True
             is_new_enough = reading.last >= last
             return is_new_enough and not 0 <= reading.untried <= last

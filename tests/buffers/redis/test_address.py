@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -96,6 +99,7 @@ def test_the_login_is_in_the_url_or_the_environment(
         "redis://h:x",
         "redis://h b",
         "redis://h#f",
+        "redis:h",
         "redis://[::1",
         "redis://h?db=1",
         "unix://h/path",
@@ -190,3 +194,25 @@ def test_no_setting_shows_the_login() -> None:
     assert "redis://127.0.0.1:9/0" in repr(destination)
     assert destination.kinds[0] == "redis"
     destination.shutdown()
+
+
+def test_redis_needs_its_client(tmp_path: Path) -> None:
+    """Without redis-py the error says what to install, for the app and for the commands."""
+    script = """
+import sys
+sys.modules["redis"] = None
+from amplitude_moloco.buffers.readers import open_reader
+from amplitude_moloco.buffers.url import open_buffer
+for open_it in (open_reader, lambda url: open_buffer(url, target="t")):
+    try:
+        open_it("redis://user:secret@h/0")
+    except ValueError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    first, second = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith("buffer: redis://h/0 needs redis-py (")
+    assert first.endswith("; pip install 'amplitude-moloco[redis]'")

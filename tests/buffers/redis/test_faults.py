@@ -50,6 +50,22 @@ def test_it_need_not_be_there_at_the_start(start_redis: StartRedis, clock: Clock
     buffer.close()
 
 
+def test_a_long_outage_is_staged(start_redis: StartRedis, clock: Clock) -> None:
+    """Far more than a batch waits in the stage, and is written in its order."""
+    server = start_redis()
+    buffer = open_still(server.url(), clock)
+    carry(buffer, clock)
+    server.end()
+    ids = [str(number) for number in range(250)]
+    put(buffer, *ids)
+    for _ in range(3):
+        carry(buffer, clock)
+    server.start()
+    carry(buffer, clock)
+    assert ids_of(buffer) == ids
+    buffer.close()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_may_restart(
     start_redis: StartRedis,
@@ -139,6 +155,7 @@ def test_it_may_be_full(start_redis: StartRedis, clock: Clock) -> None:
         assert buffer.retry(b, 5.0, attempts=1)
         assert buffer.bury(c, DeadLetterReason.REJECTED, status=None, message="")
         put(buffer, "e")
+        buffer.step()
         carry(buffer, clock)
         assert "it has reached its maxmemory" in messages_of(buffer.tend())[0]
         assert client.xlen(f"{{{parse_address(url, {}).layout.stream}}}:new") == 1

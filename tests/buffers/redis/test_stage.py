@@ -26,7 +26,8 @@ def test_an_outage_loses_nothing(start_redis: StartRedis, tmp_path: Path, clock:
     server = start_redis()
     server.end()
     url = server.url()
-    buffer = open_still(url, clock, stage(tmp_path / "stage.db", clock))
+    file = stage(tmp_path / "stage.db", clock)
+    buffer = open_still(url, clock, file, patience_seconds=1.0)
     for id in "abc":
         assert buffer.put(id, "HOME", id.encode()) is None
     carry(buffer, clock)

@@ -10,7 +10,7 @@ import pytest
 from support.engines import LONG, UnstartableThread
 from support.redis_server import RedisServer, StartRedis
 
-from amplitude_moloco.buffers.base import Entry
+from amplitude_moloco.buffers.base import BufferState, Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.redis.address import parse_address
 from amplitude_moloco.buffers.redis.buffer import RedisBuffer
@@ -104,6 +104,7 @@ def test_the_end_without_redis_returns_what_is_lost(start_redis: StartRedis) -> 
     for id in "abc":
         buffer.put(id, "HOME", b"")
     assert [entry.id for entry in buffer.close()] == ["a", "b", "c"]
+    assert buffer.state() == (3, 0, 0)
     assert buffer.close() == []
     assert buffer.put("d", "HOME", b"") is DropReason.CLOSED
     assert buffer.share()
@@ -112,12 +113,66 @@ def test_the_end_without_redis_returns_what_is_lost(start_redis: StartRedis) -> 
 def test_no_thread_is_needed_at_the_end(redis_server: RedisServer) -> None:
     """Where no thread can be started, the end writes what is staged."""
     url = redis_server.url()
-    buffer = open_live(url, new_thread=UnstartableThread)
+    buffer = open_live(url, new_thread=UnstartableThread, patience_seconds=LONG)
     for number in range(12_000):
         assert buffer.put(str(number), "HOME", b"") is None
     assert buffer.close() == []
     with closing(open_live(url)) as other:
         until(lambda: other.state().waiting == 12_000)
+
+
+def test_what_is_staged_can_be_shared(redis_server: RedisServer) -> None:
+    """A process that claims nothing writes what is staged when it is asked to."""
+    url = redis_server.url()
+    buffer = open_live(url, new_thread=UnstartableThread)
+    body = bytes(600_000)
+    for id in "abc":
+        assert buffer.put(id, "HOME", body) is None
+    assert buffer.share()
+    assert buffer.share()
+    with closing(open_live(url)) as other:
+        until(lambda: other.state() == (3, 0, 0))
+    assert buffer.close() == []
+
+
+class Broken(MemoryBuffer):
+    """A stage that can't be used any more."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error: BaseException | None = error
+
+    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+        if self.error is not None:
+            raise self.error
+        return super().put(id, sync, body)
+
+    def checkpoint(self) -> Callable[[], bool]:
+        raise OSError("no")
+
+    def state(self) -> BufferState:
+        raise OSError("no")
+
+
+def test_an_interrupted_put_leaves_the_buffer_whole(redis_server: RedisServer) -> None:
+    """An exception that strikes in a put reaches the app, and the next put works."""
+    url = redis_server.url()
+    stage = Broken(KeyboardInterrupt())
+    buffer = RedisBuffer(parse_address(url, {}), stage, target="t")
+    with pytest.raises(KeyboardInterrupt):
+        buffer.put("a", "HOME", b"")
+    stage.error = None
+    assert buffer.put("b", "HOME", b"") is None
+    with closing(open_live(url)) as other:
+        until(lambda: other.state() == (1, 0, 0))
+    assert not buffer.share()
+    assert buffer.close() == []
+
+
+def test_a_broken_stage_does_not_hold_up_the_end(redis_server: RedisServer) -> None:
+    """A stage whose file can't be read any more is closed all the same."""
+    buffer = RedisBuffer(parse_address(redis_server.url(), {}), Broken(OSError()), target="t")
+    assert buffer.close() == []
 
 
 class TestWorker:
