@@ -135,17 +135,14 @@ class RedisBuffer:
         """As ``Buffer.put``: stage an entry. It waits for no network."""
         if self._origin.is_elsewhere:
             return DropReason.FORKED
-        if self._is_closed:
-            return DropReason.CLOSED
-        size = len(body)
         events, bytes_ = self._writer.room
         try:
-            if events < 1 or size > bytes_:
-                self._courier.is_asked = True  # there may be room by now
-                self._worker.wake()
+            if (events < 1 or len(body) > bytes_) and not self._is_closed:
+                self.refresh()  # there may be room by now
                 return DropReason.FULL
             refused = self._stage.put(id, sync, body)
-            self._worker.wake()
+            if not self._worker.is_awake:
+                self._worker.wake()
         except BaseException:  # from a signal handler, after any instruction
             self._worker.recover()
             raise

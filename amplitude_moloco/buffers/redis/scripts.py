@@ -95,23 +95,27 @@ APPEND = (
 -- Appends records, each once: those that this producer has numbered no higher than its last one are
 -- there already, since an answer was lost. Appends none beyond the bounds, and nothing is trimmed.
 -- Arguments: the first record's number, the bounds of events and bytes, how long to remember the
--- producer; then each record's id, sync, body and age. Returns how many records are there, the last
--- number in the buffer, and how many events and bytes it has.
+-- producer; then all records in one text, each as the lengths of its id, sync and body, its age in
+-- microseconds, and these three: packing them is what costs the client most. Returns how many
+-- records are there, the last number in the buffer, and how many events and bytes it has.
 if call('HEXISTS', META, 'born') == 0 then return redis.error_reply('NOGROUP not prepared') end
 local written = tonumber(call('GET', KEYS[9]) or '0')
 local first, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local events, bytes = total(), size_of_all()
 if events == 0 then bytes = 0 end
 local number = tonumber(call('HGET', META, 'last') or '0')
-local taken, added = 0, 0
-for at = 6, #ARGV, 4 do
+local taken, added, records, at = 0, 0, ARGV[6], 1
+while at <= #records do
     local own = first + taken
+    local of_id, of_sync, size, age, start = struct.unpack('>I4I4I4d', records, at)
+    local body_at = start + of_id + of_sync
+    at = body_at + size
     if own > written then
-        local size = #ARGV[at + 2]
         if events >= most or bytes + size > most_bytes then break end
         number = number + 1
-        local accepted = text(now - tonumber(ARGV[at + 3]))
-        add(NEW, ARGV[at], ARGV[at + 1], ARGV[at + 2], accepted, text(number), '0', '0')
+        add(NEW, string.sub(records, start, start + of_id - 1),
+            string.sub(records, start + of_id, body_at - 1), string.sub(records, body_at, at - 1),
+            text(now - age), text(number), '0', '0')
         written, events, bytes, added = own, events + 1, bytes + size, added + 1
     end
     taken = taken + 1

@@ -45,18 +45,17 @@ class Worker:
         self._idle_seconds = idle_seconds
         self._lock = threading.RLock()  # a signal handler may call wake() in the midst of it
         self._woken = threading.Condition(self._lock)
-        self._is_awake = False
+        self.is_awake = False
+        """Whether the thread will look again: then there is no need to wake it."""
         self._is_stopped = False
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
         """There is work. Never waits, and never raises but what strikes from outside."""
-        if not self._is_awake:  # read without the lock: a thread that is awake looks again
-            self._wake()
-
-    def _wake(self) -> None:
+        if self.is_awake:  # read without the lock: it looks again
+            return
         with self._lock:
-            self._is_awake = True
+            self.is_awake = True
             self._woken.notify()
             if self._is_stopped or (self._thread is not None and self._thread.is_alive()):
                 return
@@ -64,12 +63,12 @@ class Worker:
             try:
                 self._thread.start()
             except RuntimeError:  # no more threads, or the interpreter is ending
-                self._thread, self._is_awake = None, False
+                self._thread, self.is_awake = None, False
 
     def recover(self) -> None:
         """Call it after an exception that may have struck anywhere in ``wake``."""
         release_fully(self._lock)
-        self._is_awake = False
+        self.is_awake = False
 
     @property
     def is_running(self) -> bool:
@@ -88,13 +87,13 @@ class Worker:
     def _run(self) -> None:
         idle_since = time.monotonic()
         while True:
-            self._is_awake = False  # before the step: what comes during it needs another one
+            self.is_awake = False  # before the step: what comes during it needs another one
             seconds = self._try_step()
             now = time.monotonic()
             if not self._is_idle():
                 idle_since = now
             with self._lock:
-                if not (self._is_awake or self._is_stopped):
+                if not (self.is_awake or self._is_stopped):
                     left = idle_since + self._idle_seconds - now
                     if left <= 0:
                         self._thread = None

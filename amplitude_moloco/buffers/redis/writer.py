@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from amplitude_moloco.buffers.redis.scripts import APPEND
 
 _BATCH = 100
 _BATCH_BYTES = 1024 * 1024
+_HEAD = struct.Struct(">IIId")
 _REMEMBERED_SECONDS = 24 * 3600
 """A write that is repeated within this time is there once."""
 
@@ -67,11 +69,7 @@ class Writer:
         if not batch:
             return False
         arguments: list[Argument] = [batch[0].number, *self._bounds, _REMEMBERED_SECONDS]
-        now = self._monotonic()
-        for _, entry, taken_at in batch:
-            age_seconds = entry.age_seconds + now - taken_at
-            age = round(max(0.0, age_seconds) * MICROSECONDS)
-            arguments += [to_bytes(entry.id), to_bytes(entry.sync), entry.body, age]
+        arguments.append(_packed(batch, self._monotonic()))
         answer = self._link.run(APPEND, arguments, producer=self._producer)
         written, last, events, size = answer
         self.learn(last, events, size)
@@ -103,3 +101,13 @@ class Writer:
                 break
             batch.append(each)
         return batch
+
+
+def _packed(batch: list[_Numbered], now: float) -> bytes:
+    """Returns records as the script reads them."""
+    parts: list[bytes] = []
+    for _, entry, taken_at in batch:
+        id, sync, body = to_bytes(entry.id), to_bytes(entry.sync), entry.body
+        age = round(max(0.0, entry.age_seconds + now - taken_at) * MICROSECONDS)
+        parts += (_HEAD.pack(len(id), len(sync), len(body), age), id, sync, body)
+    return b"".join(parts)
