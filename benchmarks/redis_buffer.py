@@ -16,6 +16,7 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -147,13 +148,17 @@ def claims(server: Server, events: int, rounds: int) -> None:
         until(producer.share)
         producer.close()
         buffer: Any = open_buffer(url, target="t")
-        left = [events]
+        left, is_due = [events], threading.Event()
+        buffer.call_when_due(is_due.set)
 
-        def work(buffer: Any = buffer, left: list[int] = left) -> None:
+        def work(
+            buffer: Any = buffer, left: list[int] = left, is_due: threading.Event = is_due
+        ) -> None:
             while left[0]:
+                is_due.clear()
                 entries = buffer.claim(64).entries
                 if not entries:
-                    time.sleep(0.0005)
+                    is_due.wait(0.1)
                 for entry in entries:
                     left[0] -= buffer.ack(entry)
             until(lambda: buffer.state() == (0, 0, 0))

@@ -16,7 +16,7 @@ from amplitude_moloco.buffers.redis.desk import Demand, Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
 from amplitude_moloco.buffers.redis.link import Argument, Link
-from amplitude_moloco.buffers.redis.record import Reading, Record, nothing_at, record_from
+from amplitude_moloco.buffers.redis.record import Reading, Record, records_from
 from amplitude_moloco.buffers.redis.scripts import (
     CLAIM,
     LOOK,
@@ -241,16 +241,14 @@ class Courier:
             self._news.append(Lost(lost, f"{self._place}: claimed events were deleted"))
         return self._add(self._records(taken))
 
-    def _records(self, answer: Sequence[Any]) -> list[Record]:
+    def _records(self, answer: bytes) -> list[Record]:
         """Returns the entries of an answer. What is not one is removed, and counted."""
-        records = []
-        for stream, place, fields in answer:
-            try:
-                records.append(record_from(stream, place, fields))
-            except ValueError:
-                self._desk.acks.append(nothing_at(stream, place))
+        records = records_from(answer)
+        for record in records:
+            if record.number < 0:
+                self._desk.acks.append(record)
                 self._news.append(Lost(1, f"{self._place}: an entry can't be read"))
-        return records
+        return [record for record in records if record.number >= 0]
 
     def _renew(self) -> None:
         records = iter(self._desk.records())

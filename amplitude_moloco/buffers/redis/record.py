@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS
 from amplitude_moloco.reasons import DeadLetterReason
 
+_HEAD = struct.Struct(">BBIIIddII")
 _PLACES = 1 << 64
 """More than the second half of a stream's id can be."""
 
@@ -79,25 +81,22 @@ def to_text(value: bytes) -> str:
     return value.decode("utf-8", "surrogatepass")
 
 
-def record_from(stream: int, place: bytes, fields: Sequence[bytes]) -> Record:
-    """Returns an entry of a stream as the scripts return it. Raises ValueError if it is none."""
-    id, sync, body, accepted, number, attempts, strikes = fields[1::2]
-    return Record(
-        stream,
-        place,
-        to_text(id),
-        to_text(sync),
-        body,
-        int(accepted) / MICROSECONDS,
-        int(number),
-        int(attempts),
-        int(strikes),
-    )
-
-
-def nothing_at(stream: int, place: bytes) -> Record:
-    """Returns a record for what can't be read, to remove it."""
-    return Record(stream, place, "", "", b"", 0.0, 0, 0, 0)
+def records_from(answer: bytes) -> list[Record]:
+    """Returns the entries that a script has claimed. What is no entry has a negative number."""
+    records, at = [], 0
+    while at < len(answer):
+        stream, *sizes, accepted, number, attempts, strikes = _HEAD.unpack_from(answer, at)
+        at += _HEAD.size
+        parts = []
+        for size in sizes:
+            parts.append(answer[at : at + size])
+            at += size
+        place, id, sync, body = parts
+        accepted_at = accepted / MICROSECONDS
+        texts = to_text(id), to_text(sync)
+        counts = int(number), attempts, strikes
+        records.append(Record(stream, place, *texts, body, accepted_at, *counts))
+    return records
 
 
 def letter_from(place: bytes, fields: Sequence[bytes]) -> DeadLetter:

@@ -37,6 +37,17 @@ local function add(key, id, sync, body, accepted, number, attempts, strikes)
     call('XADD', key, '*', 'i', id, 's', sync, 'b', body, 'a', accepted, 'n', number,
         't', attempts, 'k', strikes)
 end
+-- An entry as one text, which costs the client far less to read than a list: the place of its
+-- stream among the keys, lengths and numbers, then its id in the stream, its own id, sync and body.
+-- What is no entry has the number -1.
+local function packed(which, place, fields)
+    local id, sync, body, accepted, number, attempts, strikes = values(fields)
+    if not strikes then
+        id, sync, body, accepted, number, attempts, strikes = '', '', '', 0, -1, 0, 0
+    end
+    return struct.pack('>BBI4I4I4ddI4I4', which, #place, #id, #sync, #body, tonumber(accepted),
+        tonumber(number), tonumber(attempts), tonumber(strikes)) .. place .. id .. sync .. body
+end
 local function total()
     return call('XLEN', NEW) + call('XLEN', DUE) + call('ZCARD', DUES)
 end
@@ -137,7 +148,7 @@ CLAIM = (
 -- and is read from there at once: so all that is in the other one is claimed.
 -- Arguments: the consumer, the limit, how many of it are the newest, and how far a retry may lie
 -- ahead: what lies further was stored before the clock was set back, and is due.
--- Returns each entry's stream, id and fields, and what lies in the buffer then.
+-- Returns the entries, and what lies in the buffer then.
 local me, limit, newest, horizon = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local taken, reserved = {}, {}
 local function read(which, into, count)
@@ -145,7 +156,7 @@ local function read(which, into, count)
     local found = call('XREADGROUP', 'GROUP', GROUP, me, 'COUNT', count,
         'STREAMS', KEYS[which], '>')
     for _, entry in ipairs(found and found[1][2] or {}) do
-        into[#into + 1] = {which, entry[1], entry[2]}
+        into[#into + 1] = packed(which, entry[1], entry[2])
     end
 end
 read(2, taken, limit)
@@ -188,7 +199,7 @@ if room > 0 then
 end
 read(1, taken, limit - #taken - #reserved)
 for _, each in ipairs(reserved) do taken[#taken + 1] = each end
-return {taken, look()}
+return {table.concat(taken), look()}
 """
 )
 
@@ -205,12 +216,13 @@ ACK = (
     _COMMON
     + """
 -- Removes entries that were delivered. Those that their consumer has lost to another one stay.
--- Arguments: the consumer; then each entry's stream, id, number and size. Returns whether each was
--- removed.
-local me, freed, done = ARGV[2], 0, {}
-for at = 3, #ARGV, 4 do
-    local which, id, number = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
-    local key = KEYS[which]
+-- Arguments: the consumer; then all entries in one text, each as its stream, the length of its id,
+-- its number and size, and the id. Returns whether each was removed.
+local me, entries, at, freed, done = ARGV[2], ARGV[3], 1, 0, {}
+while at <= #entries do
+    local which, length, number, size, start = struct.unpack('>BBdI4', entries, at)
+    at = start + length
+    local key, id = KEYS[which], string.sub(entries, start, at - 1)
     local is_ours = is_mine(key, id, me)
     if is_ours then
         call('XACK', key, GROUP, id)
@@ -219,7 +231,7 @@ for at = 3, #ARGV, 4 do
             call('ZREM', UNTRIED, member(number))
             call('ZREM', AGES, member(number))
         end
-        freed = freed + tonumber(ARGV[at + 3])
+        freed = freed + size
     end
     done[#done + 1] = is_ours and 1 or 0
 end
@@ -357,8 +369,8 @@ TAKE_OVER = (
     + """
 -- Claims what other consumers have not renewed for a lease: they are dead, or as good as that.
 -- Entries that were deleted while they were claimed are lost: they are cleared away, and counted.
--- Arguments: the consumer, the lease in milliseconds, the limit. Returns each entry's stream, id
--- and fields, and how many are lost.
+-- Arguments: the consumer, the lease in milliseconds, the limit. Returns the entries, and how many
+-- are lost.
 local me, lease, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local taken, lost = {}, 0
 for which = 1, 2 do
@@ -370,7 +382,7 @@ for which = 1, 2 do
         for _, id in ipairs(found[2]) do
             local entry = call('XRANGE', key, id, id)[1]
             if entry then
-                taken[#taken + 1] = {which, id, entry[2]}
+                taken[#taken + 1] = packed(which, id, entry[2])
             else -- as Redis 6.2 has them
                 call('XACK', key, GROUP, id)
                 lost = lost + 1
@@ -381,7 +393,7 @@ for which = 1, 2 do
         if cursor == '0-0' then break end
     end
 end
-return {taken, lost}
+return {table.concat(taken), lost}
 """
 )
 

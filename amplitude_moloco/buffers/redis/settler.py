@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -19,6 +20,7 @@ from amplitude_moloco.buffers.redis.scripts import ACK, BURY, RETURN
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_ACK = struct.Struct(">BBdI")
 _BATCH = 100
 _MOST_LETTERS = 100_000
 _GONE = -1
@@ -67,10 +69,11 @@ class Settler:
             self._is_repeated = False
 
     def _ack(self, batch: Sequence[Record]) -> Sequence[int]:
-        arguments: list[Argument] = [self._consumer]
+        parts: list[bytes] = []
         for each in batch:
-            arguments += [each.stream, each.place, each.number, len(each.body)]
-        return self._answers(self._link.run(ACK, arguments))
+            head = _ACK.pack(each.stream, len(each.place), each.number, len(each.body))
+            parts += (head, each.place)
+        return self._answers(self._link.run(ACK, [self._consumer, b"".join(parts)]))
 
     def _return(self, batch: Sequence[Return]) -> Sequence[int]:
         arguments: list[Argument] = [self._consumer]
