@@ -23,11 +23,13 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from purchase import body
+from purchase import body, destination, purchase
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.url import open_buffer
+
+NOWHERE = "http://127.0.0.1:9/"
 
 
 class Server:
@@ -104,6 +106,42 @@ def puts(server: Server, folder: str, events: int, rounds: int) -> None:
         for state, found in ratios.items():
             print(f", Redis {state} x{statistics.median(found):.2f}", end="")
         print()
+
+
+def tracks(server: Server, events: int, rounds: int) -> None:
+    """Print the CPU time of the library's own work in ``track()``, and its ratios in a round."""
+    room = "memory://?max_events=1000000"
+    own: list[float] = []
+    ratios: dict[str, list[float]] = {"healthy": [], "frozen": [], "down": []}
+
+    def micros(buffer: str, state: str = "") -> float:
+        ours = destination(NOWHERE, buffer=buffer, transport="none")
+        batch = [purchase(number) for number in range(events)]
+        for number, event in enumerate(batch):  # what the SDK's client does
+            event.insert_id, event.time = f"{number}", int(time.time() * 1000)
+        ours.execute(batch[0])
+        time.sleep(0.2)  # it has connected, or found that it can't
+        if state == "frozen":
+            server.process.send_signal(signal.SIGSTOP)
+        started = time.thread_time()
+        for event in batch:
+            ours.execute(event)
+        found = (time.thread_time() - started) / events * 1e6
+        server.process.send_signal(signal.SIGCONT)
+        ours.shutdown()
+        return found
+
+    for _ in range(rounds):
+        own.append(micros(room))
+        for state, found in ratios.items():
+            url = server.url(room)
+            if state == "down":
+                url = url.replace(str(server.port), "9")
+            found.append(micros(url, state) / own[-1])
+    print(f"own work in track(), memory: {statistics.median(own):.1f} us", end="")
+    for state, found in ratios.items():
+        print(f", Redis {state} x{statistics.median(found):.2f}", end="")
+    print()
 
 
 def until(is_true: Callable[[], object]) -> None:
@@ -209,6 +247,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(folder)
         try:
+            tracks(server, arguments.events, arguments.rounds)
             puts(server, folder, arguments.events, arguments.rounds)
             appends(server, arguments.events, arguments.rounds)
             claims(server, arguments.events, arguments.rounds)
