@@ -168,6 +168,14 @@ class Tended(Protocol):
         ...
 
 
+class Noticing(Protocol):
+    """A buffer that learns by itself when something is due, from a thread of its own."""
+
+    def call_when_due(self, call: Callable[[], object]) -> None:
+        """Call this whenever ``claim`` has more to return than it had, from any thread."""
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps what can't be delivered. All methods are safe from any thread."""
 

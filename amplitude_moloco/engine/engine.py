@@ -154,6 +154,7 @@ class Engine:
             runtime=runtime,
         )
         self._dispatcher.tending.call_when_needed(weakly(self._start_first_sender))
+        _listen(buffer, weakly(self._claim_now))
 
     @property
     def is_closed(self) -> bool:
@@ -163,7 +164,7 @@ class Engine:
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
-        if has_backlog:
+        if has_backlog or hasattr(self._buffer, "call_when_due"):
             self._dispatcher.claim_within(0.0)
         if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
@@ -281,6 +282,12 @@ class Engine:
             schedule=self._schedule_chore,
         )
 
+    def _claim_now(self) -> None:
+        """Claim what a buffer has fetched. Called in its thread."""
+        if not self.is_closed:
+            self._dispatcher.claim_within(0.0)
+            self._start_first_sender()
+
     def _schedule_chore(self, seconds: float) -> None:
         """Let a sender do a chore after this time."""
         if not self.is_closed:
@@ -361,3 +368,10 @@ class Engine:
             message = "Hooks are too slow: %d facts were counted, but not told"
             report(logger, logging.WARNING, message, untold, extra=fields(count=untold))
         self._ledger.tell_until(inf)
+
+
+def _listen(buffer: Storage, call: Callable[[], object]) -> None:
+    """Have a buffer that notices what is due call this."""
+    listen = getattr(buffer, "call_when_due", None)
+    if listen is not None:
+        listen(call)

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from amplitude_moloco.arguments import hidden, takes_arguments_of
+from amplitude_moloco.buffers.url import public_url
 from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
 from amplitude_moloco.moloco.private_host import EXPOSURE
 from amplitude_moloco.moloco.settings import MolocoSettings
@@ -44,7 +45,7 @@ class MolocoDestination(PartnerDestination):
         )
         self._url, self._syncs = endpoint.url, converter.syncs
         self._exposed_host = endpoint.exposed_host
-        self._buffer = _named(buffer_of(settings.buffer))
+        self._buffer = public_url(_named(buffer_of(settings.buffer)))
         self._transport = _named(settings.chosen_transport())
         if self._exposed_host:
             logger.warning(EXPOSURE, self._exposed_host)

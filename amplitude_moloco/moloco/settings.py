@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from amplitude_moloco.arguments import hidden, shortened
 from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.url import BufferUrl
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
     Checks,
@@ -90,8 +91,9 @@ class MolocoSettings:
             Amplitude's own destination does. A server's library is no device's user agent.
         buffer: Where events wait: ``memory://``, or a file, which keeps them when the process ends
             and may be shared by all processes of a machine: ``sqlite:///relative.db`` or
-            ``sqlite:////absolute/path.db``; see :func:`open_buffer` for the options. Or a callable
-            without arguments that opens a ``Buffer``.
+            ``sqlite:////absolute/path.db``. Or Redis, which many machines share:
+            ``redis://host:6379/0?stream=NAME``. See :func:`open_buffer` for the options. Or a
+            callable without arguments that opens a ``Buffer``.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_millis: Send at the latest this long after an event was tracked.
         hooks: One or several callables. Each gets every fact, such as
@@ -156,6 +158,8 @@ class MolocoSettings:
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
+        if isinstance(self.buffer, str):
+            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # as the key
         # All mistakes are found by building everything.
         checks = Checks()
         checks.run(self.endpoint)
