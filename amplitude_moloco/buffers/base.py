@@ -159,6 +159,21 @@ class Tended(Protocol):
         ...
 
 
+class Shared(Protocol):
+    """A durable buffer in which a process may hold what others can't claim yet.
+
+    A buffer without this method has nothing of that kind.
+    """
+
+    def share(self) -> bool:
+        """Give what this process has put until now to all processes. May wait for the disk.
+
+        Called by a process that claims nothing, from one thread at a time. Returns whether that is
+        done: until then a later call, or the end of the process, does it. Never raises.
+        """
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps what can't be delivered. All methods are safe from any thread."""
 

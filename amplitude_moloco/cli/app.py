@@ -14,6 +14,7 @@ from amplitude_moloco.cli.demo import demo
 from amplitude_moloco.cli.fetch import fetch
 from amplitude_moloco.cli.init import init
 from amplitude_moloco.cli.ping import ping
+from amplitude_moloco.cli.relay import relay
 from amplitude_moloco.cli.sandbox import sandbox
 from amplitude_moloco.cli.stats import stats
 from amplitude_moloco.cli.terminal import UNUSABLE
@@ -33,6 +34,7 @@ app.command()(stats)
 app.add_typer(dead.app, name="dead")
 app.command()(sandbox)
 app.command()(demo)
+app.command()(relay)
 app.command()(fetch)
 app.command()(backfill)
 

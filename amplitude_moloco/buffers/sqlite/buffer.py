@@ -207,6 +207,10 @@ class SqliteBuffer:
         """As ``Tended.tend``: move, note and take over what is due, and mend the files."""
         return [] if self._is_over else self._upkeep.tend()
 
+    def share(self) -> bool:
+        """As ``Shared.share``: move all into the store."""
+        return self._is_over or self._upkeep.share()
+
     def close(self) -> list[Entry]:
         """Move everything into the store, release everything, and return what could not be kept.
 
