@@ -113,8 +113,8 @@ def _open_durable(open_own: BufferFactory) -> Storage:
 
 def _not_durable(setting: str, found: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{setting} needs a durable buffer, which other processes deliver from; found {found}; use "
-        f"one such as 'sqlite:////var/lib/app/events.db'"
+        f"{setting} needs a durable buffer, which several processes share; found {found}; use one "
+        f"such as 'sqlite:////var/lib/app/events.db'"
     )
 
 

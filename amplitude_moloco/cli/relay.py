@@ -19,8 +19,7 @@ from typing import Annotated
 import typer
 
 from amplitude_moloco.cli.terminal import FAILED, INTERRUPTED, UNUSABLE, end
-from amplitude_moloco.engine.checks import number, whole_number
-from amplitude_moloco.engine.rate import max_rate_of
+from amplitude_moloco.engine.checks import number
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.relay.address import address_of
 from amplitude_moloco.relay.configuration import read_configuration
@@ -32,17 +31,17 @@ ConfigArgument = Annotated[
     Path, typer.Argument(help="The settings: a .toml or .json file, which the apps may share.")
 ]
 ConnectionsOption = Annotated[
-    int | None, typer.Option(help="How many requests may be on their way at a time.")
+    int | None, typer.Option(min=1, help="How many requests may be on their way at a time.")
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(help="The highest rate, in events a second. Goes before the file's, also later."),
+    typer.Option(min=0.1, help="The highest rate, in events a second. Goes before the file's."),
 ]
 ListenOption = Annotated[
     str,
     typer.Option(
-        help="Where to serve /livez, /readyz and /metrics; 'off' for nowhere. Only this machine can "
-        "reach the default."
+        help="Where to serve /livez, /readyz and /metrics; 'off' for nowhere. Only this machine "
+        "can reach the default."
     ),
 ]
 DeadlineOption = Annotated[
@@ -75,10 +74,8 @@ def relay(
         with Signals() as signals, logging_to(form=log_format):
             service = Relay(
                 partial(read_configuration, config),
-                connections=None
-                if connections is None
-                else whole_number("--connections", connections),
-                rate=max_rate_of(rate),
+                connections=connections,
+                rate=rate,
                 deadline_seconds=number("--deadline", deadline),
                 address=address_of(listen),
             )

@@ -61,7 +61,7 @@ _WAIT_TO_BE_WOKEN = Wait()
 
 @dataclass(frozen=True)
 class _GiveBack:
-    """Return this entry: the circuit has opened since it was claimed."""
+    """Return this entry: since it was claimed the circuit has opened, or a service ends."""
 
     entry: Entry
 
@@ -252,6 +252,8 @@ class Dispatcher:
             delay_seconds = self.tending.begin_in()
             if delay_seconds == 0:
                 return _TendBuffer()
+            if self._in_flight.staged and self._is_closing and not self.tending.may_drain:
+                return _GiveBack(self._in_flight.take())
             if self._in_flight.staged and not self._in_flight.is_full:
                 if self._breaker.is_open:
                     is_probe = self._breaker.begin_probe()

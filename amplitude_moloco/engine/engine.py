@@ -85,7 +85,8 @@ class EngineSettings:
     """Whether this process sends. Otherwise it stores events for other processes, and the
     transport is not used."""
     may_drain: bool = True
-    """Whether ``close()`` may send what waits in a durable buffer that asks for it."""
+    """Whether ``close()`` may send what waits in a durable buffer that asks for it. Otherwise it
+    sends nothing more: it waits only for the answers to what was sent."""
     heartbeat: Callable[[], object] | None = None
     """Called by a sender again and again, for as long as it does its work. Must be quick."""
     heartbeat_seconds: float = 1.0

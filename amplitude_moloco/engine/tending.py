@@ -15,6 +15,7 @@ class Tending:
     Args:
         beats: Called each time, and at least every ``beat_seconds``, whatever the buffer needs.
         may_drain: Whether the end may wait for what waits in a durable buffer that asks for it.
+            Otherwise not even what is claimed, and not on its way, is sent then.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Tending:
         self._ledger = ledger
         self._monotonic = monotonic
         self._due_at = -inf
+        self.may_drain = may_drain
         is_asked = may_drain and bool(getattr(buffer, "drain_at_exit", False))
         self.drains_at_exit = not buffer.is_durable or is_asked
         """Whether the end waits for what waits in the buffer: else it is safe there."""

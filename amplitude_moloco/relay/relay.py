@@ -140,7 +140,7 @@ class Relay:
         if self._pages is not None:
             self._pages.close()
         if number == WOKEN:
-            logger.info("Stopped.")
+            logger.info("Stopped. %d events were delivered.", self.stats().delivered)
         else:
             message = "Ended at once. %d events were on their way: the next relay sends them again."
             logger.warning(message, self.stats().buffered)

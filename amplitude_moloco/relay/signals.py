@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -26,9 +27,12 @@ class Signals:
 
     def __init__(self) -> None:
         self._known = {int(getattr(signal, name)) for name in _NAMES}
+        self._lock = threading.Lock()
+        self._is_open = False
 
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()
+        self._is_open = True
         for descriptor in (self._reader, self._writer):
             os.set_blocking(descriptor, False)
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
@@ -44,8 +48,10 @@ class Signals:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
-        os.close(self._reader)
-        os.close(self._writer)
+        with self._lock:  # another file may get their numbers
+            self._is_open = False
+            os.close(self._reader)
+            os.close(self._writer)
 
     def wait(self) -> int:
         """Returns the next signal, or ``WOKEN``. Waits for it."""
@@ -56,9 +62,10 @@ class Signals:
                 return number
 
     def wake(self) -> None:
-        """Let ``wait`` return, from any thread."""
-        with suppress(OSError):  # the pipe is full, so it returns anyway; or all is over
-            os.write(self._writer, bytes([WOKEN]))
+        """Let ``wait`` return, from any thread. After the end, it has no effect."""
+        with self._lock, suppress(BlockingIOError):  # the pipe is full, so it returns anyway
+            if self._is_open:
+                os.write(self._writer, bytes([WOKEN]))
 
 
 def _pass(number: int, frame: FrameType | None) -> None:
