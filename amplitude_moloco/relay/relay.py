@@ -83,7 +83,8 @@ class Relay:
         self._engine = build_engine(self._engine_settings)
         self._health = Health(self._engine.status, pulse)
         try:
-            self._pages = address and Pages(address, self._health, metrics_page(self))
+            page = metrics_page(self)
+            self._pages = None if address is None else Pages(address, self._health, page)
         except OSError:
             self._engine.close(0)
             raise
@@ -91,7 +92,7 @@ class Relay:
     @property
     def url(self) -> str | None:
         """Where the pages are; None if they are nowhere."""
-        return self._pages and self._pages.url
+        return None if self._pages is None else self._pages.url
 
     @property
     def is_closed(self) -> bool:
@@ -140,9 +141,9 @@ class Relay:
         if self._pages is not None:
             self._pages.close()
         if number == WOKEN:
-            logger.info("Stopped. %d events were delivered.", self.stats().delivered)
+            logger.info("Stopped. Delivered by this process: %d", self.stats().delivered)
         else:
-            message = "Ended at once. %d events were on their way: the next relay sends them again."
+            message = "Ended at once, with %d on their way: the next relay sends them again."
             logger.warning(message, self.stats().buffered)
         return number == WOKEN
 
@@ -157,16 +158,15 @@ class Relay:
     def _reload(self) -> None:
         micros = time.monotonic_ns() // 1000
         self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={micros}")
-        configuration, errors = None, ()
         try:
-            configuration = self._read()
+            self._apply(self._read())
         except ConfigurationError as error:
-            errors = error.errors
-        for each in errors:
-            logger.error("Not reloaded, all settings stay as they are: %s", each)
-        if configuration is not None:
-            self._apply(configuration)
+            self._log_mistakes(error)
         self._manager.tell("READY=1")
+
+    def _log_mistakes(self, error: ConfigurationError) -> None:
+        for each in error.errors:
+            logger.error("Not reloaded, all settings stay as they are: %s", each)
 
     def _apply(self, configuration: Configuration) -> None:
         changed = ", ".join(configuration.changes_from(self._configuration))

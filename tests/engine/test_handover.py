@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engines import (
@@ -24,6 +25,8 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.engine.handover import Handover
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
+
+WAITING: dict[str, Any] = {"flush_queue_size": 1000, "flush_interval_millis": 1_000_000}
 
 
 class Sharing(MemoryBuffer):
@@ -58,8 +61,7 @@ def test_nothing_is_sent_and_no_sender_starts(tmp_path: Path) -> None:
 def test_a_flush_ends_when_another_process_finds_all(tmp_path: Path) -> None:
     """What was put before a flush lies in the shared file once the flush is done."""
     path = tmp_path / "buffer.db"
-    waiting = {"flush_queue_size": 1000, "flush_interval_millis": 1_000_000}
-    bench = Bench(Gate(), buffer=SqliteBuffer(path, target="t"), delivers=False, **waiting)
+    bench = Bench(Gate(), buffer=SqliteBuffer(path, target="t"), delivers=False, **WAITING)
     with closing(bench):
         bench.put(*map(str, range(100)))
         stats = bench.engine.flush().result(LONG)
@@ -83,8 +85,7 @@ def test_what_is_put_is_handed_over_after_the_interval(tmp_path: Path) -> None:
 def test_the_end_hands_over_what_is_left(tmp_path: Path) -> None:
     """close() needs no time for it: all that was put lies in the shared file."""
     path = tmp_path / "buffer.db"
-    waiting = {"flush_queue_size": 1000, "flush_interval_millis": 1_000_000}
-    bench = Bench(Gate(), buffer=SqliteBuffer(path, target="t"), delivers=False, **waiting)
+    bench = Bench(Gate(), buffer=SqliteBuffer(path, target="t"), delivers=False, **WAITING)
     bench.put(*map(str, range(50)))
     bench.engine.close(LONG)
     heir = SqliteBuffer(path, target="t")

@@ -257,7 +257,7 @@ def test_the_maximum_can_go_and_come() -> None:
     assert [limiter.take() for _ in range(100)] == [0.0] * 100
     limiter.set_max(10)
     assert limiter.rate == 10
-    assert limiter.take() == 0.1
+    assert limiter.take() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("most", [100, None], ids=str)

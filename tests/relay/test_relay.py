@@ -188,7 +188,7 @@ def test_what_is_on_its_way_is_finished_and_the_rest_is_left(
         assert is_lawful(stats)
     assert log()[-2:] == [
         "Stopping. What is on its way has 20 seconds; all else stays in the buffer.",
-        f"Stopped. {len(sent)} events were delivered.",
+        f"Stopped. Delivered by this process: {len(sent)}",
     ]
 
 
@@ -234,7 +234,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, log: Callable[[], list[
         running.signals.send(signal.SIGTERM)
         running.signals.send(signal.SIGINT)
         assert running.join() is False
-        assert log()[-1].startswith("Ended at once. 1 events were on their way: ")
+        assert log()[-1].startswith("Ended at once, with 1 on their way: ")
         running.signals.wait()  # in a process of its own, nothing of the end would go on
 
 
@@ -244,7 +244,7 @@ class TestReload:
     @pytest.fixture
     def running(self, start: Start, log: Callable[[], list[str]]) -> Running:
         running = start()
-        until(lambda: running.get("livez")[0] == 200)
+        collected(log, 2)
         return running
 
     def reload(self, running: Running, log: Callable[[], list[str]], lines: int) -> list[str]:
@@ -297,7 +297,7 @@ class TestReload:
     ) -> None:
         """A rate of the command line holds, whatever the file says later."""
         running = start(rate=3.0)
-        until(lambda: running.get("livez")[0] == 200)
+        collected(log, 2)
         write_settings(config, sandbox.url, max_requests_per_second=7)
         assert self.reload(running, log, 1) == [
             "Reloaded: --rate 3 goes before max_requests_per_second"
@@ -339,7 +339,6 @@ def test_the_service_manager_hears_of_each_step(
         environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"}
         running = start(manager=ServiceManager(environment), deadline_seconds=5)
         assert hear("READY=1") == "READY=1"
-        assert told[0] == "READY=1" or "WATCHDOG=1" in told[0]
         assert hear("STATUS=").startswith("STATUS=delivering; 0 delivered")
         for _ in range(3):
             hear("WATCHDOG=1")
