@@ -145,6 +145,7 @@ class Relay:
         else:
             message = "Ended at once, with %d on their way: the next relay sends them again."
             logger.warning(message, self.stats().buffered)
+        self._manager.close()
         return number == WOKEN
 
     def _close(self, signals: Signals) -> None:
