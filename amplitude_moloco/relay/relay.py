@@ -27,7 +27,6 @@ from amplitude_moloco.text import keep_record_on_one_line
 logger = logging.getLogger(__name__)
 logger.addFilter(keep_record_on_one_line)  # paths, and what a file holds
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 _MARGIN_SECONDS = 10.0
 """What the end takes beside the deadline, at most."""
 
@@ -117,9 +116,8 @@ class Relay:
         self._log_start()
         self._manager.tell("READY=1")
         self._pulse.describe()
-        while (number := signals.wait()) not in _ENDING:
-            if number == signal.SIGHUP:
-                self._reload()
+        while signals.wait() == signal.SIGHUP:
+            self._reload()
         return self._end(signals)
 
     # -- the end -----------------------------------------------------------------------------
@@ -136,7 +134,7 @@ class Relay:
             target=self._close, args=[signals], name="relay-end", daemon=True
         )
         closing.start()
-        while (number := signals.wait()) not in (*_ENDING, WOKEN):
+        while (number := signals.wait()) == signal.SIGHUP:
             pass  # a reload would change nothing any more
         if self._pages is not None:
             self._pages.close()

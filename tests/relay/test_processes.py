@@ -11,10 +11,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import requests
-from support.app_process import ids
+from support.app_process import ids, run
 from support.relays import LONG, ended, left_in, process, put, read_until, until, write_settings
 
 from amplitude_moloco.sandbox import Sandbox
@@ -85,6 +86,26 @@ def test_an_app_stores_and_a_relay_delivers(tmp_path: Path) -> None:
         assert code == 0
         assert "Stopped. Delivered by this process: 100" in log
     assert ids(sandbox) == names
+
+
+def test_forked_workers_store_for_the_relay(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Workers of a preloaded app, and the app at its exit, leave all their events to the relay."""
+    script = """
+    destination = make(deliver=False, buffer="sqlite:///buffer.db")
+    client = make_client(destination)
+    client.track(home("parent"))
+
+    def work(number):
+        client.track(home(f"child-{number}"))
+        client.shutdown()
+
+    in_forked_workers(work)
+    """
+    done = run(tmp_path, dedent(script), sandbox.url, sandbox.amplitude_url)
+    assert done[0] == 0, done[2]
+    assert sandbox.moloco_events == []
+    config = write_settings(tmp_path / "moloco.json", sandbox.url)
+    assert sorted(left_in(config)) == ["child-0", "child-1", "child-2", "parent"]
 
 
 def test_an_app_that_is_killed_loses_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
