@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from enum import Enum
+from math import isfinite
 from typing import Any, TextIO
 
 from amplitude_moloco.text import one_line, traceback_of
@@ -39,7 +40,7 @@ class JsonFormatter(logging.Formatter):
             "message": one_line(record.getMessage()),
         }
         if record.name.partition(".")[0] == _LIBRARY:
-            line |= _fields(record)
+            line = {**line, **_fields(record), **line}
         trace = _trace(record)
         if trace:
             line["exception"] = trace
@@ -82,10 +83,13 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Returns the fields beyond those of every record that are text or a number of JSON's."""
     return {
         name: value
         for name, value in vars(record).items()
-        if name not in _STANDARD and isinstance(value, (str, int, float))
+        if name not in _STANDARD
+        and isinstance(value, (str, int, float))
+        and not (isinstance(value, float) and not isfinite(value))
     }
 
 

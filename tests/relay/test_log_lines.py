@@ -59,8 +59,14 @@ def test_fields_of_other_libraries_are_left_out() -> None:
 
 
 def test_objects_are_left_out() -> None:
-    """A field that is no text and no number is not written."""
-    assert "body" not in as_json(record("Hi", body={"user": "user-1"}))
+    """A field that is no text and no number of JSON's is not written."""
+    more = {"body": {"user": "user-1"}, "rate": float("inf"), "share": float("nan")}
+    assert as_json(record("Hi", **more)).keys() == {"time", "level", "logger", "message"}
+
+
+def test_no_field_hides_what_every_line_has() -> None:
+    """A field that is called as one of every line does not replace it."""
+    assert as_json(record("Hi", level="none", time=5))["level"] == "warning"
 
 
 @given(st.text(), st.floats(0, 4e9))
