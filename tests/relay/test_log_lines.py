@@ -60,7 +60,7 @@ def test_fields_of_other_libraries_are_left_out() -> None:
 
 def test_objects_are_left_out() -> None:
     """A field that is no text and no number of JSON's is not written."""
-    more = {"body": {"user": "user-1"}, "rate": float("inf"), "share": float("nan")}
+    more: dict[str, Any] = {"body": {"user": "user-1"}, "rate": float("inf"), "share": float("nan")}
     assert as_json(record("Hi", **more)).keys() == {"time", "level", "logger", "message"}
 
 
