@@ -176,6 +176,25 @@ class Noticing(Protocol):
         ...
 
 
+class Shared(Protocol):
+    """A durable buffer in which a process may hold what others can't claim yet.
+
+    A buffer without these methods has nothing of that kind.
+    """
+
+    def begin_sharing(self) -> None:
+        """This process claims nothing from this buffer. Called once, before anything is put."""
+        ...
+
+    def share(self) -> bool:
+        """Give what this process has put until now to all processes. May wait for the disk.
+
+        Called by a process that claims nothing, from one thread at a time. Returns whether that is
+        done: until then a later call, or the end of the process, does it. Never raises.
+        """
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps what can't be delivered. All methods are safe from any thread."""
 

@@ -25,6 +25,7 @@ LAYERS = [
     {"arguments", "plugin", "watch", "wiring"},
     {"moloco"},
     {"history", "metrics"},
+    {"relay"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
