@@ -31,6 +31,7 @@ class Claimer:
         in_flight: InFlight,
         drains_at_exit: bool,
         flush_interval_seconds: float,
+        *,
         breaker: CircuitBreaker,
         rate: RateLimiter,
         ledger: Ledger,

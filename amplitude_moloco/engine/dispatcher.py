@@ -125,11 +125,13 @@ class Dispatcher:
         self._window = window
         self._in_flight = InFlight(window, runtime.monotonic)
         self.has_sent = self._in_flight.has_sent
-        self._is_claiming = False
         self.tending = tending
-        mine = self._lock, self._in_flight, tending.drains_at_exit, flush_interval_seconds
-        limits = breaker, rate, ledger
-        self._claimer = Claimer(buffer, *mine, *limits) if delivers else Handover(buffer)
+        due = self._lock, self._in_flight, tending.drains_at_exit, flush_interval_seconds
+        self._claimer = (
+            Claimer(buffer, *due, breaker=breaker, rate=rate, ledger=ledger)
+            if delivers
+            else Handover(buffer)
+        )
         self._flushes = Flushes(
             self._claimer.checkpoint,
             settling=lambda: self._in_flight.settling,
@@ -138,7 +140,7 @@ class Dispatcher:
             timeout_seconds=flush_timeout_seconds,
             monotonic=runtime.monotonic,
         )
-        self._is_closing = self._is_stopped = False
+        self._is_claiming = self._is_closing = self._is_stopped = False
 
     # -- the app's threads -------------------------------------------------------------------
 
