@@ -41,7 +41,7 @@ def options_of(command: list[str]) -> dict[str, Any]:
     """What the command line makes of a command's arguments."""
     assert command[:2] == ["amplitude-moloco", "relay"]
     group: Any = typer.main.get_command(app)
-    relay = group.commands["relay"]
+    relay = group.get_command(None, "relay")
     parameters: dict[str, Any] = relay.make_context("relay", command[2:]).params
     return parameters
 
