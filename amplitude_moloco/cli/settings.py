@@ -41,11 +41,14 @@ class _Messages(logging.Handler):
 
 
 def load(path: Path) -> MolocoSettings:
-    """Returns the settings in a file. Raises ConfigurationError with an error for each mistake."""
+    """Returns the settings in a file, for a command that sends, whatever ``deliver`` says.
+
+    Raises ConfigurationError with an error for each mistake.
+    """
     data = read_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MolocoSettings.from_dict(data)
+        return MolocoSettings.from_dict(data, deliver=True)
 
 
 def inspect(path: Path) -> Loaded:
@@ -74,6 +77,8 @@ def inspect(path: Path) -> Loaded:
 def _without_key(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Returns the settings with some key, and a warning, if the key is not set here."""
     variable = API_KEY_VARIABLE
+    if data.get("deliver") is False:
+        return data, []  # its app needs none either
     if "api_key" in data:
         unset = [*unset_variables({"api_key": data["api_key"]}, os.environ)]
         if not unset:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
+from amplitude_moloco.moloco.checks import deliver_of
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.environment import expand, unset_variables
 from amplitude_moloco.moloco.sync import Sync
@@ -106,6 +107,7 @@ def arguments_of(
         raise ConfigurationError(
             f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
         )
+    settings = _without_needless_key(settings, more)
     unset = [one_line(text) for text in unset_variables(settings, os.environ)]
     settings = expand(settings, os.environ)
     if settings.get("syncs") == READY_SYNCS:
@@ -135,6 +137,22 @@ def arguments_of(
     if problems:
         raise ConfigurationError(*sorted(set(problems)))
     return {**arguments, **more}
+
+
+def _without_needless_key(
+    settings: Mapping[str, Any], more: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns the settings without a key that is not set here, if another process needs it alone.
+
+    So apps that store events, and the relay that sends them, can share a file.
+    """
+    try:
+        is_needed = deliver_of(more.get("deliver", settings.get("deliver")))
+    except ConfigurationError:  # it is told with the other mistakes
+        return settings
+    if is_needed or not any(unset_variables(settings.get("api_key"), os.environ)):
+        return settings
+    return {name: value for name, value in settings.items() if name != "api_key"}
 
 
 def _made(kind: Callable[..., T], loaded: Any, problems: list[str], place: str = "") -> T | None:

@@ -738,3 +738,13 @@ def test_a_flush_is_done_at_the_end_whatever_the_buffer_says(make_bench: MakeBen
     assert future.result(LONG).accepted == 1
     gate.open.set()
     wait_for_end_of_senders()
+
+
+def test_the_pace_can_change_while_events_wait_for_their_turn() -> None:
+    """Events that wait for the turns of a slow rate are sent at once when the limit goes."""
+    with closing(Bench(Gate(), max_requests_per_second=0.1)) as bench:
+        bench.put("a", "b", "c")
+        bench.wait_for_delivered(1)
+        bench.engine.set_max_rate(None)
+        bench.wait_for_delivered(3)
+        assert bench.engine.status().requests_per_second is None

@@ -116,6 +116,85 @@ def test_what_a_durable_buffer_cannot_keep_is_told_at_the_end() -> None:
     gate.open.set()
 
 
+@pytest.mark.parametrize("make_buffer", [Tended, MemoryBuffer])
+def test_a_service_has_a_pulse(make_buffer: type[MemoryBuffer], *, is_concurrent: bool) -> None:
+    """From its start on the senders beat, whether the buffer needs care or not."""
+    beats = threading.Semaphore(0)
+    bench = Bench(
+        Gate(),
+        buffer=make_buffer(),
+        is_concurrent=is_concurrent,
+        heartbeat=beats.release,
+        heartbeat_seconds=0.01,
+    )
+    with closing(bench):
+        bench.engine.start()
+        for _ in range(3):
+            assert beats.acquire(timeout=LONG)
+
+
+def test_a_service_has_a_pulse_while_all_senders_wait(*, is_concurrent: bool) -> None:
+    """While no answer comes, and as many requests are on their way as may be, the senders beat."""
+    beats, gate = threading.Semaphore(0), Gate()
+    gate.open.clear()
+    bench = Bench(
+        gate,
+        is_concurrent=is_concurrent,
+        connections=1,
+        heartbeat=beats.release,
+        heartbeat_seconds=0.01,
+    )
+    with closing(bench):
+        bench.put("a", "b")
+        gate.wait_for(1)
+        while beats.acquire(blocking=False):
+            pass
+        for _ in range(3):
+            assert beats.acquire(timeout=LONG)
+
+
+def test_a_service_leaves_what_waits_whatever_the_buffer_says(tmp_path: Path) -> None:
+    """An engine that may not drain sends nothing more at the end, despite drain_at_exit."""
+    path = tmp_path / "buffer.db"
+    buffer = SqliteBuffer(path, target="t", drain_at_exit=True)
+    bench = Bench(
+        Gate(),
+        buffer=buffer,
+        may_drain=False,
+        flush_queue_size=1000,
+        flush_interval_millis=1_000_000,
+    )
+    bench.put(*map(str, range(50)))
+    bench.engine.close(LONG)
+    heir = SqliteBuffer(path, target="t")
+    assert heir.state().waiting == 50 - len(bench.gate.sent)
+    heir.close()
+
+
+def test_a_service_returns_what_is_claimed_and_not_sent(
+    tmp_path: Path, *, is_concurrent: bool
+) -> None:
+    """At the end only the requests on their way are waited for; the rest is given back."""
+    path, gate = tmp_path / "buffer.db", Gate()
+    gate.open.clear()
+    buffer = SqliteBuffer(path, target="t")
+    bench = Bench(gate, buffer=buffer, is_concurrent=is_concurrent, connections=2, may_drain=False)
+    bench.put(*map(str, range(50)))
+    gate.wait_for(2)
+    ending = threading.Thread(target=bench.engine.close, args=[LONG])
+    ending.start()
+    while not bench.engine.stats().dropped:  # it refuses new events once it ends
+        bench.put("late")
+    gate.open.set()
+    ending.join(LONG)
+    stats = bench.engine.stats()
+    assert len(gate.sent) == 2
+    assert is_lawful(stats)
+    heir = SqliteBuffer(path, target="t")
+    assert heir.state().waiting == stats.accepted - 1 - 2
+    heir.close()
+
+
 @pytest.mark.parametrize("drain_at_exit", [True, False])
 def test_the_end_waits_for_what_is_stored_if_it_should(
     tmp_path: Path, *, drain_at_exit: bool, is_concurrent: bool

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -109,6 +110,7 @@ class Bench:
         runtime: Runtime | None = None,
         hook: Callable[[Fact], object] = lambda fact: None,
         transport: Transport | None = None,
+        **more: Any,
     ) -> None:
         self.gate = gate
         self.transport = transport or (ConcurrentGate(gate) if is_concurrent else gate)
@@ -128,6 +130,7 @@ class Bench:
                 flush_queue_size=flush_queue_size,
                 flush_interval_millis=flush_interval_millis,
                 flush_timeout_seconds=flush_timeout_seconds,
+                **more,
             ),
             runtime or Runtime(),
         )
