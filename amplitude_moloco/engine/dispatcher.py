@@ -135,12 +135,12 @@ class Dispatcher:
 
     # -- the app's threads -------------------------------------------------------------------
 
-    def put(self, id: str, sync: str, body: bytes) -> None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
         """Store one event. Never raises, waits or calls a hook.
 
         After an exception that strikes from outside, call ``recover``.
         """
-        refused = DropReason.CLOSED if self._is_closing else self._buffer.put(id, sync, body)
+        refused = DropReason.CLOSED if self._is_closing else self._buffer.put(id, sync, body, lane)
         if refused:
             body = b"%b" % body  # the encoder's may keep a larger allocation
             self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
@@ -234,7 +234,10 @@ class Dispatcher:
         try:
             again = self._delivery.settle(entry, result, seconds, is_probe=work.is_probe)
             # What follows a probe is up to the circuit.
-            again_seconds = inf if again is None else again
+            if again is not None:
+                again_seconds = again
+            elif not entry.lane:  # else the next one of its lane may go
+                again_seconds = inf
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 

@@ -166,14 +166,16 @@ class Engine:
         if has_backlog or self._dispatcher.tending:
             self._start_first_sender()
 
-    def put(self, id: str, sync: str, body: bytes) -> None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
         """Store one event, to be sent soon. Never raises, waits or calls a hook.
+
+        Events of one ``lane`` are sent one at a time, in the order of their puts.
 
         An exception that strikes from outside, such as a signal handler's, may cost this event. It
         reaches the caller, and everything after it works.
         """
         try:
-            self._dispatcher.put(id, sync, body)
+            self._dispatcher.put(id, sync, body, lane)
             self._start_first_sender()
         except BaseException:
             self._recover()

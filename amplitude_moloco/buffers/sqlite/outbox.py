@@ -68,10 +68,10 @@ class Outbox:
 
     # -- the app's threads -------------------------------------------------------------------
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         """As ``Buffer.put``. An exception that strikes from outside leaves all other events."""
         try:
-            refused = self._put(id, sync, body)
+            refused = self._put(id, sync, body, lane)
             if self._is_synced and refused is None:
                 self.sync()
         except Exception as error:
@@ -84,7 +84,7 @@ class Outbox:
             raise
         return refused
 
-    def _put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def _put(self, id: str, sync: str, body: bytes, lane: str) -> DropReason | None:
         """A finalizer or a signal handler may call it once more, anywhere in the midst."""
         size, tail = len(body), self.tail
         with self.lock:
@@ -100,6 +100,8 @@ class Outbox:
             number = self._next_number()
             # The copy lets go of what the encoder has allocated beyond its length.
             event = Event(number, self._wall(), sync, id, b"%b" % body)
+            if lane:
+                event = event._replace(lane=lane)
             frame = frame_of(event)
             segment = None if self.unwritten_from else self.journal.current
             if segment is not None:
@@ -110,7 +112,10 @@ class Outbox:
                     if is_interruption(error):
                         raise
                     self.lose_journal(error, number)
-            tail.new.append(event)
+            if lane:
+                tail.lanes.add(lane, event)
+            else:
+                tail.new.append(event)
             tail.events += 1
             tail.bytes += size
             return None
@@ -155,12 +160,13 @@ class Outbox:
         with self.lock:
             return self.tail.has_due(limit)
 
-    def claim(self, limit: int, newest: int) -> Claim:
-        """As ``Buffer.claim``, of what is here."""
+    def claim(self, limit: int, newest: int, *, from_lanes: bool = True) -> Claim:
+        """As ``Buffer.claim``, of what is here; ``from_lanes``: whether ready lanes may go on."""
         with self.lock:
             self.note_done()
             entries = []
-            for event in self.tail.pop_due(limit, newest):
+            due = self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes)
+            for event in due:
                 key = self._token, next(self._claims)
                 self.tail.claimed[key] = event
                 entries.append(self._entry(key, event))
@@ -203,12 +209,14 @@ class Outbox:
         event = self.tail.claimed.pop(key, None)
         if event is not None:
             self.tail.count([event], -1)
+            if event.lane:
+                self.tail.lanes.leave(event.lane)
         return event
 
     def _entry(self, key: Hashable, event: Event) -> Entry:
-        _, accepted_at, sync, id, body, attempts, strikes, _, _ = event
+        _, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
         age_seconds = max(0.0, self._wall() - accepted_at)
-        return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes)
+        return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane)
 
     # -- to and from the store ---------------------------------------------------------------
 

@@ -29,6 +29,7 @@ SCHEMA = """
         frame BLOB NOT NULL
     );
     CREATE INDEX events_due ON events (due);
+    CREATE INDEX events_in_lanes ON events (key) WHERE substr(frame, 13, 1) = x'05';
     CREATE INDEX events_untried ON events (key) WHERE attempts = 0 AND due > 0;
     CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
         UPDATE totals SET events = events + 1, bytes = bytes + NEW.size;
