@@ -309,9 +309,9 @@ class Machine(RuleBasedStateMachine):
         seen: set[str] = set()
         found = set()
         for item in self.items:
-            if item.lane not in seen and item.id not in self.held:
-                if item.due <= self.clock.wall():
-                    found.add(item.id)
+            is_due = item.due <= self.clock.wall()
+            if is_due and item.lane not in seen and item.id not in self.held:
+                found.add(item.id)
             if item.lane:
                 seen.add(item.lane)
         return found
@@ -402,7 +402,7 @@ def test_lanes_in_memory_keep_their_order() -> None:
 
 @pytest.mark.timeout(3000)
 def test_lanes_in_a_file_keep_their_order(tmp_path: Path) -> None:
-    """Whatever is done to a buffer in a file, restarts and kills included, lanes keep their order."""
+    """Whatever is done to a buffer in a file, kills included, lanes keep their order."""
     numbers = count()
 
     class InFile(Machine):
@@ -436,7 +436,7 @@ def test_lanes_in_a_file_keep_their_order(tmp_path: Path) -> None:
 
         @rule()
         def kill(self) -> None:
-            """Continue as another process with what this one has written, at a time when all is due.
+            """Continue as another process with what this one has written, when all is due.
 
             What was delivered or buried is written down first: else it would come back.
             """

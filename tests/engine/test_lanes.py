@@ -97,7 +97,7 @@ def test_200_devices_keep_their_order_in_memory(seed: int) -> None:
 
 
 def test_200_devices_keep_their_order(make_buffer: MakeBuffer) -> None:
-    """Whatever fails, over any buffer, each device's events are settled in the order of the puts."""
+    """Whatever fails, over any buffer, each device's events are settled in their order."""
     _check_order(make_buffer(), 7)
 
 

@@ -109,7 +109,7 @@ class Store:
         return int(last_key) + 1
 
     def take(self, limit: int, newest: int, hold: Callable[[list[Event]], int]) -> None:
-        """Delete what is due, and all that is in lanes; a few more than the limit, if there are more.
+        """Delete what is due, and all in lanes; a few more than the limit, if there are more.
 
         Before that is final, ``hold`` makes sure that it is kept elsewhere, and returns the number
         of the last one there.
