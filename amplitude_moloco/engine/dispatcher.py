@@ -140,7 +140,12 @@ class Dispatcher:
 
         After an exception that strikes from outside, call ``recover``.
         """
-        refused = DropReason.CLOSED if self._is_closing else self._buffer.put(id, sync, body, lane)
+        if self._is_closing:
+            refused: DropReason | None = DropReason.CLOSED
+        elif lane:  # only where it is needed: a buffer of the app's own may know no lanes
+            refused = self._buffer.put(id, sync, body, lane)
+        else:
+            refused = self._buffer.put(id, sync, body)
         if refused:
             body = b"%b" % body  # the encoder's may keep a larger allocation
             self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
@@ -302,10 +307,13 @@ class Dispatcher:
         entries, next_seconds = self._buffer.claim(limit, newest=newest)
         if is_durable:
             self._ledger.take_over(len(entries))
+        claimed, entries = len(entries), self._delivery.without_stale(entries)
         again_seconds = inf if next_seconds is None else next_seconds
-        if next_seconds == 0 and len(entries) < limit:
+        if next_seconds == 0 and claimed < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
+        if len(entries) < claimed:  # what is behind them in their lanes may go
+            again_seconds = 0.0
         if is_durable:  # other processes store, send and leave entries there
             look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
             again_seconds = min(again_seconds, look_seconds)

@@ -54,6 +54,8 @@ class Partner:
     """Reads the result of a request as the partner's failure protocol wants it."""
     identify: Callable[[bytes], str] | None = None
     """Returns a one-way fingerprint of the identifier in a body; None: it is never named."""
+    why_stale: Callable[[bytes], str] | None = None
+    """Returns why a body must not be sent any more, or empty text. Asked before each attempt."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Engine:
             retry=settings.retry,
             ledger=self._ledger,
             identify=settings.partner.identify,
+            why_stale=settings.partner.why_stale,
             measures=self._books.measures,
             monotonic=runtime.monotonic,
         )
