@@ -136,16 +136,12 @@ class Dispatcher:
     # -- the app's threads -------------------------------------------------------------------
 
     def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
-        """Store one event. Never raises, waits or calls a hook.
-
-        After an exception that strikes from outside, call ``recover``.
-        """
+        """As ``Engine.put``. After an exception that strikes from outside, call ``recover``."""
+        put = self._buffer.put
         if self._is_closing:
             refused: DropReason | None = DropReason.CLOSED
-        elif lane:  # only where it is needed: a buffer of the app's own may know no lanes
-            refused = self._buffer.put(id, sync, body, lane)
-        else:
-            refused = self._buffer.put(id, sync, body)
+        else:  # a buffer of the app's own may know no lanes
+            refused = put(id, sync, body, lane) if lane else put(id, sync, body)
         if refused:
             body = b"%b" % body  # the encoder's may keep a larger allocation
             self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
@@ -175,12 +171,7 @@ class Dispatcher:
         self._wake()
 
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
-        """Send at once what waits for its first attempt. Never raises.
-
-        The future is done when everything stored before has been delivered, buried or tried once,
-        or when sending pauses, and at the latest after ``flush_timeout_seconds``, or the longer
-        ``timeout_seconds``. Its result is the counters then, its exception the buffer's.
-        """
+        """As ``Engine.flush``."""
         future = self._flushes.begin(timeout_seconds)
         with suppress(Exception):  # a sender finds out
             self._flushes.finish()
@@ -239,10 +230,8 @@ class Dispatcher:
         try:
             again = self._delivery.settle(entry, result, seconds, is_probe=work.is_probe)
             # What follows a probe is up to the circuit.
-            if again is not None:
-                again_seconds = again
-            elif not entry.lane:  # else the next one of its lane may go
-                again_seconds = inf
+            # After an end, the next one of its lane may go.
+            again_seconds = (0.0 if entry.lane else inf) if again is None else again
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 

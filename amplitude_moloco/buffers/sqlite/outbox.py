@@ -99,9 +99,7 @@ class Outbox:
                 return DropReason.FULL
             number = self._next_number()
             # The copy lets go of what the encoder has allocated beyond its length.
-            event = Event(number, self._wall(), sync, id, b"%b" % body)
-            if lane:
-                event = event._replace(lane=lane)
+            event = Event(number, self._wall(), sync, id, b"%b" % body, 0, 0, 0, 0.0, lane)
             frame = frame_of(event)
             segment = None if self.unwritten_from else self.journal.current
             if segment is not None:
@@ -112,12 +110,7 @@ class Outbox:
                     if is_interruption(error):
                         raise
                     self.lose_journal(error, number)
-            if lane:
-                tail.lanes.add(lane, event)
-            else:
-                tail.new.append(event)
-            tail.events += 1
-            tail.bytes += size
+            tail.add_new(event, size)
             return None
 
     def _next_number(self) -> int:
@@ -165,11 +158,10 @@ class Outbox:
         with self.lock:
             self.note_done()
             entries = []
-            due = self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes)
-            for event in due:
+            for event in self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes):
                 key = self._token, next(self._claims)
                 self.tail.claimed[key] = event
-                entries.append(self._entry(key, event))
+                entries.append(_entry(key, event, self._wall()))
             return Claim(entries, self.tail.next_seconds())
 
     def ack(self, key: Hashable) -> bool:
@@ -179,7 +171,7 @@ class Outbox:
         when the last one is delivered. So the end of the process repeats no more than these.
         """
         with self.lock:
-            event = self._remove(key)
+            event = self.tail.remove(key)
             if event is not None:
                 self._done.append(event.number)
                 if not self.tail.claimed:
@@ -192,31 +184,17 @@ class Outbox:
             event = self.tail.claimed.pop(key, None)
             if event is None:
                 return False
-            event = event._replace(attempts=attempts, strikes=strikes)
-            self.tail.add_retry(event, delay_seconds)
+            self.tail.add_retry(event._replace(attempts=attempts, strikes=strikes), delay_seconds)
             return True
 
     def bury(self, key: Hashable, attempts: int, *how: Any) -> bool:
         """Turn a claimed event into a dead letter; ``how`` it ended, as ``Letter`` has it."""
         with self.lock:
-            event = self._remove(key)
+            event = self.tail.remove(key)
             if event is not None:
                 letter = Letter(event._replace(attempts=attempts), self._wall(), *how)
                 self.tail.letters.append(letter)
             return event is not None
-
-    def _remove(self, key: Hashable) -> Event | None:
-        event = self.tail.claimed.pop(key, None)
-        if event is not None:
-            self.tail.count([event], -1)
-            if event.lane:
-                self.tail.lanes.leave(event.lane)
-        return event
-
-    def _entry(self, key: Hashable, event: Event) -> Entry:
-        _, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
-        age_seconds = max(0.0, self._wall() - accepted_at)
-        return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane)
 
     # -- to and from the store ---------------------------------------------------------------
 
@@ -305,7 +283,7 @@ class Outbox:
         """Returns what is here and not in the journal, with the claims that it had."""
         first = self.unwritten_from or self.last + 1
         return [
-            self._entry(claims.get(event.number), event)
+            _entry(claims.get(event.number), event, self._wall())
             for event in self.tail
             if event.number >= first and not event.key
         ]
@@ -346,3 +324,10 @@ def _taken_frames(events: list[Event]) -> bytes:
     """Returns the frames of events that leave the store, behind a note that says so."""
     note = note_frame(TAKEN, [number for event in events for number in (event.number, event.key)])
     return b"".join([note, *map(frame_of, events)])
+
+
+def _entry(key: Hashable, event: Event, wall: float) -> Entry:
+    """Returns a claimed event, with its age at this Unix time."""
+    _, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
+    age_seconds = max(0.0, wall - accepted_at)
+    return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane)
