@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from amplitude_moloco.cli import dead
+from amplitude_moloco.cli import dead, link
 from amplitude_moloco.cli.backfill import backfill
 from amplitude_moloco.cli.check import check
 from amplitude_moloco.cli.demo import demo
@@ -33,6 +33,7 @@ app.command()(stats)
 app.add_typer(dead.app, name="dead")
 app.command()(sandbox)
 app.command()(demo)
+app.add_typer(link.app, name="link")
 app.command()(fetch)
 app.command()(backfill)
 

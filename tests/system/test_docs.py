@@ -32,6 +32,7 @@ from amplitude_moloco import (
     adjust,
     ecommerce_syncs,
     history,
+    links,
 )
 from amplitude_moloco import sandbox as sandbox_package
 from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS
@@ -549,6 +550,7 @@ def test_the_reference_has_every_public_name() -> None:
         "": amplitude_moloco,
         "adjust.": adjust,
         "history.": history,
+        "links.": links,
         "sandbox.": sandbox_package,
     }
     public = {f"{path}{name}" for path, module in modules.items() for name in module.__all__}
