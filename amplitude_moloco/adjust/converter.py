@@ -23,7 +23,7 @@ from amplitude_moloco.convert.names import closest_pattern, near_pattern
 from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
 from amplitude_moloco.convert.reads import values_read
 from amplitude_moloco.engine.selection import SelectionWatch
-from amplitude_moloco.host.interruption import is_interruption, pass_interruption
+from amplitude_moloco.host.interruption import pass_interruption
 
 Read = Callable[[Any], Any]
 _MAPPING_FAILED = ProblemReason.MAPPING_FAILED
@@ -70,8 +70,7 @@ class Converter:
             except _Failed as failed:
                 conversions.append(_refused(each, failed.problem))
             except Exception as error:  # from a callable, an expression or an object in the event
-                if is_interruption(error):
-                    raise
+                pass_interruption(error)
                 conversions.append(_refused(each, _raised(error)))
         if not conversions and watch is not None:
             watch.unselected(event.event_type)

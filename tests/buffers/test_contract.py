@@ -605,7 +605,7 @@ def test_what_is_resent_is_new(buffer: Storage, clock: Clock) -> None:
     assert resend_all(buffer) == 1
     is_reached = buffer.checkpoint()
     b, again = buffer.claim(2).entries
-    assert (b.id, again[1:]) == ("b", ("a", "HOME", b"a", NOW + 9, 0.0, 0, 0))
+    assert (b.id, again[1:]) == ("b", ("a", "HOME", b"a", NOW + 9, 0.0, 0, 0, ""))
     assert len({first.key, b.key, again.key}) == 3
     assert buffer.ack(b)
     assert not is_reached()
