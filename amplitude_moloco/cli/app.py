@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 from amplitude_moloco.cli.terminal import UNUSABLE
 
 _COMMANDS = (
-    *("init", "check", "ping", "trigger", "stats", "dead", "sandbox", "demo", "fetch"),
-    "backfill",
+    *("init", "check", "ping", "trigger", "stats", "dead", "sandbox", "demo", "link"),
+    *("fetch", "backfill"),
 )
 """Each is a function, or a group of commands, in the module of its name."""
 _SETTINGS: dict[str, Any] = {

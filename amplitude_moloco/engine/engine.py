@@ -55,6 +55,8 @@ class Partner:
     """Reads the result of a request as the partner's failure protocol wants it."""
     identify: Callable[[bytes], str] | None = None
     """Returns a one-way fingerprint of the identifier in a body; None: it is never named."""
+    why_stale: Callable[[bytes], str] | None = None
+    """Returns why a body must not be sent any more, or empty text. Asked before each attempt."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +120,10 @@ class Engine:
         self._is_closed = threading.Event()
         self._breaker = breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
         self._rate = rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
-        delivery = Delivery(
-            buffer,
-            classify=settings.partner.classify,
-            breaker=breaker,
-            rate=rate,
-            retry=settings.retry,
-            ledger=self._ledger,
-            identify=settings.partner.identify,
-            measures=self._books.measures,
-            monotonic=runtime.monotonic,
-        )
         is_concurrent = isinstance(transport, ConcurrentTransport)
         self._dispatcher = Dispatcher(
             buffer,
-            delivery,
+            self._delivery(settings),
             breaker=breaker,
             rate=rate,
             ledger=self._ledger,
@@ -168,14 +159,16 @@ class Engine:
         if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
 
-    def put(self, id: str, sync: str, body: bytes) -> None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
         """Store one event, to be sent soon. Never raises, waits or calls a hook.
+
+        Events of one ``lane`` are sent one at a time, in the order of their puts.
 
         An exception that strikes from outside, such as a signal handler's, may cost this event. It
         reaches the caller, and everything after it works.
         """
         try:
-            self._dispatcher.put(id, sync, body)
+            self._dispatcher.put(id, sync, body, lane)
             self._start_first_sender()
         except BaseException:
             self._recover()
@@ -279,6 +272,20 @@ class Engine:
             monotonic=self._monotonic,
             post=self.post,
             schedule=self._schedule_chore,
+        )
+
+    def _delivery(self, settings: EngineSettings) -> Delivery:
+        return Delivery(
+            self._buffer,
+            classify=settings.partner.classify,
+            breaker=self._breaker,
+            rate=self._rate,
+            retry=settings.retry,
+            ledger=self._ledger,
+            identify=settings.partner.identify,
+            why_stale=settings.partner.why_stale,
+            measures=self._books.measures,
+            monotonic=self._monotonic,
         )
 
     def _schedule_chore(self, seconds: float) -> None:

@@ -109,6 +109,7 @@ class Bench:
         runtime: Runtime | None = None,
         hook: Callable[[Fact], object] = lambda fact: None,
         transport: Transport | None = None,
+        partner: Partner | None = None,
     ) -> None:
         self.gate = gate
         self.transport = transport or (ConcurrentGate(gate) if is_concurrent else gate)
@@ -117,7 +118,7 @@ class Bench:
         self.buffer = buffer or MemoryBuffer()
         self.engine = build_engine(
             EngineSettings(
-                partner=Partner(SERVER, "the key", classify),
+                partner=partner or Partner(SERVER, "the key", classify),
                 open_buffer=lambda: self.buffer,
                 open_transport=lambda: self.transport,
                 hooks=(self._hear, hook),

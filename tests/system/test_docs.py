@@ -30,8 +30,10 @@ from amplitude_moloco import (
     RetrySchedule,
     SendResult,
     Sync,
+    adjust,
     ecommerce_syncs,
     history,
+    links,
 )
 from amplitude_moloco import sandbox as sandbox_package
 from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS
@@ -558,11 +560,32 @@ def test_the_hook_that_is_shown_keeps_what_would_be_lost(
 def test_the_reference_has_every_public_name() -> None:
     """The API reference lists each name that can be imported, and no other."""
     listed = re.findall(r"^::: amplitude_moloco\.([\w.]+)$", PAGES["api"], re.MULTILINE)
-    modules = {"": amplitude_moloco, "history.": history, "sandbox.": sandbox_package}
+    modules = {
+        "": amplitude_moloco,
+        "adjust.": adjust,
+        "history.": history,
+        "links.": links,
+        "sandbox.": sandbox_package,
+    }
     public = {f"{path}{name}" for path, module in modules.items() for name in module.__all__}
     public -= {"history.NEVER_SENT"}  # a constant of names
     assert {*listed} - {"metrics.prometheus.register", "metrics.otel.register"} == public
     assert len(listed) == len({*listed})
+
+
+def test_the_page_about_apps_sends_what_it_shows() -> None:
+    """The destination of the page about apps sends a purchase with its revenue and its products."""
+    names: dict[str, Any] = {}
+    (code,) = blocks(PAGES["mobile"])
+    run(code.replace("sqlite:///adjust.db", "memory://"), "mobile.md", names)
+    properties = {"total": 20, "currency": "USD", "ids": ["76524"]}
+    event = BaseEvent("Order Completed", idfv="8c6cbcb539b34d3ca9f51d2f0c1f7d3e", platform="iOS")
+    event.event_properties = properties
+    (conversion,) = names["destination"].preview(event)
+    names["client"].shutdown()
+    shown = {name: conversion.payload.get(name) for name in ("revenue", "event_token")}
+    assert shown == {"revenue": "20", "event_token": "buyt0k"}
+    assert json.loads(conversion.payload["partner_params"]) == {"item_id": '["76524"]'}
 
 
 def test_every_page_is_in_the_navigation() -> None:

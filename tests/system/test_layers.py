@@ -23,7 +23,7 @@ LAYERS = [
     {"convert", "transports", "buffers"},
     {"engine"},
     {"arguments", "plugin", "watch", "wiring"},
-    {"moloco"},
+    {"adjust", "links", "moloco"},
     {"history", "metrics"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
