@@ -355,7 +355,17 @@ def test_an_excerpt_is_a_part_of_its_example() -> None:
 
 def test_every_block_is_tested() -> None:
     """No page has Python that this file does not run, and each exception is still needed."""
-    tested = {*PAGES_RUN, "coming-from", "cookbook", "extending", "failures", "history", "tutorial"}
+    tested = {
+        *PAGES_RUN,
+        "coming-from",
+        "cookbook",
+        "extending",
+        "failures",
+        "history",
+        "mmp-sandbox",
+        "mobile",
+        "tutorial",
+    }
     assert len(blocks(PAGES["cookbook"])) == 1 + len(RECIPES)
     assert len(blocks(PAGES["extending"])) == 3  # one each for the tests of a buffer, a hook, …
     assert {page for page, text in PAGES.items() if blocks(text)} == tested
@@ -555,6 +565,18 @@ def test_the_hook_that_is_shown_keeps_what_would_be_lost(
     destination.close(0)
     _, body = names["kept"].get(timeout=TIMEOUT_SECONDS)
     assert json.loads(body)["event_type"] == "HOME"
+
+
+def test_the_road_that_is_shown_prints_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page about the measurement partner prints its decision, and its settings work."""
+    page = PAGES["mmp-sandbox"]
+    names: dict[str, Any] = {}
+    road, settings = blocks(page)
+    run(road, "mmp-sandbox.md", names)
+    assert capsys.readouterr().out == blocks(page, "text")[0]
+    run(settings, "mmp-sandbox.md", names)
+    assert names["settings"].window("moloco1", "click_device") == (30 * 86400, "link")
+    assert names["settings"].partners[0].postbacks.events == {"abc123": "purchase"}
 
 
 def test_the_reference_has_every_public_name() -> None:
