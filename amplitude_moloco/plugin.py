@@ -166,7 +166,9 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
                 if conversion.problems:
                     engine.invalid(_invalid(event, conversion))
                 else:
-                    engine.put(str(conversion.id), conversion.sync, conversion.body)
+                    engine.put(
+                        str(conversion.id), conversion.sync, conversion.body, conversion.lane
+                    )
                     if conversion.omissions:
                         engine.post(_trimmed(event, conversion))
                     self._notice_repetition(event, conversion, engine)

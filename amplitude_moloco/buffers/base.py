@@ -25,6 +25,8 @@ class Entry(NamedTuple):
     """How often it was sent and failed."""
     strikes: int = 0
     """How often it failed while other events passed."""
+    lane: str = ""
+    """The lane that it goes in; empty for none."""
 
 
 class Claim(NamedTuple):
@@ -51,6 +53,7 @@ class DeadLetter(NamedTuple):
     reason: DeadLetterReason
     status: int | None
     message: str
+    lane: str = ""
 
 
 class BufferState(NamedTuple):
@@ -100,6 +103,10 @@ class Buffer(Protocol):
     acknowledged or buried. A buffer has clocks of its own: times are handed over as durations.
     ``ack``, ``retry`` and ``bury`` return False, and change nothing, where the claim is no longer
     the caller's.
+
+    Entries that were put with the same ``lane`` are claimed one at a time, in the order of their
+    puts: the next one once the one before is acknowledged or buried. A retry holds up its lane, and
+    no other. An entry without a lane waits for no other.
     """
 
     @property
@@ -107,14 +114,14 @@ class Buffer(Protocol):
         """Whether stored entries survive the process, so that any process may send them."""
         ...
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         """Store a new entry. Returns why it can't be stored; None if it is. Never raises."""
         ...
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
         """Claim up to ``limit`` entries that are due, in the order in which they came due.
 
-        Where more are due, ``newest`` of them are the ones stored last.
+        Where more are due, ``newest`` of them are the ones stored last, of those without a lane.
         """
         ...
 
@@ -129,8 +136,8 @@ class Buffer(Protocol):
     def checkpoint(self) -> Callable[[], bool]:
         """Returns a function that says whether all entries stored before now have been tried.
 
-        Tried means sent at least once, or removed. The function may be called many times, from
-        any thread.
+        Tried means sent at least once, or removed, or held up by one of the same lane that waits
+        for another attempt. The function may be called many times, from any thread.
         """
         ...
 
@@ -211,7 +218,7 @@ class DeadLetters(Protocol):
     def resend(self, letter: DeadLetter) -> bool:
         """Turn a dead letter into an entry that is due, with its id and body, accepted now.
 
-        Returns False if it is no longer there.
+        It goes to the end of its lane. Returns False if it is no longer there.
         """
         ...
 

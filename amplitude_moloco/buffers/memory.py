@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry
 from amplitude_moloco.buffers.bounds import bound
+from amplitude_moloco.buffers.lanes import Lanes
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
@@ -33,6 +34,7 @@ class _Stored(NamedTuple):
     stored_at: float  # on the monotonic clock
     attempts: int = 0
     strikes: int = 0
+    lane: str = ""
 
     def entry(self, key: Hashable, now: float) -> Entry:
         return Entry(
@@ -44,11 +46,12 @@ class _Stored(NamedTuple):
             now - self.stored_at,
             self.attempts,
             self.strikes,
+            self.lane,
         )
 
 
 class MemoryBuffer:
-    """The Buffer in memory. New entries wait in a queue, retries in a heap.
+    """The Buffer in memory. New entries wait in a queue or in their lanes, retries in a heap.
 
     A claim ends when it is settled.
 
@@ -79,6 +82,7 @@ class MemoryBuffer:
         self._monotonic = monotonic
         self._lock = threading.RLock()
         self._new: deque[_Stored] = deque()
+        self._lanes: Lanes[_Stored] = Lanes()
         self._later: list[tuple[float, _Stored]] = []  # a heap of retries with their due times
         self._untried_later: set[int] = set()  # the numbers of retries that were never sent
         self._claimed: dict[Hashable, _Stored] = {}
@@ -88,15 +92,21 @@ class MemoryBuffer:
         self._is_closed = False
         self._bytes = 0  # of the bodies
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         """As ``Buffer.put``. An exception that strikes from outside leaves all other entries."""
         try:
             with self._lock:
                 if self._is_closed:
                     return DropReason.CLOSED
-                if self._is_full(len(body)):
+                events = len(self._new) + len(self._later) + len(self._claimed) + self._lanes.size
+                room = self._max_bytes - self._bytes - len(body)
+                if (
+                    events >= self.max_events
+                    or room < 0
+                    or events * _OVERHEAD_BYTES > room + _FREE_OVERHEAD_BYTES
+                ):
                     return DropReason.FULL
-                self._add(id, sync, body)
+                self._add(id, sync, body, lane)
                 return None
         except BaseException:  # from a signal handler, after any instruction
             self._recover()
@@ -114,6 +124,8 @@ class MemoryBuffer:
                 stored = heapq.heappop(self._later)[1]
                 self._untried_later.discard(stored.number)
                 taken.append(stored)
+            while len(taken) < limit and self._lanes.ready:
+                taken.append(self._lanes.pop())
             while len(taken) < limit and self._new:
                 taken.append(self._new.popleft())
             taken += reversed(reserved)
@@ -152,7 +164,7 @@ class MemoryBuffer:
     def state(self) -> BufferState:
         with self._lock:
             return BufferState(
-                waiting=len(self._new) + len(self._later),
+                waiting=len(self._new) + len(self._later) + self._lanes.size,
                 claimed=len(self._claimed),
                 dead=len(self._dead),
             )
@@ -162,6 +174,7 @@ class MemoryBuffer:
         with self._lock:
             now = self._monotonic()
             stored = [*self._claimed.values(), *([self._new[0]] if self._new else ())]
+            stored += self._lanes
             later = self._later.copy()
         stored.extend(each for _, each in later)
         return max((now - each.stored_at for each in stored), default=None)
@@ -169,7 +182,7 @@ class MemoryBuffer:
     def close(self) -> list[Entry]:
         with self._lock:
             now = self._monotonic()
-            waiting = [*self._new, *(stored for _, stored in self._later)]
+            waiting = [*self._new, *(stored for _, stored in self._later), *self._lanes.clear()]
             lost = [stored.entry(key, now) for key, stored in self._claimed.items()]
             lost += [stored.entry((stored.number, 0), now) for stored in waiting]
             self._new.clear()
@@ -200,6 +213,7 @@ class MemoryBuffer:
                 reason=reason,
                 status=status,
                 message=message,
+                lane=stored.lane,
             )
             if len(self._dead) > MAX_DEAD_LETTERS:
                 self._dead.popitem(last=False)
@@ -215,45 +229,41 @@ class MemoryBuffer:
         with self._lock:
             if self._is_closed or self._dead.pop(letter.key, None) is None:
                 return False
-            self._add(letter.id, letter.sync, letter.body)
+            self._add(letter.id, letter.sync, letter.body, letter.lane)
             return True
 
     # -- helpers: called with the lock held --------------------------------------------------------
 
-    def _add(self, id: str, sync: str, body: bytes) -> None:
+    def _add(self, id: str, sync: str, body: bytes, lane: str) -> None:
         self._last_number += 1
         # An encoder's result may keep its whole allocation, of many times its length: copy it.
         body = b"%b" % body
         self._bytes += len(body)
-        self._new.append(
-            _Stored(self._last_number, id, sync, body, self._wall(), self._monotonic())
-        )
-
-    def _is_full(self, size: int) -> bool:
-        events = len(self._new) + len(self._later) + len(self._claimed)
-        room = self._max_bytes - self._bytes - size
-        return (
-            events >= self.max_events
-            or room < 0
-            or events * _OVERHEAD_BYTES > room + _FREE_OVERHEAD_BYTES
-        )
+        stored = _Stored(self._last_number, id, sync, body, self._wall(), self._monotonic())
+        if lane:
+            self._lanes.add(lane, stored._replace(lane=lane))
+        else:
+            self._new.append(stored)
 
     def _recover(self) -> None:
         """Called without the lock, or with one that was not released. Counts the bytes anew."""
         release_fully(self._lock)
         with self._lock:
-            stored = [*self._new, *(each for _, each in self._later), *self._claimed.values()]
-            self._bytes = sum(len(each.body) for each in stored)
+            old = [*(each for _, each in self._later), *self._claimed.values()]
+            self._lanes.mend({each.lane for each in old})
+            self._bytes = sum(len(each.body) for each in [*self._new, *old, *self._lanes])
 
     def _remove(self, entry: Entry) -> _Stored | None:
         """Removes an entry, if the claim is still the caller's."""
         stored = self._claimed.pop(entry.key, None)
         if stored is not None:
             self._bytes -= len(stored.body)
+            if stored.lane:
+                self._lanes.leave(stored.lane)
         return stored
 
     def _next_seconds(self, now: float) -> float | None:
-        if self._new:
+        if self._new or self._lanes.ready:
             return 0.0
         return max(0.0, self._later[0][0] - now) if self._later else None
 
@@ -263,4 +273,7 @@ class MemoryBuffer:
             untried += self._untried_later
             if self._new:
                 untried.append(self._new[0].number)
+            if self._lanes.size:
+                held = {each.lane for _, each in self._later if each.attempts}
+                untried += [each.number for each in self._lanes if each.lane not in held]
             return min(untried, default=None)

@@ -10,7 +10,7 @@ from typing import Any
 from amplitude_moloco.sandbox import ReceivedRequest, Sandbox
 from amplitude_moloco.text import one_line
 
-_NAMES = {"moloco": "MCM", "amplitude": "Amplitude", "export": "export"}
+_NAMES = {"moloco": "MCM", "amplitude": "Amplitude", "export": "export", "mmp": "MMP"}
 _MOST_CHARACTERS = 200
 
 
@@ -53,6 +53,9 @@ class RequestLine:
             return request.raw.decode(errors="replace")
         if not isinstance(body, dict):
             return ""
+        if request.target == "mmp":
+            token = body["parameters"].get("event_token", "")
+            return "  ".join(filter(None, (body["path"], token)))
         if request.target == "moloco":
             return "  ".join(str(body[key]) for key in ("event_type", "id") if key in body)
         events = body.get("events")

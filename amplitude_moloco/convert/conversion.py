@@ -27,6 +27,8 @@ class Conversion(NamedTuple):
     """What was left out, since the partner doesn't require it and it can't be sent as it is."""
     twin: str = ""
     """The earlier sync that sends the same event as the same type; empty if there is none."""
+    lane: str = ""
+    """Events of one lane are sent one at a time, in their order; empty: it waits for no other."""
 
     def __str__(self) -> str:
         if self.problems:

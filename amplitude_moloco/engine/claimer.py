@@ -7,6 +7,7 @@ from math import inf
 
 from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.rate import RateLimiter
@@ -35,6 +36,7 @@ class Claimer:
         breaker: CircuitBreaker,
         rate: RateLimiter,
         ledger: Ledger,
+        delivery: Delivery,
     ) -> None:
         self._buffer = buffer
         self._lock = lock
@@ -42,6 +44,7 @@ class Claimer:
         self._breaker = breaker
         self._rate = rate
         self._ledger = ledger
+        self._delivery = delivery
         self._drains_at_exit = drains_at_exit
         self._flush_interval_seconds = flush_interval_seconds
         self.checkpoint = buffer.checkpoint
@@ -63,10 +66,13 @@ class Claimer:
         entries, next_seconds = self._buffer.claim(limit, newest=newest)
         if is_durable:
             self._ledger.take_over(len(entries))
+        claimed, entries = len(entries), self._delivery.without_stale(entries)
         again_seconds = inf if next_seconds is None else next_seconds
-        if next_seconds == 0 and len(entries) < limit:
+        if next_seconds == 0 and claimed < limit:
             # It was stored just now, so that put() sets the time, or has set it already.
             again_seconds = self._flush_interval_seconds
+        if len(entries) < claimed:  # what is behind them in their lanes may go
+            again_seconds = 0.0
         # Other processes store, send and leave entries there. The end waits for none of that.
         if is_durable and (is_flushing or not is_closing):
             look_seconds = _FLUSH_POLL_SECONDS if is_flushing else _LOOK_SECONDS

@@ -34,6 +34,7 @@ class Delivery:
         classify: Reads a result as the partner's failure protocol wants it.
         identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
             throttles.
+        why_stale: Returns why a body must not be sent any more, or empty text.
         measures: Learns how each attempt ended, and how long it took.
         monotonic: Gives seconds that never go back.
     """
@@ -48,6 +49,7 @@ class Delivery:
         retry: RetrySchedule,
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
+        why_stale: Callable[[bytes], str] | None = None,
         measures: Measures | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +60,7 @@ class Delivery:
         self._retry = retry
         self._ledger = ledger
         self._identify = identify
+        self._why_stale = why_stale
         self._measures = measures or Measures()
         # Of our own: an app that seeds Python's random numbers counts on each of them.
         self._chance = random.Random().random  # noqa: S311  # no secret: it spreads retries
@@ -94,6 +97,19 @@ class Delivery:
             self._let_go()
             raise
 
+    def without_stale(self, entries: list[Entry]) -> list[Entry]:
+        """Bury the claimed entries that must not be sent any more. Returns the others."""
+        if self._why_stale is None:
+            return entries
+        fresh = []
+        for entry in entries:
+            why = self._why_stale(entry.body)
+            if why:
+                self._bury(entry, DeadLetterReason.EXPIRED, None, why)
+            else:
+                fresh.append(entry)
+        return fresh
+
     def give_back(self, entry: Entry) -> None:
         """Return a claimed entry that was not sent. It is due at once, as if never claimed."""
         try:
@@ -107,7 +123,10 @@ class Delivery:
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)
         if verdict is Verdict.REJECTED:
-            self._bury(entry, DeadLetterReason.REJECTED, result)
+            self._bury_tried(entry, DeadLetterReason.REJECTED, result)
+            return None
+        if verdict is Verdict.UNKNOWN:
+            self._bury_tried(entry, DeadLetterReason.EXHAUSTED, result)
             return None
         if verdict is Verdict.MISCONFIGURED:
             # Not this event's fault: it keeps its place, and is remembered as tried.
@@ -120,7 +139,7 @@ class Delivery:
 
     def _learn(self, verdict: Verdict, result: SendResult, is_probe: bool) -> None:
         """Update circuit and rate: what an answer says about the server."""
-        if verdict in (Verdict.RETRY, Verdict.MISCONFIGURED):
+        if verdict in (Verdict.RETRY, Verdict.MISCONFIGURED, Verdict.UNKNOWN):
             is_misconfigured = verdict is Verdict.MISCONFIGURED
             if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured):
                 reason = PauseReason.MISCONFIGURED if is_misconfigured else PauseReason.OUTAGE
@@ -151,7 +170,7 @@ class Delivery:
         age_seconds = self._births.age_seconds(entry.id, at_most=entry.age_seconds)
         given_up = self._retry.gives_up(strikes, age_seconds)
         if given_up:
-            self._bury(entry, given_up, result)
+            self._bury_tried(entry, given_up, result)
             return None
         attempts = entry.attempts + 1
         delay_seconds = self._retry.delay_seconds(
@@ -178,9 +197,13 @@ class Delivery:
             )
         return delay_seconds
 
-    def _bury(self, entry: Entry, reason: DeadLetterReason, result: SendResult) -> None:
+    def _bury_tried(self, entry: Entry, reason: DeadLetterReason, result: SendResult) -> None:
         entry = entry._replace(attempts=entry.attempts + 1)
-        status, message = result.status, result.message
+        self._bury(entry, reason, result.status, result.message)
+
+    def _bury(
+        self, entry: Entry, reason: DeadLetterReason, status: int | None, message: str
+    ) -> None:
         if self._buffer.bury(entry, reason, status=status, message=message):
             self._ledger.record(
                 DeadLettered(entry.sync, entry.id, entry.attempts, reason, status, message)

@@ -128,7 +128,7 @@ class Dispatcher:
         self.tending = tending
         due = self._lock, self._in_flight, tending.drains_at_exit, flush_interval_seconds
         self._claimer = (
-            Claimer(buffer, *due, breaker=breaker, rate=rate, ledger=ledger)
+            Claimer(buffer, *due, breaker=breaker, rate=rate, ledger=ledger, delivery=delivery)
             if delivers
             else Handover(buffer)
         )
@@ -144,12 +144,13 @@ class Dispatcher:
 
     # -- the app's threads -------------------------------------------------------------------
 
-    def put(self, id: str, sync: str, body: bytes) -> None:
-        """Store one event. Never raises, waits or calls a hook.
-
-        After an exception that strikes from outside, call ``recover``.
-        """
-        refused = DropReason.CLOSED if self._is_closing else self._buffer.put(id, sync, body)
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
+        """As ``Engine.put``. After an exception that strikes from outside, call ``recover``."""
+        put = self._buffer.put
+        if self._is_closing:
+            refused: DropReason | None = DropReason.CLOSED
+        else:  # a buffer of the app's own may know no lanes
+            refused = put(id, sync, body, lane) if lane else put(id, sync, body)
         if refused:
             body = b"%b" % body  # the encoder's may keep a larger allocation
             self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
@@ -179,12 +180,7 @@ class Dispatcher:
         self._wake()
 
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
-        """Send at once what waits for its first attempt. Never raises.
-
-        The future is done when everything stored before has been delivered, buried or tried once,
-        or when sending pauses, and at the latest after ``flush_timeout_seconds``, or the longer
-        ``timeout_seconds``. Its result is the counters then, its exception the buffer's.
-        """
+        """As ``Engine.flush``."""
         future = self._flushes.begin(timeout_seconds)
         with suppress(Exception):  # a sender finds out
             self._flushes.finish()
@@ -243,7 +239,8 @@ class Dispatcher:
         try:
             again = self._delivery.settle(entry, result, seconds, is_probe=work.is_probe)
             # What follows a probe is up to the circuit.
-            again_seconds = inf if again is None else again
+            # After an end, the next one of its lane may go.
+            again_seconds = (0.0 if entry.lane else inf) if again is None else again
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 

@@ -56,6 +56,8 @@ class Partner:
     """Reads the result of a request as the partner's failure protocol wants it."""
     identify: Callable[[bytes], str] | None = None
     """Returns a one-way fingerprint of the identifier in a body; None: it is never named."""
+    why_stale: Callable[[bytes], str] | None = None
+    """Returns why a body must not be sent any more, or empty text. Asked before each attempt."""
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,16 @@ class Engine:
         if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
 
-    def put(self, id: str, sync: str, body: bytes) -> None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> None:
         """Store one event, to be sent soon. Never raises, waits or calls a hook.
+
+        Events of one ``lane`` are sent one at a time, in the order of their puts.
 
         An exception that strikes from outside, such as a signal handler's, may cost this event. It
         reaches the caller, and everything after it works.
         """
         try:
-            self._dispatcher.put(id, sync, body)
+            self._dispatcher.put(id, sync, body, lane)
             self._start_first_sender()
         except BaseException:
             self._recover()
@@ -306,6 +310,7 @@ class Engine:
             retry=settings.retry,
             ledger=self._ledger,
             identify=settings.partner.identify,
+            why_stale=settings.partner.why_stale,
             measures=self._books.measures,
             monotonic=self._monotonic,
         )

@@ -20,6 +20,8 @@ class Verdict(Enum):
     """The credentials or the address are wrong: no event would fare better."""
     REJECTED = auto()
     """The server will never accept this event."""
+    UNKNOWN = auto()
+    """The server may have accepted it, and must not get it twice: it is given up."""
 
 
 Classify = Callable[[SendResult], Verdict]

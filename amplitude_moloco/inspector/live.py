@@ -15,13 +15,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 _PAGE = Path(__file__).parent / "page"
-_MEDIA_TYPES = {
+MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-_SAFETY = {
+SAFETY_HEADERS = {
     # Everything comes from files of this server. No script or style is inline, so that no text of
     # an event could become one.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -100,15 +100,15 @@ class LivePage:
     async def get_detail(self, request: Request) -> Response:
         found = self._feed.detail(request.path_params["number"], request.path_params["part"])
         if found is None:
-            return Response("{}", 404, _SAFETY, "application/json")
-        return Response(json.dumps(found), 200, _SAFETY, "application/json")
+            return Response("{}", 404, SAFETY_HEADERS, "application/json")
+        return Response(json.dumps(found), 200, SAFETY_HEADERS, "application/json")
 
     async def get_feed(self, request: Request) -> Response:
         """Streams server-sent events, from where the browser was when its connection broke."""
         epoch, _, after = request.headers.get("last-event-id", "").rpartition(":")
         start = int(after) if after.isascii() and after.isdigit() else 0
         events = self._events(epoch, start)
-        return StreamingResponse(events, 200, _SAFETY, "text/event-stream")
+        return StreamingResponse(events, 200, SAFETY_HEADERS, "text/event-stream")
 
     async def _events(self, epoch: str, after: int) -> AsyncIterator[str]:
         """Yields rows and states. The page's pace decides: nothing is queued for a slow one.
@@ -136,8 +136,8 @@ class LivePage:
     def _file(self, name: str) -> Response:
         content = self._files.get(name)
         if content is None:
-            return Response("not found", 404, _SAFETY, "text/plain")
-        return Response(content, 200, _SAFETY, _MEDIA_TYPES[Path(name).suffix])
+            return Response("not found", 404, SAFETY_HEADERS, "text/plain")
+        return Response(content, 200, SAFETY_HEADERS, MEDIA_TYPES[Path(name).suffix])
 
 
 def _event(kind: str, data: str, id: str = "") -> str:

@@ -19,6 +19,16 @@ except ModuleNotFoundError as missing:
         'the sandbox needs Starlette and uvicorn: pip install "amplitude-moloco[sandbox]"'
     ) from missing
 
+from amplitude_moloco.sandbox.mmp.mmp import Mmp
+from amplitude_moloco.sandbox.mmp.settings import MmpSettings, Partner, Postbacks, Windows
 from amplitude_moloco.sandbox.record import ReceivedRequest
 
-__all__ = ["ReceivedRequest", "Sandbox"]
+__all__ = [
+    "Mmp",
+    "MmpSettings",
+    "Partner",
+    "Postbacks",
+    "ReceivedRequest",
+    "Sandbox",
+    "Windows",
+]

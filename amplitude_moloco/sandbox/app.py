@@ -26,6 +26,8 @@ from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Conditions, Fault, Faults
 from amplitude_moloco.sandbox.feed import SandboxFeed
+from amplitude_moloco.sandbox.mmp.mmp import Mmp
+from amplitude_moloco.sandbox.mmp.routes import MmpRoutes
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 MAX_USER_EVENT_BYTES = 1024 * 1024
@@ -49,12 +51,18 @@ class Endpoints:
     """The routes, one method each. They run in the server's event loop only."""
 
     def __init__(
-        self, settings: Settings, record: Record, faults: Faults, exports: ExportFolder
+        self,
+        settings: Settings,
+        record: Record,
+        faults: Faults,
+        exports: ExportFolder,
+        mmp: Mmp,
     ) -> None:
         self._settings = settings
         self._record = record
         self._faults = faults
         self._exports = exports
+        self._mmp_routes = MmpRoutes(mmp, faults, self._respond, _body)
         self._feed = SandboxFeed(record, faults)
         self.stopping = asyncio.Event()
         """Set when the server stops. Delayed answers are then sent at once."""
@@ -74,6 +82,7 @@ class Endpoints:
             Route("/conditions", self.put_conditions, methods=["PUT"]),
             Route("/live/acceptance.md", self.get_report, methods=["GET"]),
             *LivePage(self._feed).routes(),
+            *self._mmp_routes.routes(),
             Route("/", self.unknown, methods=["POST"]),
         ]
         app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _disconnected})

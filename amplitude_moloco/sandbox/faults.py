@@ -31,6 +31,8 @@ class Fault:
     retry_after: int | None = None
     """Seconds for the header ``Retry-After``. None leaves it out."""
     target: Target = "moloco"
+    after_storing: bool = False
+    """True stores what the request brings, so that only its answer is lost. For ``mmp`` alone."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.status, int) or self.status not in _STATUSES:
@@ -42,7 +44,11 @@ class Fault:
         ):
             raise ValueError(f"retry_after must be whole seconds, not {self.retry_after!r}")
         if self.target not in get_args(Target):
-            raise ValueError(f"target must be moloco, amplitude or export, not {self.target!r}")
+            raise ValueError(
+                f"target must be moloco, amplitude, export or mmp, not {self.target!r}"
+            )
+        if self.after_storing and self.target != "mmp":
+            raise ValueError("after_storing is for the target mmp only")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ class SandboxFeed:
 
 
 def _rows(number: int, request: ReceivedRequest) -> Iterator[dict[str, Any]]:
+    if request.target == "mmp":  # it has a page of its own
+        return
     body = request.body
     events = _events_of(body) if request.target == "amplitude" else [body]
     at_millis = int(request.arrived_at_seconds * 1000)

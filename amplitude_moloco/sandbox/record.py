@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from amplitude_moloco.sandbox.document import parse
 
-Target = Literal["moloco", "amplitude", "export"]
+Target = Literal["moloco", "amplitude", "export", "mmp"]
 """The API that a request is sent to."""
 _OBJECT_BYTES = 250  # of a request and the parts that all of them have
 
@@ -31,7 +31,7 @@ class ReceivedRequest:
     raw: bytes
     """The body as received; empty if it was too large. Amplitude's bodies carry the API key: they
     are encoded again without it, and are empty if they are not a JSON object. For an export, the
-    query of the URL."""
+    query of the URL. For the MMP, a JSON object with the path and the parameters."""
     arrived_at_seconds: float
     """When the body was complete, in Unix time."""
 

@@ -12,6 +12,8 @@ from amplitude_moloco.inspector.server import ThreadServer, listen
 from amplitude_moloco.sandbox.app import Endpoints, Settings
 from amplitude_moloco.sandbox.export import ExportFolder
 from amplitude_moloco.sandbox.faults import Conditions, Fault, Faults
+from amplitude_moloco.sandbox.mmp.mmp import Mmp
+from amplitude_moloco.sandbox.mmp.settings import MmpSettings
 from amplitude_moloco.sandbox.record import ReceivedRequest, Record, Target
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Sandbox:
-    """A stand-in for MCM and for Amplitude's HTTP API, in a daemon thread.
+    """A stand-in for MCM, for Amplitude's HTTP API and for an MMP, in a daemon thread.
 
     ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections. The end of the
     block stops it. Entered again, it listens on the same port and keeps its record. Its ``url``
@@ -46,6 +48,8 @@ class Sandbox:
             Addresses and names without a dot need no mention. Another ``Host`` gets a 403.
         fail_rate: The share of events, from 0 to 1, that MCM answers with ``fail_status``.
         fail_status: The HTTP status of these answers, 400 to 599.
+        mmp: The app, the partners and the links of the measurement partner (MMP). By default,
+            Moloco's link ``moloco1`` and another network's link ``another1``.
 
     Raises ValueError for a rate, a status or a delay that can't be.
     """
@@ -67,6 +71,7 @@ class Sandbox:
         host_names: Iterable[str] = (),
         fail_rate: float = 0.0,
         fail_status: int = 503,
+        mmp: MmpSettings | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -81,6 +86,7 @@ class Sandbox:
         self._exports = ExportFolder(folder, max_export_bytes)
         self._record = Record(max_requests, max_bytes)
         self._faults = Faults(Conditions(fail_rate, fail_status, delay_seconds * 1000))
+        self._mmp = Mmp(mmp, max_kept=max_requests)
         self._server: ThreadServer | None = None
 
     def __enter__(self) -> Self:
@@ -94,11 +100,12 @@ class Sandbox:
         # the system accepts connections: there is nothing to wait for.
         listener = listen(self._host, self._port, "the sandbox")
         self._port = listener.getsockname()[1]
-        endpoints = Endpoints(self._settings, self._record, self._faults, self._exports)
+        endpoints = Endpoints(self._settings, self._record, self._faults, self._exports, self._mmp)
         self._server = ThreadServer(
             endpoints.app(), listener, endpoints.stopping, "amplitude-moloco-sandbox"
         )
         self._server.start()
+        self._mmp.courier.start()
         return self
 
     def __exit__(
@@ -109,6 +116,7 @@ class Sandbox:
     ) -> None:
         """Stops the server within a few tenths of a second, and closes all connections."""
         if self._server is not None:
+            self._mmp.courier.stop()
             self._server.stop()
             self._server = None
 
@@ -126,6 +134,16 @@ class Sandbox:
     def amplitude_url(self) -> str:
         """The value for ``Config(server_url=…)``. Raises RuntimeError before the start."""
         return f"{self.url}/2/httpapi"
+
+    @property
+    def mmp(self) -> Mmp:
+        """The measurement partner: its clock, devices, events and postbacks."""
+        return self._mmp
+
+    @property
+    def mmp_url(self) -> str:
+        """What replaces the MMP's addresses: links, ``/session`` and ``/event`` are below it."""
+        return f"{self.url}/mmp"
 
     @property
     def requests(self) -> list[ReceivedRequest]:
@@ -158,10 +176,12 @@ class Sandbox:
         retry_after: int | None = None,
         *,
         target: Target = "moloco",
+        after_storing: bool = False,
     ) -> None:
         """Answers the next ``times`` requests to ``target`` with this HTTP status, 400 to 599.
 
-        ``retry_after`` adds the header ``Retry-After``, in seconds. Faults queue up. Raises
-        ValueError for a value that can't be answered.
+        ``retry_after`` adds the header ``Retry-After``, in seconds. With ``after_storing`` the MMP
+        stores what it got, and only its answer is lost. Faults queue up. Raises ValueError for a
+        value that can't be answered.
         """
-        self._faults.add(Fault(status, times, retry_after, target))
+        self._faults.add(Fault(status, times, retry_after, target, after_storing))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from amplitude_moloco.transports.base import Endpoint
+from amplitude_moloco.transports.base import Endpoint, SendResult
 
 CERTIFICATE_FAULTS: Final[dict[int, str]] = {
     2: "its issuer is unknown",
@@ -108,6 +108,16 @@ class Causes:
 
     def unknown(self) -> str:
         return f"the request to {self.place} failed; check the address and the network"
+
+
+def was_never_sent(result: SendResult) -> bool:
+    """Returns whether there was no connection, so that the server can't have got the request."""
+    is_early = result.message in ("ConnectTimeout", "SSLError", "ProxyError")
+    return is_early or any(each in result.cause for each in _NO_CONNECTION)
+
+
+_NO_CONNECTION = ("can't be resolved", "refuses the connection", "there is no route to")
+"""As ``unresolved``, ``refused`` and ``unreachable`` say it."""
 
 
 def causes_for(endpoint: Endpoint, proxy: str | None, timeout_seconds: float) -> Causes:

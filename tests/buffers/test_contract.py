@@ -86,7 +86,7 @@ def test_what_is_claimed_is_what_was_put(buffer: Storage, clock: Clock) -> None:
     body = bytes(range(256))
     clock.advance(0.25)
     assert buffer.put("id-1", "가게", body) is None
-    assert claim_one(buffer)[1:] == ("id-1", "가게", body, NOW + 0.25, 0.0, 0, 0)
+    assert claim_one(buffer)[1:] == ("id-1", "가게", body, NOW + 0.25, 0.0, 0, 0, "")
 
 
 def test_an_entry_knows_its_age(buffer: Storage, clock: Clock) -> None:
@@ -519,8 +519,8 @@ def test_a_dead_letter_keeps_what_it_was_given(buffer: Storage, clock: Clock) ->
     gave_up = b._replace(attempts=10, strikes=9)
     assert buffer.bury(gave_up, exhausted, status=None, message="ReadTimeout")
     first, second = buffer.dead_letters()
-    assert first[1:] == ("a", "HOME", b"a", NOW, NOW + 0.5, 1, rejected, 400, "missing 가격")
-    assert second[1:] == ("b", "HOME", b"b", NOW, NOW + 1, 10, exhausted, None, "ReadTimeout")
+    assert first[1:] == ("a", "HOME", b"a", NOW, NOW + 0.5, 1, rejected, 400, "missing 가격", "")
+    assert second[1:] == ("b", "HOME", b"b", NOW, NOW + 1, 10, exhausted, None, "ReadTimeout", "")
     assert first.key != second.key
     assert first.reason is rejected
 
@@ -605,7 +605,7 @@ def test_what_is_resent_is_new(buffer: Storage, clock: Clock) -> None:
     assert resend_all(buffer) == 1
     is_reached = buffer.checkpoint()
     b, again = buffer.claim(2).entries
-    assert (b.id, again[1:]) == ("b", ("a", "HOME", b"a", NOW + 9, 0.0, 0, 0))
+    assert (b.id, again[1:]) == ("b", ("a", "HOME", b"a", NOW + 9, 0.0, 0, 0, ""))
     assert len({first.key, b.key, again.key}) == 3
     assert buffer.ack(b)
     assert not is_reached()

@@ -47,7 +47,7 @@ class Item(NamedTuple):
     def is_seen_in(self, entry: Entry, now: float) -> bool:
         """Whether the buffer returns all of it, whatever its key."""
         age = now - self.accepted_at
-        own = (self.id, "HOME", self.body, self.accepted_at, age, self.attempts, self.strikes)
+        own = (self.id, "HOME", self.body, self.accepted_at, age, self.attempts, self.strikes, "")
         return entry[1:] == own
 
 
@@ -67,7 +67,7 @@ class Letter(NamedTuple):
 
     def is_seen_in(self, letter: DeadLetter) -> bool:
         item, reason = self.item, DeadLetterReason.REJECTED
-        end = (self.buried_at, item.attempts, reason, self.status, "no")
+        end = (self.buried_at, item.attempts, reason, self.status, "no", "")
         return letter[1:] == (item.id, "HOME", item.body, item.accepted_at, *end)
 
 

@@ -237,7 +237,9 @@ def test_version() -> None:
     assert (code, out, err) == (0, f"amplitude-moloco {version('amplitude-moloco')}\n", "")
 
 
-@pytest.mark.parametrize("command", ["check", "ping", "stats", "dead", "sandbox", "demo", "fetch"])
+@pytest.mark.parametrize(
+    "command", ["check", "ping", "stats", "dead", "link", "sandbox", "demo", "fetch"]
+)
 def test_help_of_a_command(command: str) -> None:
     """Each command explains itself within 80 columns, without a box or a colour."""
     code, out, _ = run_command(command, "--help", FORCE_COLOR="1")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.cli import run
 
 from amplitude_moloco.cli.request_lines import RequestLine, RequestLines
 from amplitude_moloco.sandbox import ReceivedRequest, Sandbox
@@ -51,6 +52,14 @@ class TestLine:
             (received("amplitude", b'{"events": [{}, {}]}'), "Amplitude  200  2 events"),
             (received("amplitude", b'{"events": 7}', 400, "bad"), "Amplitude  400  0 events  bad"),
             (received("export", b"start=1&end=2"), "export     200  start=1&end=2"),
+            (
+                received("mmp", b'{"path": "/event", "parameters": {"event_token": "abc123"}}'),
+                "MMP        200  /event  abc123",
+            ),
+            (
+                received("mmp", b'{"path": "/mmp/moloco1", "parameters": {}}', 404, "no link"),
+                "MMP        404  /mmp/moloco1  no link",
+            ),
         ],
     )
     def test_says_what_came(self, line: RequestLine, end: str) -> None:
@@ -186,3 +195,40 @@ def test_the_command_prints_json(start: Any) -> None:
     assert (line["target"], line["status"], line["body"]) == ("moloco", 200, HOME)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
+
+
+def test_the_options_of_the_mmp(start: Any) -> None:
+    """The options name the app, link events, and set up Moloco's postbacks."""
+    token = "abcdefghijkl"
+    options = ("--mmp-event", "abc123=purchase", "--mmp-event", "xyz789=cart")
+    process, url = start("--mmp-app-token", token, "--mmp-attributed-only", *options)
+    device = {"s2s": "1", "app_token": token, "gps_adid": "x", "event_token": "abc123"}
+    for path, parameters, status in [
+        ("session", device, 200),
+        ("event", device, 200),
+        ("event", {**device, "app_token": "otherother12"}, 404),
+    ]:
+        answer = requests.post(f"{url}/mmp/{path}", parameters, timeout=30)
+        assert answer.status_code == status
+        assert f"  MMP        {status}  /mmp/{path}" in process.stdout.readline()
+    (known,) = requests.get(f"{url}/mmp/state", timeout=30).json()["devices"]
+    road = requests.get(f"{url}/mmp/road", {"device": known["key"]}, timeout=30).json()
+    silences = {each["silence"] for step in road["steps"] for each in step.get("postbacks", ())}
+    assert silences == {"attributed only, and this is organic"}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mmp-event", "abc123"), "write --mmp-event as TOKEN=NAME"),
+        (("--mmp-app-token", "short"), "app_token must be 12 letters and digits"),
+        (("--mmp-postback-url", "ftp://host/"), "must begin with https://"),
+    ],
+)
+def test_options_of_the_mmp_that_can_not_be(options: tuple[str, str], message: str) -> None:
+    """A token, an event or an address that can't be is refused with exit code 2."""
+    done = run("sandbox", *options)
+    assert done.code == 2
+    assert message in " ".join(done.err.split())

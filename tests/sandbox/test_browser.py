@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 from selenium.webdriver.common.keys import Keys
-from support.browser import Browser, missing_program, started_browser
+from support.browser import Browser, missing_program
 
 from amplitude_moloco.sandbox import Sandbox
 
@@ -19,21 +18,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 ROWS = "#events [role=option]"
-
-
-@pytest.fixture(scope="module")
-def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests, since each takes seconds to start."""
-    with started_browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(shared_browser: Browser, sandbox: Sandbox) -> Iterator[Browser]:
-    """A browser that complains of nothing during the test, and leaves before the sandbox ends."""
-    yield shared_browser
-    assert shared_browser.complaints() == []
-    shared_browser.open("about:blank")
 
 
 def track(sandbox: Sandbox, id: str, name: str = "Order Completed", **moloco: Any) -> None:

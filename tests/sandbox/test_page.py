@@ -366,7 +366,8 @@ class TestFeed:
             state = state_of(events)
             assert state["mode"] == "sandbox"
             assert state["faults"] == [
-                {"status": 503, "times": 2, "retry_after": None, "target": "moloco"}
+                {"status": 503, "times": 2, "retry_after": None}
+                | {"target": "moloco", "after_storing": False}
             ]
             requests.delete(f"{sandbox.url}/faults", timeout=10).raise_for_status()
             assert state_of(events)["faults"] == []

@@ -110,6 +110,7 @@ class Bench:
         runtime: Runtime | None = None,
         hook: Callable[[Fact], object] = lambda fact: None,
         transport: Transport | None = None,
+        partner: Partner | None = None,
         **more: Any,
     ) -> None:
         self.gate = gate
@@ -119,7 +120,7 @@ class Bench:
         self.buffer = buffer or MemoryBuffer()
         self.engine = build_engine(
             EngineSettings(
-                partner=Partner(SERVER, "the key", classify),
+                partner=partner or Partner(SERVER, "the key", classify),
                 open_buffer=lambda: self.buffer,
                 open_transport=lambda: self.transport,
                 hooks=(self._hear, hook),

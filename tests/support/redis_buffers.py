@@ -62,8 +62,8 @@ class PromptRedisBuffer(RedisBuffer):
         self.refresh()
         self.step()
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
-        refused = super().put(id, sync, body)
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
+        refused = super().put(id, sync, body, lane)
         self.tick()
         return refused
 

@@ -30,8 +30,10 @@ from amplitude_moloco import (
     RetrySchedule,
     SendResult,
     Sync,
+    adjust,
     ecommerce_syncs,
     history,
+    links,
 )
 from amplitude_moloco import sandbox as sandbox_package
 from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS
@@ -353,7 +355,17 @@ def test_an_excerpt_is_a_part_of_its_example() -> None:
 
 def test_every_block_is_tested() -> None:
     """No page has Python that this file does not run, and each exception is still needed."""
-    tested = {*PAGES_RUN, "coming-from", "cookbook", "extending", "failures", "history", "tutorial"}
+    tested = {
+        *PAGES_RUN,
+        "coming-from",
+        "cookbook",
+        "extending",
+        "failures",
+        "history",
+        "mmp-sandbox",
+        "mobile",
+        "tutorial",
+    }
     assert len(blocks(PAGES["cookbook"])) == 1 + len(RECIPES)
     assert len(blocks(PAGES["extending"])) == 3  # one each for the tests of a buffer, a hook, …
     assert {page for page, text in PAGES.items() if blocks(text)} == tested
@@ -555,14 +567,47 @@ def test_the_hook_that_is_shown_keeps_what_would_be_lost(
     assert json.loads(body)["event_type"] == "HOME"
 
 
+def test_the_road_that_is_shown_prints_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page about the measurement partner prints its decision, and its settings work."""
+    page = PAGES["mmp-sandbox"]
+    names: dict[str, Any] = {}
+    road, settings = blocks(page)
+    run(road, "mmp-sandbox.md", names)
+    assert capsys.readouterr().out == blocks(page, "text")[0]
+    run(settings, "mmp-sandbox.md", names)
+    assert names["settings"].window("moloco1", "click_device") == (30 * 86400, "link")
+    assert names["settings"].partners[0].postbacks.events == {"abc123": "purchase"}
+
+
 def test_the_reference_has_every_public_name() -> None:
     """The API reference lists each name that can be imported, and no other."""
     listed = re.findall(r"^::: amplitude_moloco\.([\w.]+)$", PAGES["api"], re.MULTILINE)
-    modules = {"": amplitude_moloco, "history.": history, "sandbox.": sandbox_package}
+    modules = {
+        "": amplitude_moloco,
+        "adjust.": adjust,
+        "history.": history,
+        "links.": links,
+        "sandbox.": sandbox_package,
+    }
     public = {f"{path}{name}" for path, module in modules.items() for name in module.__all__}
     public -= {"history.NEVER_SENT"}  # a constant of names
     assert {*listed} - {"metrics.prometheus.register", "metrics.otel.register"} == public
     assert len(listed) == len({*listed})
+
+
+def test_the_page_about_apps_sends_what_it_shows() -> None:
+    """The destination of the page about apps sends a purchase with its revenue and its products."""
+    names: dict[str, Any] = {}
+    (code,) = blocks(PAGES["mobile"])
+    run(code.replace("sqlite:///adjust.db", "memory://"), "mobile.md", names)
+    properties = {"total": 20, "currency": "USD", "ids": ["76524"]}
+    event = BaseEvent("Order Completed", idfv="8c6cbcb539b34d3ca9f51d2f0c1f7d3e", platform="iOS")
+    event.event_properties = properties
+    (conversion,) = names["destination"].preview(event)
+    names["client"].shutdown()
+    shown = {name: conversion.payload.get(name) for name in ("revenue", "event_token")}
+    assert shown == {"revenue": "20", "event_token": "buyt0k"}
+    assert json.loads(conversion.payload["partner_params"]) == {"item_id": '["76524"]'}
 
 
 def test_every_page_is_in_the_navigation() -> None:

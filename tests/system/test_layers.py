@@ -23,7 +23,7 @@ LAYERS = [
     {"convert", "transports", "buffers"},
     {"engine"},
     {"arguments", "plugin", "watch", "wiring"},
-    {"moloco"},
+    {"adjust", "links", "moloco"},
     {"history", "metrics"},
     {"relay"},
     {"__init__"},

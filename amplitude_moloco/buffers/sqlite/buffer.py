@@ -46,6 +46,11 @@ class SqliteBuffer:
     any other process takes over when it tends the buffer. So an entry may be sent twice, always
     with the same id and body. The locks need a local disk of a POSIX system, never a network's.
 
+    An entry in a lane stays in the memory and the journal of its process until that ends: so 32 MB
+    of them, at 512 bytes and the body each, is the bound. What ended processes have left of all
+    lanes is taken by one process, whole and in order, and goes before what that process has not
+    begun to send. Two processes that put into one lane while both live keep no order between them.
+
     ``put`` never raises, and waits for no other process. It refuses an event with ``full`` (a bound
     is reached; or the disk can't be written, and the memory for that is used up), ``closed``,
     ``forked`` (another process opened it: a child has to open it again) or ``unavailable``.
@@ -164,27 +169,35 @@ class SqliteBuffer:
         """Whether it is closed, or another process opened it, and forked: it can't be used here."""
         return self._origin.is_elsewhere or self._outbox.is_closed
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         if self._origin.is_elsewhere:
             return DropReason.FORKED
-        return self._outbox.put(id, sync, body)
+        return self._outbox.put(id, sync, body, lane)
 
     def claim(self, limit: int, newest: int = 0) -> Claim:
         if self._is_over:
             return Claim([], None)
-        outbox, stored = self._outbox, None
+        outbox, stored, from_lanes = self._outbox, None, False
         try:
             if limit and (self.has_due or not outbox.has_due(limit)):
                 stored = self._store.next_seconds()
                 if stored == 0 and limit > len(outbox.tail.taken):
                     self._exchange.take(limit, newest)
+            from_lanes = limit > 0 and self._may_open_lanes(limit)
             if not outbox.has_due(limit + 1):
                 stored = self._store.next_seconds()
         except (OSError, sqlite3.Error) as error:
             self._upkeep.note_trouble(error)
-        entries, next_seconds = outbox.claim(limit, newest)
+        entries, next_seconds = outbox.claim(limit, newest, from_lanes=from_lanes)
         dues = [each for each in (next_seconds, stored) if each is not None]
         return Claim(entries, min(dues, default=None))
+
+    def _may_open_lanes(self, limit: int) -> bool:
+        """Returns whether lanes may go on. What the store has of them goes first."""
+        if not (self._outbox.tail.lanes.ready and self._store.has_lanes()):
+            return True
+        self._exchange.take(limit, 0)
+        return not self._store.has_lanes()  # nothing is taken while the journal can't be written
 
     def ack(self, entry: Entry) -> bool:
         return not self._origin.is_elsewhere and self._outbox.ack(entry.key)

@@ -158,7 +158,7 @@ class Exchange:
                 with outbox.lock:
                     if outbox.is_closed:
                         return True
-                    if any(is_before(event) for event in outbox.tail if not event.attempts):
+                    if any(is_before(event) for event in outbox.tail.untried()):
                         return False
                 return not self._store.has_untried(mark.until, mark.keys)
 

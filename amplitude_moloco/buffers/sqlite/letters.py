@@ -40,7 +40,7 @@ class LetterFile:
         """
         with self._file.transaction(_PATIENCE_SECONDS) as db:
             events = [
-                Event(0, self._wall(), each.sync, each.id, each.body)
+                Event(0, self._wall(), each.sync, each.id, each.body, lane=each.lane)
                 for each in letters
                 if db.execute(_DELETE, (each.key,)).rowcount
             ]

@@ -65,10 +65,10 @@ class Outbox:
 
     # -- the app's threads -------------------------------------------------------------------
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         """As ``Buffer.put``. An exception that strikes from outside leaves all other events."""
         try:
-            refused = self._put(id, sync, body)
+            refused = self._put(id, sync, body, lane)
             if self._is_synced and refused is None:
                 self.disk.write()
         except Exception as error:
@@ -81,7 +81,7 @@ class Outbox:
             raise
         return refused
 
-    def _put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def _put(self, id: str, sync: str, body: bytes, lane: str) -> DropReason | None:
         """A finalizer or a signal handler may call it once more, anywhere in the midst."""
         size, tail = len(body), self.tail
         with self.lock:
@@ -96,7 +96,7 @@ class Outbox:
                 return DropReason.FULL
             number = self._next_number()
             # The copy lets go of what the encoder has allocated beyond its length.
-            event = Event(number, self._wall(), sync, id, b"%b" % body)
+            event = Event(number, self._wall(), sync, id, b"%b" % body, 0, 0, 0, 0.0, lane)
             frame = frame_of(event)
             segment = None if self.unwritten_from else self.journal.current
             if segment is not None:
@@ -107,9 +107,7 @@ class Outbox:
                     if is_interruption(error):
                         raise
                     self.lose_journal(error, number)
-            tail.new.append(event)
-            tail.events += 1
-            tail.bytes += size
+            tail.add_new(event, size)
             return None
 
     def _next_number(self) -> int:
@@ -132,20 +130,20 @@ class Outbox:
         with self.lock:
             return self.tail.has_due(limit)
 
-    def claim(self, limit: int, newest: int) -> Claim:
-        """As ``Buffer.claim``, of what is here."""
+    def claim(self, limit: int, newest: int, *, from_lanes: bool = True) -> Claim:
+        """As ``Buffer.claim``, of what is here; ``from_lanes``: whether ready lanes may go on."""
         with self.lock:
             entries = []
-            for event in self.tail.pop_due(limit, newest):
+            for event in self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes):
                 key = self._token, next(self._claims)
                 self.tail.claimed[key] = event
-                entries.append(self._entry(key, event))
+                entries.append(_entry(key, event, self._wall()))
             return Claim(entries, self.tail.next_seconds())
 
     def ack(self, key: Hashable) -> bool:
         """Remove a claimed event that was delivered, and note it."""
         with self.lock:
-            event = self._remove(key)
+            event = self.tail.remove(key)
             if event is not None:
                 self._note_done([event.number])
             return event is not None
@@ -156,29 +154,17 @@ class Outbox:
             event = self.tail.claimed.pop(key, None)
             if event is None:
                 return False
-            event = event._replace(attempts=attempts, strikes=strikes)
-            self.tail.add_retry(event, delay_seconds)
+            self.tail.add_retry(event._replace(attempts=attempts, strikes=strikes), delay_seconds)
             return True
 
     def bury(self, key: Hashable, attempts: int, *how: Any) -> bool:
         """Turn a claimed event into a dead letter; ``how`` it ended, as ``Letter`` has it."""
         with self.lock:
-            event = self._remove(key)
+            event = self.tail.remove(key)
             if event is not None:
                 letter = Letter(event._replace(attempts=attempts), self._wall(), *how)
                 self.tail.letters.append(letter)
             return event is not None
-
-    def _remove(self, key: Hashable) -> Event | None:
-        event = self.tail.claimed.pop(key, None)
-        if event is not None:
-            self.tail.count([event], -1)
-        return event
-
-    def _entry(self, key: Hashable, event: Event) -> Entry:
-        _, accepted_at, sync, id, body, attempts, strikes, _, _ = event
-        age_seconds = max(0.0, self._wall() - accepted_at)
-        return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes)
 
     # -- to and from the store ---------------------------------------------------------------
 
@@ -268,7 +254,7 @@ class Outbox:
         """Returns what is here and not in the journal, with the claims that it had."""
         first = self.unwritten_from or self.last + 1
         return [
-            self._entry(claims.get(event.number), event)
+            _entry(claims.get(event.number), event, self._wall())
             for event in self.tail
             if event.number >= first and not event.key
         ]
@@ -309,3 +295,10 @@ def _taken_frames(events: list[Event]) -> bytes:
     """Returns the frames of events that leave the store, behind a note that says so."""
     note = note_frame(TAKEN, [number for event in events for number in (event.number, event.key)])
     return b"".join([note, *map(frame_of, events)])
+
+
+def _entry(key: Hashable, event: Event, wall: float) -> Entry:
+    """Returns a claimed event, with its age at this Unix time."""
+    _, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
+    age_seconds = max(0.0, wall - accepted_at)
+    return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane)

@@ -18,12 +18,16 @@ TAKEN = 3
 """The number of each event that was taken from the store, followed by the key that it had there."""
 START = 4
 """The segment holds the events from this number on; older ones may follow, written once more."""
+IN_LANE = 5
+"""An event in a lane."""
+EVENTS = (EVENT, IN_LANE)
 
 _MARK = b"\xf1MLJ"
 _HEAD = struct.Struct("<4sIIB")  # mark, length of the payload, CRC of kind and payload, kind
 _META = struct.Struct("<QdIIII")  # see frame_of
-_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, TAKEN, START)}
+_KIND_CRC = {kind: crc32(bytes([kind])) for kind in (EVENT, DONE, TAKEN, START, IN_LANE)}
 _TEXTS_AT = _HEAD.size + _META.size
+_LANE = struct.Struct("<I")  # the size of a lane's name, which follows the id
 
 
 class Event(NamedTuple):
@@ -42,6 +46,8 @@ class Event(NamedTuple):
     """The key that its row in the store has, or had; 0 if it was never there."""
     due: float = 0.0
     """Unix time at which its row is due; 0 if it was not sent yet."""
+    lane: str = ""
+    """The lane that it goes in; empty for none."""
 
     @property
     def order(self) -> tuple[bool, int]:
@@ -66,13 +72,18 @@ class Damage(NamedTuple):
 
 def frame_of(event: Event) -> bytes:
     """Returns the frame of an event. Raises UnicodeEncodeError where a text can't be encoded."""
-    number, accepted_at, sync, id, body, attempts, strikes, _, _ = event
+    number, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
     sync_bytes, id_bytes = sync.encode(), id.encode()
     sizes = len(sync_bytes), len(id_bytes)
-    meta = _META.pack(number, accepted_at, attempts, strikes, *sizes)
+    meta = _META.pack(number, accepted_at, attempts, strikes, sizes[0], sizes[1])
     start = b"%b%b%b" % (meta, sync_bytes, id_bytes)
-    crc = crc32(body, crc32(start, _KIND_CRC[EVENT]))
-    return b"%b%b%b" % (_HEAD.pack(_MARK, len(start) + len(body), crc, EVENT), start, body)
+    kind = EVENT
+    if lane:
+        lane_bytes = lane.encode()
+        start += _LANE.pack(len(lane_bytes)) + lane_bytes
+        kind = IN_LANE
+    crc = crc32(body, crc32(start, _KIND_CRC[kind]))
+    return b"%b%b%b" % (_HEAD.pack(_MARK, len(start) + len(body), crc, kind), start, body)
 
 
 def note_frame(kind: int, numbers: Iterable[int]) -> bytes:
@@ -94,20 +105,25 @@ def unpack(packed: bytes) -> list[int]:
 def read_event(frame: object) -> Event | None:
     """Returns the event in a frame; None if it is damaged, or is no event's."""
     record = _record_at(frame, 0) if isinstance(frame, bytes) else None
-    if record is None or record.kind != EVENT or record.frame != frame:
+    if record is None or record.kind not in EVENTS or record.frame != frame:
         return None
     return event_of(record)
 
 
 def event_of(record: Record) -> Event:
-    """Returns the event in a record of that kind."""
+    """Returns the event in a record of such a kind."""
     frame = record.frame
     meta = _META.unpack_from(frame, _HEAD.size)
     number, accepted_at, attempts, strikes, sync_size, id_size = meta
     id_at = _TEXTS_AT + sync_size
     body_at = id_at + id_size
-    sync, id = frame[_TEXTS_AT:id_at].decode(), frame[id_at:body_at].decode()
-    return Event(number, accepted_at, sync, id, frame[body_at:], attempts, strikes)
+    sync, id, lane = frame[_TEXTS_AT:id_at].decode(), frame[id_at:body_at].decode(), ""
+    if record.kind == IN_LANE:
+        (lane_size,) = _LANE.unpack_from(frame, body_at)
+        lane_at = body_at + _LANE.size
+        body_at = lane_at + lane_size
+        lane = frame[lane_at:body_at].decode()
+    return Event(number, accepted_at, sync, id, frame[body_at:], attempts, strikes, lane=lane)
 
 
 def numbers_of(record: Record) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
-    EVENT,
+    EVENTS,
     START,
     TAKEN,
     Damage,
@@ -43,7 +43,7 @@ class Remains:
                 if isinstance(record, Damage):
                     if not record.is_torn:
                         self._damaged.append(path)
-                elif record.kind == EVENT:
+                elif record.kind in EVENTS:
                     event = event_of(record)
                     self._events[event.number] = event
                 else:

@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from amplitude_moloco.buffers.sqlite.record import Event, frame_of
+from amplitude_moloco.buffers.sqlite.record import IN_LANE, Event, frame_of
 
 APPLICATION_ID = 0x4D4F4C42  # "MOLB"
-VERSION = 3
+VERSION = 4
+IN_LANES = f"substr(frame, 13, 1) = x'{IN_LANE:02x}'"  # the kind: an event that has a lane
+_LANES_INDEX = f"CREATE INDEX events_in_lanes ON events (key) WHERE {IN_LANES}"
 KEY_BITS = 40
 """The keys of a file differ in these bits, and have the others in common."""
 
@@ -81,6 +83,7 @@ def create(db: sqlite3.Connection, target: str) -> None:
     """Create the tables, in a transaction that is open."""
     for statement in _statements(SCHEMA):
         db.execute(statement)
+    db.execute(_LANES_INDEX)
     db.execute("INSERT INTO totals (target) VALUES (?)", (target,))
     # A key of another file, which was here before, must not be one of this file's.
     last = random.getrandbits(20) << KEY_BITS
@@ -93,9 +96,11 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
     """Turn the schema of an earlier version into this one, in a transaction that is open."""
     if version == 1:
         _migrate_tables(db)
-    else:
+        return
+    if version == 2:
         db.execute("ALTER TABLE totals ADD COLUMN clock REAL")
-        db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute(_LANES_INDEX)
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _migrate_tables(db: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from amplitude_moloco.buffers.sqlite.file import SqliteFile
 from amplitude_moloco.buffers.sqlite.record import Event, frame_of, pack, read_event, unpack
 from amplitude_moloco.buffers.sqlite.schema import (
     EVENT_COLUMNS,
+    IN_LANES,
     LETTER_COLUMNS,
     event_row,
     insert,
@@ -33,6 +34,7 @@ PAGE = 100
 
 _RETRIES = "SELECT key, due, frame FROM events WHERE {} ORDER BY due, key LIMIT ?"
 _FRESH = "SELECT key, due, frame FROM events WHERE due = 0 ORDER BY key {} LIMIT ?"
+_IN_LANES = f"FROM events WHERE {IN_LANES} ORDER BY key"
 _NEXT = "SELECT (SELECT min(due) FROM events), (SELECT max(due) FROM events)"
 _UNTRIED = """SELECT EXISTS (SELECT * FROM events WHERE due = 0 AND key <= :until)
     OR EXISTS (SELECT * FROM events WHERE attempts = 0 AND due > 0 AND key <= :until)"""
@@ -115,7 +117,7 @@ class Store:
         return int(last_key) + 1
 
     def take(self, limit: int, newest: int, hold: Callable[[list[Event]], int]) -> None:
-        """Delete what is due; a few more than the limit, if there are more.
+        """Delete what is due, and all in lanes; a few more than the limit, if there are more.
 
         Before that is final, ``hold`` makes sure that it is kept elsewhere, and returns the number
         of the last one there.
@@ -132,7 +134,9 @@ class Store:
                     db.execute("INSERT INTO damaged VALUES (?, ?)", (self._wall(), frame))
                     db.execute("DELETE FROM events WHERE key = ?", (key,))
                 else:
-                    sound.append(event._replace(number=0, key=key, due=due))
+                    is_late = due > self._wall() + self._horizon_seconds
+                    due_at = self._wall() if is_late else due
+                    sound.append(event._replace(number=0, key=key, due=due_at))
             if sound:
                 self._hold(db, sound, hold)
                 _run_for(db, "DELETE FROM events WHERE key IN ({})", [each.key for each in sound])
@@ -145,7 +149,8 @@ class Store:
         with self._file.transaction(wait_seconds, is_kept=False) as db:
             if not db.execute("DELETE FROM letters WHERE number = ?", (letter.key,)).rowcount:
                 return False
-            self._hold(db, [Event(0, self._wall(), letter.sync, letter.id, letter.body)], hold)
+            ids = letter.sync, letter.id, letter.body
+            self._hold(db, [Event(0, self._wall(), *ids, lane=letter.lane)], hold)
             return True
 
     def _hold(
@@ -163,8 +168,13 @@ class Store:
         rows += due.fetchall()
         oldest = db.execute(_FRESH.format(""), (max(newest, most - len(rows)),)).fetchall()
         reserved = db.execute(_FRESH.format("DESC"), (newest,)).fetchall()
-        known = {row[0] for row in oldest}
-        return rows + oldest + [row for row in reversed(reserved) if row[0] not in known]
+        in_lanes = db.execute(f"SELECT key, due, frame {_IN_LANES}").fetchall()
+        found = [*rows, *oldest, *reversed(reserved), *in_lanes]
+        return list({row[0]: row for row in found}.values())  # each once
+
+    def has_lanes(self) -> bool:
+        """Returns whether something here is in a lane."""
+        return bool(self._file.read(f"SELECT 1 {_IN_LANES} LIMIT 1"))
 
     def follow_clock(self) -> None:
         """Have what waits here wait no longer because the wall clock was set back."""
@@ -304,7 +314,7 @@ def letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
     with suppress(ValueError):
         known = DeadLetterReason(reason)
     ids = event.id, event.sync, event.body, event.accepted_at
-    return DeadLetter(number, *ids, buried_at, attempts, known, status, message)
+    return DeadLetter(number, *ids, buried_at, attempts, known, status, message, event.lane)
 
 
 def _run_for(db: sqlite3.Connection, statement: str, keys: list[int]) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from enum import Enum
 from math import inf
 from typing import NamedTuple
 
+from amplitude_moloco.buffers.lanes import Lanes
 from amplitude_moloco.buffers.sqlite.record import Event
 from amplitude_moloco.reasons import DeadLetterReason
 
@@ -87,6 +88,8 @@ class Tail:
         """Put or resent by this process, and not sent yet."""
         self.taken: deque[Event] = deque()
         """Taken from the store, not sent yet, and older than all new ones."""
+        self.lanes: Lanes[Event] = Lanes()
+        """What was not sent yet, and has a lane. It stays here until the end of the process."""
         self._retries: list[Retry] = []  # a heap
         self.claimed: dict[Hashable, Event] = {}
         self.letters: list[Letter] = []
@@ -98,6 +101,7 @@ class Tail:
         """Yields all, but the dead letters."""
         yield from [*self.taken]
         yield from [*self.new]
+        yield from self.lanes
         yield from [*self.claimed.values()]
         yield from [each.event for each in self._retries]
         yield from self._moving.events()
@@ -113,8 +117,18 @@ class Tail:
 
     def recount(self) -> None:
         """Count anew, after an exception that may have struck anywhere."""
+        self.lanes.mend(self._busy_lanes())
         self.events = self.bytes = 0
         self.count(self, 1)
+
+    def _busy_lanes(self) -> set[str]:
+        events = [*self.claimed.values(), *(each.event for each in self._retries)]
+        return {event.lane for event in events}
+
+    def untried(self) -> Iterator[Event]:
+        """Yields what was never sent, but not what is held up by a retry of its lane."""
+        held = {each.event.lane for each in self._retries if each.event.attempts} - {""}
+        return (event for event in self if not event.attempts and event.lane not in held)
 
     def count(self, events: Iterable[Event], sign: int) -> None:
         """Count events as here, or as no longer here."""
@@ -128,10 +142,33 @@ class Tail:
         events = (*self, *(letter.event for letter in letters))
         return min((event.number for event in events), default=inf)
 
+    def add_new(self, event: Event, size: int) -> None:
+        """Keep an event that was put just now, with a body of this size."""
+        if event.lane:
+            self.lanes.add(event.lane, event)
+        else:
+            self.new.append(event)
+        self.events += 1
+        self.bytes += size
+
+    def remove(self, key: Hashable) -> Event | None:
+        """Take out an event that is claimed with this key, and is settled; None if none is."""
+        event = self.claimed.pop(key, None)
+        if event is not None:
+            self.count([event], -1)
+            if event.lane:
+                self.lanes.leave(event.lane)
+        return event
+
     # -- what is due -------------------------------------------------------------------------
 
-    def pop_due(self, limit: int, newest: int) -> list[Event]:
-        """Take out what is due: retries, then the oldest; ``newest`` of them are the newest."""
+    def pop_due(
+        self, limit: int, newest: int, wall: float = 0.0, *, from_lanes: bool = True
+    ) -> list[Event]:
+        """Take out what is due: retries, then the oldest; ``newest`` of them are the newest.
+
+        ``wall`` is the Unix time; ``from_lanes``: whether lanes that are ready may go on.
+        """
         now = self._monotonic()
         fresh = len(self.taken) + len(self.new)
         reserved = [(self.new or self.taken).pop() for _ in range(min(newest, limit, fresh))]
@@ -139,6 +176,12 @@ class Tail:
         most = limit - len(reserved)
         while len(found) < most and self._retries and self._retries[0].due_at <= now:
             found.append(heapq.heappop(self._retries).event)
+        while len(found) < most and from_lanes and self.lanes.ready:
+            event = self.lanes.pop()
+            if event.due > wall:  # it was taken from the store for the sake of those behind it
+                self.add_retry(event, event.due - wall)
+            else:
+                found.append(event)
         while len(found) < most and (queue := self.taken or self.new):
             found.append(queue.popleft())
         return [*found, *reversed(reserved)]
@@ -147,11 +190,11 @@ class Tail:
         """Whether this many are due."""
         now = self._monotonic()
         due = sum(1 for each in self._retries if each.due_at <= now)
-        return len(self.taken) + len(self.new) + due >= limit
+        return len(self.taken) + len(self.new) + len(self.lanes.ready) + due >= limit
 
     def next_seconds(self) -> float | None:
         """Returns when the next one is due, from now on; None if none waits."""
-        if self.taken or self.new:
+        if self.taken or self.new or self.lanes.ready:
             return 0.0
         return max(0.0, self._retries[0].due_at - self._monotonic()) if self._retries else None
 
@@ -163,10 +206,14 @@ class Tail:
         """Keep events that are out of the store."""
         self.count(events, 1)
         for event in events:
-            if event.due:
+            if event.lane:
+                self.lanes.add(event.lane, event)
+            elif event.due:
                 self.add_retry(event, min(0.0, event.due - wall))
             else:
                 (self.taken if event.key else self.new).append(event)
+        lanes = {event.lane for event in events if event.lane}
+        self.lanes.sort(lanes, order=lambda event: event.order)
 
     def return_claims(self, wall: float) -> dict[int, Hashable]:
         """Take back everything that is claimed. Returns the claim of each number."""
@@ -189,7 +236,8 @@ class Tail:
             return batch
         is_all = what is What.ALL
         if is_all:
-            self.new = deque(sorted([*self.taken, *self.new], key=lambda event: event.order))
+            waiting = [*self.taken, *self.new, *self.lanes.clear()]
+            self.new = deque(sorted(waiting, key=lambda event: event.order))
             self.taken.clear()
         if is_all or (self.is_beyond and is_written):
             size, most = 0, len(self.new) if is_all else (len(self.new) + 1) // 2
@@ -197,9 +245,11 @@ class Tail:
                 batch.fresh.append(self.new.popleft())
                 size += len(batch.fresh[-1].body)
         soon = -inf if is_all else self._monotonic() + _SOON_SECONDS
-        batch.retries = [each for each in self._retries if each.due_at > soon]
-        if batch.retries:
-            self._retries = [each for each in self._retries if each.due_at <= soon]
+        stays = [each.due_at <= soon or (each.event.lane and not is_all) for each in self._retries]
+        if not all(stays):
+            pairs = list(zip(self._retries, stays, strict=True))
+            batch.retries = [each for each, does_stay in pairs if not does_stay]
+            self._retries = [each for each, does_stay in pairs if does_stay]
             heapq.heapify(self._retries)
         return batch
 

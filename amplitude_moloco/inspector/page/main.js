@@ -194,6 +194,7 @@ function setUp(name) {
   }
   setUpFaults();
   setUpAcceptance();
+  byId("open-mmp").hidden = false;
   byId("clear").hidden = false;
   byId("clear").addEventListener("click", () => fetch("events", { method: "DELETE" }).catch(() => undefined));
 }

@@ -142,7 +142,7 @@ class Broken(MemoryBuffer):
         super().__init__()
         self.error: BaseException | None = error
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         if self.error is not None:
             raise self.error
         return super().put(id, sync, body)
@@ -167,6 +167,13 @@ def test_an_interrupted_put_leaves_the_buffer_whole(redis_server: RedisServer) -
         until(lambda: other.state() == (1, 0, 0))
     assert not buffer.share()
     assert buffer.close() == []
+
+
+def test_an_entry_with_a_lane_is_refused(redis_server: RedisServer) -> None:
+    """What must keep its order is not stored: several senders would get it at once."""
+    with closing(open_live(redis_server.url())) as buffer:
+        assert buffer.put("a", "HOME", b"", "device-1") is DropReason.UNAVAILABLE
+        assert buffer.state() == (0, 0, 0)
 
 
 def test_a_broken_stage_does_not_hold_up_the_end(redis_server: RedisServer) -> None:

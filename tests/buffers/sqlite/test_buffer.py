@@ -34,7 +34,7 @@ def test_it_survives_the_process(open_buffer: OpenBuffer, clock: Clock) -> None:
     assert second.state() == BufferState(2, 0, 1)
     (letter,) = second.dead_letters()
     end = (NOW, NOW + 1, 0, DeadLetterReason.REJECTED, None, "가격")
-    assert letter[1:] == ("b", "HOME", b"body", *end)
+    assert letter[1:] == ("b", "HOME", b"body", *end, "")
     is_reached = second.checkpoint()
     clock.advance(4)
     again, new = second.claim(9).entries

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from amplitude_moloco.buffers.sqlite.record import (
     DONE,
     EVENT,
+    IN_LANE,
     TAKEN,
     Damage,
     Event,
@@ -35,6 +36,7 @@ EVENTS = st.builds(
     COUNTS,
     st.just(0),
     st.just(0.0),
+    TEXTS,
 )
 
 
@@ -99,4 +101,5 @@ def test_a_torn_record_is_told_from_a_damaged_one(event: Event, cut: int) -> Non
     assert rest == Damage(b"no record", is_torn=False)
     *_, rest = scan(frame + frame[:-1] + b"X" * 20)
     assert not isinstance(rest, Record)
-    assert [each.kind for each in scan(frame) if isinstance(each, Record)] == [EVENT]
+    kind = IN_LANE if event.lane else EVENT
+    assert [each.kind for each in scan(frame) if isinstance(each, Record)] == [kind]

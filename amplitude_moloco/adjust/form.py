@@ -1,0 +1,93 @@
+"""The parts of Adjust's form: revenue, flat parameters, addresses, and the age of a body.
+
+Nothing here is rounded, and no value is guessed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Address
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import orjson
+
+LEAST_REVENUE = Decimal("0.001")
+MOST_REVENUE = Decimal(100_000_000_000)
+MAX_AGE_SECONDS = 58 * 24 * 3600
+"""Adjust refuses older events."""
+_OS_NAMES = {
+    "ios": "ios",
+    "ipados": "ios",
+    "iphone os": "ios",
+    "android": "android",
+    "windows": "windows",
+    "macos": "macos",
+    "mac os": "macos",
+    "mac os x": "macos",
+    "tvos": "apple-tv",
+    "fire tv": "fire-tv",
+}
+
+
+def encode(fields: Mapping[str, str]) -> bytes:
+    """Returns a form, with each value percent-encoded in UTF-8. Raises UnicodeEncodeError."""
+    return urlencode(fields, quote_via=quote).encode()
+
+
+def amount(value: object) -> Decimal | None:
+    """Returns a finite number, or text that holds one, as it is written; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        return None
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def plain(value: Decimal) -> str:
+    """Returns a decimal without exponent, sign of thousands or superfluous zeros."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def flat(value: object) -> str:
+    """Returns a parameter's value as text; lists and objects as JSON.
+
+    Raises TypeError or ValueError for what is neither text nor JSON.
+    """
+    if isinstance(value, str):
+        value.encode()
+        return value
+    if isinstance(value, float):
+        return plain(Decimal(str(value)))
+    return orjson.dumps(value).decode()
+
+
+def ipv4(value: object) -> str | None:
+    """Returns an IPv4 address; None for anything else, such as IPv6 or ``$remote``."""
+    try:
+        return str(IPv4Address(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def os_name_of(event: Mapping[str, Any]) -> str | None:
+    """Returns the operating system by Adjust's name; None if it is not known."""
+    for name in ("os_name", "platform"):
+        value = event.get(name)
+        found = _OS_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
+        if found:
+            return found
+    return None
+
+
+def too_old(body: bytes, clock: Callable[[], float] = time.time) -> str:
+    """Returns why a body must not be sent any more; empty if it may be."""
+    created_at = int(dict(parse_qsl(body.decode())).get("created_at_unix", "0"))
+    if clock() - created_at <= MAX_AGE_SECONDS:
+        return ""
+    return "Adjust refuses events that are older than 58 days"

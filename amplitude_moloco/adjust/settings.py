@@ -1,0 +1,228 @@
+"""All settings of a destination: their names, types and defaults, and what is built from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from os import PathLike
+from urllib.parse import urlsplit
+
+from amplitude_moloco.adjust.answers import Classifier
+from amplitude_moloco.adjust.converter import App, Converter, Read
+from amplitude_moloco.adjust.endpoint import endpoint
+from amplitude_moloco.adjust.event import AdjustEvent, Source, read_source
+from amplitude_moloco.adjust.form import too_old
+from amplitude_moloco.adjust.identifiers import IDENTIFIERS
+from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.redis.address import is_redis
+from amplitude_moloco.buffers.url import public_url
+from amplitude_moloco.engine.breaker import BreakerPolicy
+from amplitude_moloco.engine.checks import (
+    Checks,
+    callables_of_one,
+    instance_of,
+    number,
+    number_or_none,
+    whole_number,
+)
+from amplitude_moloco.engine.engine import EngineSettings, Partner
+from amplitude_moloco.engine.facts import Hook
+from amplitude_moloco.engine.rate import max_rate_of
+from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.text import shown
+from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.secret import Secret
+from amplitude_moloco.watch.address import address_of
+from amplitude_moloco.wiring import (
+    buffer_factory,
+    buffer_of,
+    connections_of,
+    transport_factory,
+    transport_of,
+)
+
+_APP_TOKEN = re.compile(r"[0-9A-Za-z]{12}")
+_CURRENCY = re.compile(r"[A-Za-z]{3}")
+
+
+@dataclass(frozen=True)
+class AdjustSettings:
+    """What a destination is made of: the arguments of :class:`AdjustDestination`.
+
+    Checked once constructed, but nothing is opened. The repr does not show the token. The
+    arguments from ``buffer`` on mean the same as those of :class:`MolocoSettings`.
+
+    Args:
+        app_token: The app's token of 12 characters; or a dict with one for each of Adjust's names
+            of operating systems, such as ``{"ios": "…", "android": "…"}``.
+        events: One or several: which events are sent, and as what; see :class:`AdjustEvent`.
+        environment: ``sandbox`` or ``production``. Adjust keeps their data apart.
+        token: The app's S2S token with the scope Events; None while Adjust does not check it.
+        base_url: Stands in place of ``https://s2s.adjust.com``.
+        on_ambiguous: What happens to an event that Adjust may have, or not, since no answer came:
+            ``retry`` sends it again, and it may count twice; ``drop`` makes it a dead letter.
+        default_currency: For the revenue of events that state no currency.
+        identifiers: Expressions or callables for identifiers of devices that Amplitude has no
+            attribute for, by Adjust's names: ``{"adid": "user_properties.adjust_id"}``.
+
+    Raises:
+        ConfigurationError: Settings can't work; the text says of each what to use instead.
+    """
+
+    app_token: str | Mapping[str, str]
+    events: AdjustEvent | Iterable[AdjustEvent]
+    _: KW_ONLY
+    environment: str
+    token: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    on_ambiguous: str = "retry"
+    default_currency: str | None = None
+    identifiers: Mapping[str, Source] | None = None
+    buffer: str | BufferFactory = "memory://"
+    flush_queue_size: int = 16
+    flush_interval_millis: int = 200
+    hooks: Hook | Iterable[Hook] = ()
+    connections: int | None = None
+    timeout_seconds: float = 10.0
+    ca_bundle: str | PathLike[str] | None = None
+    shutdown_timeout_seconds: float = 5.0
+    flush_timeout_seconds: float | None = None
+    max_requests_per_second: float | None = None
+    retry: RetrySchedule | None = None
+    breaker: BreakerPolicy | None = None
+    transport: str | TransportFactory = "auto"
+    inspector: str | None = None
+
+    def __post_init__(self) -> None:
+        events = self.events
+        is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
+        object.__setattr__(self, "events", tuple(events) if is_list else (events,))  # type: ignore[arg-type]  # just checked
+        if isinstance(self.token, str):
+            object.__setattr__(self, "token", Secret(self.token))
+        checks = Checks()
+        checks.run(self.endpoint)
+        checks.run(self.converter)
+        checks.run(self.engine_settings)
+        checks.raise_errors()
+
+    def endpoint(self) -> Endpoint:
+        """Returns Adjust's address and headers."""
+        return endpoint(token=self.token, base_url=self.base_url)
+
+    def converter(self) -> Converter:
+        """Returns a converter of Amplitude events to Adjust's form. Safe from any thread."""
+        checks = Checks()
+        events = checks.run(_events_of, self.events)
+        app = App(
+            checks.run(_app_tokens_of, self.app_token),
+            checks.run(_one_of, "environment", self.environment, ("sandbox", "production")),
+            checks.run(_currency_of, self.default_currency),
+            checks.run(_identifiers_of, self.identifiers),
+        )
+        checks.raise_errors()
+        return Converter(events, app)
+
+    def engine_settings(self) -> EngineSettings:
+        """Returns what ``build_engine()`` needs. Opens nothing."""
+        checks = Checks()
+        retry = checks.run(instance_of, "retry", RetrySchedule, self.retry)
+        breaker = checks.run(instance_of, "breaker", BreakerPolicy, self.breaker)
+        hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
+        buffer = checks.run(_buffer_of, self.buffer)
+        transport = checks.run(transport_of, self.transport)
+        connections = checks.run(connections_of, self.connections, transport)
+        ambiguous = checks.run(_one_of, "on_ambiguous", self.on_ambiguous, ("retry", "drop"))
+        checks.run(whole_number, "flush_queue_size", self.flush_queue_size)
+        for name in ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds"):
+            checks.run(number, name, getattr(self, name))
+        checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
+        checks.run(max_rate_of, self.max_requests_per_second)
+        checks.run(address_of, self.inspector)
+        checks.raise_errors()
+        address, seconds = self.endpoint(), self.timeout_seconds
+        classify = Classifier(repeats_ambiguous=ambiguous == "retry")
+        return EngineSettings(
+            partner=Partner(
+                "Adjust", "the S2S token, the app token or the address", classify, None, too_old
+            ),
+            open_buffer=buffer_factory(buffer, address, retry),
+            open_transport=transport_factory(
+                *(transport, address, connections, seconds, self.ca_bundle)
+            ),
+            hooks=hooks,
+            retry=retry,
+            breaker=breaker,
+            max_requests_per_second=self.max_requests_per_second,
+            connections=connections,
+            flush_queue_size=self.flush_queue_size,
+            flush_interval_millis=self.flush_interval_millis,
+            flush_timeout_seconds=self.flush_timeout_seconds,
+            host=urlsplit(address.url).netloc,
+        )
+
+
+def _events_of(events: Iterable[object]) -> tuple[AdjustEvent, ...]:
+    found = tuple(events)
+    if not found or not all(isinstance(each, AdjustEvent) for each in found):
+        raise ConfigurationError("events: use AdjustEvent('Order Completed', 'abc123'), or several")
+    return found  # type: ignore[return-value]  # just checked
+
+
+def _app_tokens_of(tokens: object) -> str | Mapping[str, str]:
+    several = dict(tokens) if isinstance(tokens, Mapping) else {"": tokens}
+    for each in several.values() or [None]:
+        if not isinstance(each, str) or not _APP_TOKEN.fullmatch(each):
+            raise ConfigurationError(
+                f"app_token: found {shown(each)}; use the app's token of 12 letters and digits"
+            )
+    return (
+        {str(name): str(each) for name, each in several.items()}
+        if "" not in several
+        else str(tokens)
+    )
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    raise ConfigurationError(f"{name}: found {shown(value)}; use {' or '.join(map(repr, choices))}")
+
+
+def _buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
+    found = buffer_of(buffer)
+    if isinstance(found, str) and is_redis(found):
+        raise ConfigurationError(
+            f"buffer: found {shown(public_url(found))}; Redis can't keep each device's events in "
+            f"order; use memory:// or a file, as in sqlite:///adjust.db"
+        )
+    return found
+
+
+def _currency_of(currency: object) -> str | None:
+    if currency is None:
+        return None
+    if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
+        return currency.upper()
+    raise ConfigurationError(
+        f"default_currency: found {shown(currency)}; use an ISO 4217 code, such as 'USD'"
+    )
+
+
+def _identifiers_of(identifiers: object) -> dict[str, Read]:
+    found = {} if identifiers is None else identifiers
+    unknown = (
+        [each for each in found if each not in IDENTIFIERS] if isinstance(found, Mapping) else [""]
+    )
+    if not isinstance(found, Mapping) or unknown:
+        raise ConfigurationError(
+            f"identifiers: found {shown(unknown[0])}; use a dict with names such "
+            f"as {', '.join(IDENTIFIERS)}"
+        )
+    checks = Checks()
+    reads = {
+        name: checks.run(read_source, f"identifiers.{name}", each) for name, each in found.items()
+    }
+    checks.raise_errors()
+    return {name: each for name, each in reads.items() if each is not None}

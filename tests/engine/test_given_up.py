@@ -1,0 +1,59 @@
+"""What must not be sent again, or not any more: given up before or after an attempt."""
+
+from __future__ import annotations
+
+from support.buffers import MakeBuffer
+from support.engines import LONG, SERVER, Bench, Gate, closing
+
+from amplitude_moloco.engine.breaker import BreakerPolicy
+from amplitude_moloco.engine.engine import Partner
+from amplitude_moloco.engine.facts import DeadLettered, Paused
+from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.transports.base import SendResult
+
+
+def unknown(result: SendResult) -> Verdict:
+    return Verdict.DELIVERED if result.status == 200 else Verdict.UNKNOWN
+
+
+def test_what_may_have_been_accepted_is_not_sent_again() -> None:
+    """An event with an unknown outcome becomes a dead letter after one attempt."""
+    gate = Gate(lambda body: SendResult(None, "ReadTimeout"))
+    with closing(Bench(gate, partner=Partner(SERVER, "the key", unknown))) as bench:
+        bench.put("a")
+        bench.wait_for_fact(DeadLettered)
+        (letter,) = bench.engine.dead_letters()
+        assert (letter.reason, letter.message, letter.attempts) == ("exhausted", "ReadTimeout", 1)
+    assert gate.sent == [b"a"]
+
+
+def test_unknown_outcomes_open_the_circuit() -> None:
+    """While no request has an outcome, sending pauses: the rest is kept."""
+    gate = Gate(lambda body: SendResult(None, "ReadTimeout"))
+    partner = Partner(SERVER, "the key", unknown)
+    policy = BreakerPolicy(failures=2)
+    with closing(Bench(gate, partner=partner, breaker=policy, connections=1)) as bench:
+        for number in range(9):
+            bench.put(str(number))
+        bench.wait_for_fact(Paused)
+        stats = bench.engine.flush(LONG).result(LONG)
+        assert (stats.dead_lettered, stats.buffered) == ({"exhausted": 3}, 6)
+        gate.answer = lambda body: SendResult(200)
+
+
+def test_what_is_stale_is_not_sent(make_buffer: MakeBuffer) -> None:
+    """An event that must not be sent any more is buried unsent, and its lane goes on."""
+    gate = Gate()
+    partner = Partner(
+        SERVER, "the key", unknown, None, lambda body: "too old" if body == b"old" else ""
+    )
+    with closing(Bench(gate, partner=partner, buffer=make_buffer())) as bench:
+        for body in (b"old", b"new"):
+            bench.engine.put(body.decode(), "EVENT", body, "x")
+        bench.put("old", "other")
+        bench.wait_for_delivered(2)
+        letters = bench.engine.dead_letters()
+        assert {(each.reason, each.message, each.attempts, each.status) for each in letters} == {
+            ("expired", "too old", 0, None)
+        }
+    assert sorted(gate.sent) == [b"new", b"other"]
