@@ -9,7 +9,7 @@ from amplitude_moloco.convert.problem import Problem, ProblemReason
 REASONS = (
     "missing no_identifier half_money mixed_currencies app_os wrong_type unknown_value too_long "
     "too_big not_a_number not_milliseconds in_future not_json not_unicode mapping_failed "
-    "filter_failed unreadable failed"
+    "filter_failed unreadable failed too_old no_app out_of_range"
 ).split()
 
 

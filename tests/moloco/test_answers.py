@@ -12,7 +12,7 @@ from amplitude_moloco.engine.verdict import Verdict
 from amplitude_moloco.moloco.answers import accepts, classify, error_message
 from amplitude_moloco.transports.base import SendResult
 
-DELIVERED, RETRY, THROTTLED, MISCONFIGURED, REJECTED = Verdict
+DELIVERED, RETRY, THROTTLED, MISCONFIGURED, REJECTED, UNKNOWN = Verdict
 DOCUMENTED = {
     200: DELIVERED,
     201: DELIVERED,
@@ -57,11 +57,17 @@ DOCUMENTED = {
 }
 
 
-def test_the_verdicts_are_five() -> None:
-    """There are five verdicts, in the order in which this file names them."""
+def test_the_verdicts_are_six() -> None:
+    """There are six verdicts, in the order in which this file names them."""
     assert [verdict.name for verdict in Verdict] == (
-        "DELIVERED RETRY THROTTLED MISCONFIGURED REJECTED".split()
+        "DELIVERED RETRY THROTTLED MISCONFIGURED REJECTED UNKNOWN".split()
     )
+
+
+@given(st.none() | st.integers(100, 999))
+def test_no_event_is_given_up_as_ambiguous(status: int | None) -> None:
+    """MCM suppresses copies, so that an event whose answer is lost is always sent again."""
+    assert classify(SendResult(status)) is not UNKNOWN
 
 
 @pytest.mark.parametrize(
