@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -62,19 +62,33 @@ def start_redis(tmp_path: Path) -> Iterator[StartRedis]:
         yield start_one
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(open_memory, id="memory"),
-        pytest.param(open_sqlite, id="sqlite"),
-        pytest.param(None, id="redis"),
-    ]
-)
+_MEMORY = pytest.param(open_memory, id="memory")
+_SQLITE = pytest.param(open_sqlite, id="sqlite")
+_REDIS = pytest.param(None, id="redis")
+
+
+@pytest.fixture(params=[_MEMORY, _SQLITE, _REDIS])
 def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
     """Opens a new, empty buffer, of each kind in turn. All are closed after the test."""
-    numbers = count()
     open_one = request.param
     if open_one is None:
         open_one = partial(open_redis, request.getfixturevalue("redis_server"))
+    with _opening(open_one, tmp_path) as make_one:
+        yield make_one
+
+
+@pytest.fixture(params=[_MEMORY, _SQLITE])
+def make_laned_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
+    """As make_buffer, of the kinds that keep lanes."""
+    with _opening(request.param, tmp_path) as make_one:
+        yield make_one
+
+
+@contextmanager
+def _opening(
+    open_one: Callable[[Path, int, int, Clock], Storage], tmp_path: Path
+) -> Iterator[MakeBuffer]:
+    numbers = count()
     with ExitStack() as stack:
 
         def make_one(
@@ -83,7 +97,7 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
             directory = tmp_path / str(next(numbers))
             directory.mkdir()
             clock = clock or RealClock()
-            buffer: Storage = open_one(directory, max_events, max_bytes, clock)
+            buffer = open_one(directory, max_events, max_bytes, clock)
             stack.callback(buffer.close)
             return buffer
 
