@@ -121,6 +121,76 @@ def test_no_link_is_followed(
     assert not is_there or victim.read_text() == "precious"
 
 
+@pytest.mark.parametrize("suffix", NEIGHBOURS)
+@pytest.mark.parametrize("content", ["", "precious"])
+@pytest.mark.parametrize("exists", [True, False], ids=["old buffer", "new buffer"])
+def test_no_hard_link_is_written_through(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    suffix: str,
+    content: str,
+    *,
+    exists: bool,
+) -> None:
+    """Another file with a second name beside the buffer is refused, and keeps what it holds."""
+    if exists:
+        open_buffer().close()
+    victim = tmp_path / "victim"
+    victim.write_text(content)
+    beside = Path(f"{path}{suffix}")
+    beside.unlink(missing_ok=True)
+    os.link(victim, beside)
+    with pytest.raises(ConfigurationError, match=f"buffer.db{suffix} .* left as it is; "):
+        open_buffer()
+    assert victim.read_text() == content
+    assert beside.stat().st_nlink == 2
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_no_link_is_followed_while_a_damaged_file_is_salvaged(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    suffix: str,
+    link: Callable[[Path, Path], None],
+) -> None:
+    """What is readable is copied into a file of its own, whatever lies in its place."""
+    buffer = open_buffer()
+    put(buffer, "a")
+    buffer.close()
+    overwrite_header(path)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link(victim, Path(f"{path}-new{suffix}"))
+    open_buffer()
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_hard_link_that_comes_later_is_not_written_through(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer, clock: Clock, suffix: str
+) -> None:
+    """While it is there events wait in the journal, and then they are sent."""
+    buffer = open_buffer()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        each.unlink()
+    beside = Path(f"{path}{suffix}")
+    os.link(victim, beside)
+    put(buffer, "a")
+    clock.advance(1)
+    news = buffer.tend()
+    assert victim.read_text() == "precious"
+    assert any(f"buffer.db{suffix} has a second name" in str(each) for each in news)
+    beside.unlink()
+    clock.advance(1)
+    buffer.tend()
+    assert claim(buffer) == ["a"]
+
+
 def test_a_link_to_no_buffer_is_refused(
     path: Path, tmp_path: Path, open_buffer: OpenBuffer
 ) -> None:
