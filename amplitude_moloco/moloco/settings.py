@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from amplitude_moloco.arguments import hidden, shortened
+from amplitude_moloco.arguments import hidden, hides_arguments, shortened
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
@@ -45,7 +45,6 @@ from amplitude_moloco.moloco.placeholders import refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
-from amplitude_moloco.transports.secret import Secret
 from amplitude_moloco.watch.address import address_of
 from amplitude_moloco.wiring import (
     buffer_factory,
@@ -58,6 +57,7 @@ from amplitude_moloco.wiring import (
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
 
+@hides_arguments
 @dataclass(frozen=True)
 class MolocoSettings:
     """What a destination is made of: the arguments of :class:`MolocoDestination`.
@@ -154,8 +154,6 @@ class MolocoSettings:
             value = getattr(self, name)
             if isinstance(value, Iterator):  # which can be read only once
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.api_key, str):
-            object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
         # All mistakes are found by building everything.
         checks = Checks()
         checks.run(self.endpoint)
