@@ -12,6 +12,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.secret import Secret, SecretBytes
 
@@ -56,7 +57,8 @@ def hides_arguments(settings: type[_Settings]) -> type[_Settings]:
     def init_with_hidden(self: Any, /, *arguments: Any, **more: Any) -> None:
         arguments = _hidden_in_order(settings, arguments)
         more = hidden(settings, more)
-        init(self, *arguments, **more)
+        with refusing_unreadable(vars(self)):
+            init(self, *arguments, **more)
 
     kind.__init__ = init_with_hidden
     return settings
@@ -74,10 +76,10 @@ def hidden(settings: Any, given: Any) -> Any:
 
     ``settings`` is a dataclass. Anything but a dict is returned as it is.
     """
-    if not isinstance(given, dict):
+    if not issubclass(type(given), dict):
         return given
     secret = {each.name for each in fields(settings) if not each.repr}
-    return {name: _hidden(each) if name in secret else each for name, each in given.items()}
+    return {name: _hidden(each) if name in secret else each for name, each in dict.items(given)}
 
 
 def shortened(call: Callable[[], _Result]) -> _Result:
@@ -94,10 +96,10 @@ def shortened(call: Callable[[], _Result]) -> _Result:
 
 def _hidden(value: Any) -> Any:
     kind = type(value)  # an object may raise when it is asked for its class
-    if issubclass(kind, (dict, MappingProxyType)):
+    if kind in (dict, MappingProxyType):
         return {name: _hidden(each) for name, each in value.items()}
-    if issubclass(kind, (list, tuple)):
+    if kind in (list, tuple):
         return [*map(_hidden, value)]
     if issubclass(kind, (bytes, bytearray)):
-        return SecretBytes(value)
-    return Secret(value) if issubclass(kind, str) else value
+        return SecretBytes(memoryview(value))
+    return Secret(str.__str__(value)) if issubclass(kind, str) else value

@@ -24,6 +24,7 @@ from amplitude_moloco.engine.engine import EngineSettings, Partner
 from amplitude_moloco.engine.facts import Hook
 from amplitude_moloco.engine.rate import max_rate_of
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.checks import (
@@ -167,7 +168,12 @@ class MolocoSettings:
         from amplitude_moloco.moloco.file import arguments_of  # needs the extra "config"
 
         data, more = hidden(cls, data), hidden(cls, more)
-        return shortened(lambda: cls(**arguments_of(cls, data, more)))
+
+        def load() -> MolocoSettings:
+            with refusing_unreadable(data if type(data) is dict else {"settings": data}):
+                return cls(**arguments_of(cls, data, more))
+
+        return shortened(load)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoSettings:
@@ -179,12 +185,14 @@ class MolocoSettings:
         """
         from amplitude_moloco.moloco.file import named_in_errors, read_file  # as above
 
-        if not isinstance(path, (str, PathLike)):
-            raise ConfigurationError(
-                f"path: found {type(path).__name__}; use the path of a .json or .toml file"
-            )
+        with refusing_unreadable({"path": path}):
+            if not isinstance(path, (str, PathLike)):
+                raise ConfigurationError(
+                    f"path: found {type(path).__name__}; use the path of a .json or .toml file"
+                )
+            path = Path(path)
         more = hidden(cls, more)
-        data = hidden(cls, shortened(lambda: read_file(Path(path))))
+        data = hidden(cls, shortened(lambda: read_file(path)))
 
         def load() -> MolocoSettings:
             with named_in_errors(path):
