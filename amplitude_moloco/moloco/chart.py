@@ -84,11 +84,15 @@ MOLOCO_FIELDS = tuple(
 """The fields that a mapping may name."""
 _CHANNEL_OF_PLATFORM = {
     **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad", "ipod", "android"), "APP"),
-    **dict.fromkeys(("fire os", "fireos", "android tv", "wear os"), "APP"),
+    **dict.fromkeys(("iphoneos", "ipad os", "ipod touch", "apple ios", "android os"), "APP"),
+    **dict.fromkeys(
+        ("android tv", "fire os", "fireos", "fire tv", "google tv", "wear os", "wearos"), "APP"
+    ),
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
 _IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
+_VERSION = re.compile(r"[\s/_-]*v?[0-9.]+$")
 _FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price
 _DECIMALS = Context(prec=60)
 NO_PROPERTIES: Mapping[str, Any] = {}
@@ -248,7 +252,11 @@ class Chart:
             if not _is_text(platform):
                 return self._channel_type
             platform = str.__str__(platform)
-        return _CHANNEL_OF_PLATFORM.get(platform.strip().lower(), self._channel_type)
+        name = platform.strip().lower()
+        channel = _CHANNEL_OF_PLATFORM.get(name)
+        if channel is None and name[-1:].isdigit():  # iOS 17.1
+            channel = _CHANNEL_OF_PLATFORM.get(_VERSION.sub("", name))
+        return self._channel_type if channel is None else channel
 
     def user_properties_of(self, attributes: Attributes) -> Any:
         """Returns the user properties that are to be sent, as raw values."""

@@ -24,6 +24,7 @@ SUSPECT = b"suspect"
 """The content of the lock file if the next start must check all of the file; else it is empty."""
 _SQLITES_OWN = ("-wal", "-shm", "-journal")
 """What SQLite opens beside its file, and writes to."""
+_BESIDE = (*_SQLITES_OWN, "-lock")
 _OURS = (
     r"(-wal|-shm|-journal|-lock|\.corrupt-\d+(-wal|-shm)?"
     r"|-[0-9a-f]{16}(\.lock|-\d+\.(journal|damaged)))"
@@ -49,6 +50,11 @@ def check_place(path: Path) -> None:
             f"exist; create it, or use a path in a folder that exists (in a URL, an absolute path "
             f"comes after three slashes: sqlite:////folder/file.db)"
         )
+    if path.name.endswith(_BESIDE):
+        raise ConfigurationError(
+            f"buffer: {one_line(path)} has the name of a file beside another buffer; use another "
+            f"name"
+        )
     check_files(path)
     # Without a lock file no process has it open, so that it may be opened and closed here.
     if not _exists(f"{path}-lock") and _exists(path) and not (_is_sqlite(path) or is_ours(path)):
@@ -57,10 +63,9 @@ def check_place(path: Path) -> None:
 
 def check_files(path: Path) -> None:
     """As ``check_place``, for the kind of each file that exists."""
-    for suffix in ("", "-lock"):  # what the lock file holds is looked at when it is opened
-        _check_file(Path(f"{path}{suffix}"))
-    for suffix in _SQLITES_OWN:
-        _check_file(Path(f"{path}{suffix}"), is_single=True)
+    for suffix in ("", *_BESIDE):
+        # What the lock file holds is looked at when it is opened.
+        _check_file(Path(f"{path}{suffix}"), is_single=suffix in _SQLITES_OWN)
 
 
 def clear(path: Path) -> None:

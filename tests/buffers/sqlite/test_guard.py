@@ -94,6 +94,34 @@ def test_another_applications_damaged_file_is_left_alone(
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_another_applications_file_gets_no_lock_file(
+    path: Path, open_buffer: OpenBuffer, mode: str
+) -> None:
+    """It is refused however often it is tried, even once it is replaced by another kind of file."""
+    with shell(path) as db:
+        db.execute(f"PRAGMA journal_mode = {mode}")
+        db.execute("CREATE TABLE users (name)")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="another application's SQLite file"):
+            open_buffer()
+        assert [each.name for each in path.parent.iterdir()] == ["buffer.db"]
+    path.write_bytes(b"no longer a database")
+    with pytest.raises(ConfigurationError, match="is not a buffer, and is left as it is"):
+        open_buffer()
+    assert contents(path.parent) == {"buffer.db": b"no longer a database"}
+
+
+@pytest.mark.parametrize("suffix", NEIGHBOURS)
+def test_no_buffer_has_the_name_of_a_file_beside_another(
+    tmp_path: Path, open_buffer: OpenBuffer, suffix: str
+) -> None:
+    """A typing mistake would make two buffers write into one file."""
+    with pytest.raises(ConfigurationError, match="the name of a file beside another buffer"):
+        open_buffer(path=tmp_path / f"buffer.db{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", NEIGHBOURS)
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("exists", [True, False], ids=["old buffer", "new buffer"])
