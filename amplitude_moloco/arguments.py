@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.transports.secret import Secret
+from amplitude_moloco.transports.secret import Secret, SecretBytes
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -36,11 +38,8 @@ def takes_arguments_of(
         def init_with_arguments(
             self: _Self, /, *arguments: _Arguments.args, **more: _Arguments.kwargs
         ) -> None:
-            # With fewer names than arguments, the settings refuse them.
-            names = [each.name for each in fields(settings)]  # type: ignore[arg-type]  # a dataclass
-            given: dict[str, Any] = hidden(settings, dict(zip(names, arguments, strict=False)))
             # mypy can't see that a tuple of the same values is still these arguments.
-            arguments = (*given.values(), *arguments[len(given) :])  # type: ignore[assignment]
+            arguments = _hidden_in_order(settings, arguments)  # type: ignore[assignment]
             more = hidden(settings, more)
             init(self, settings(*arguments, **more))
 
@@ -49,15 +48,38 @@ def takes_arguments_of(
     return decorate
 
 
+def hides_arguments(settings: type[_Settings]) -> type[_Settings]:
+    """Decorates a dataclass: its ``__init__`` holds no argument that its repr hides."""
+    kind: Any = settings  # mypy forbids to replace an __init__, since subclasses may have another
+    init = kind.__init__
+
+    @wraps(init)
+    def init_with_hidden(self: Any, /, *arguments: Any, **more: Any) -> None:
+        arguments = _hidden_in_order(settings, arguments)
+        more = hidden(settings, more)
+        with refusing_unreadable(vars(self)):
+            init(self, *arguments, **more)
+
+    kind.__init__ = init_with_hidden
+    return settings
+
+
+def _hidden_in_order(settings: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns positional arguments as ``hidden``. Too many of them are refused by the settings."""
+    names = [each.name for each in fields(settings)]
+    given = hidden(settings, dict(zip(names, arguments, strict=False)))
+    return (*given.values(), *arguments[len(given) :])
+
+
 def hidden(settings: Any, given: Any) -> Any:
     """Returns a dict of arguments, in which no repr shows those that the settings' hides.
 
     ``settings`` is a dataclass. Anything but a dict is returned as it is.
     """
-    if not isinstance(given, dict):
+    if not issubclass(type(given), dict):
         return given
     secret = {each.name for each in fields(settings) if not each.repr}
-    return {name: _hidden(each) if name in secret else each for name, each in given.items()}
+    return {name: _hidden(each) if name in secret else each for name, each in dict.items(given)}
 
 
 def shortened(call: Callable[[], _Result]) -> _Result:
@@ -73,6 +95,11 @@ def shortened(call: Callable[[], _Result]) -> _Result:
 
 
 def _hidden(value: Any) -> Any:
-    if isinstance(value, dict):
+    kind = type(value)  # an object may raise when it is asked for its class
+    if kind in (dict, MappingProxyType):
         return {name: _hidden(each) for name, each in value.items()}
-    return Secret(value) if isinstance(value, str) else value
+    if kind in (list, tuple):
+        return [*map(_hidden, value)]
+    if issubclass(kind, (bytes, bytearray)):
+        return SecretBytes(memoryview(value))
+    return Secret(str.__str__(value)) if issubclass(kind, str) else value

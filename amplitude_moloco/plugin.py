@@ -35,7 +35,7 @@ from amplitude_moloco.engine.selection import SelectionWatch
 from amplitude_moloco.engine.status import Status
 from amplitude_moloco.host import fork, sdk
 from amplitude_moloco.host.exit import call_at_end_of_celery_child, call_early_at_exit
-from amplitude_moloco.host.interruption import is_interruption
+from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.transports.late import LateTransport
 from amplitude_moloco.watch.address import Address
 
@@ -387,10 +387,21 @@ def _opened(open_it: Callable[[], Opened], failures: list[Exception]) -> Opened 
 
 def _as_tracked(event: BaseEvent) -> BaseEvent:
     """Returns a copy with the time and the insert_id that ``track()`` would add."""
-    event = copy.deepcopy(event)
+    event = _copy_of(event)
     event.time = event.time or int(time.time() * 1000)
     event.insert_id = event.insert_id or str(uuid.uuid4())
     return event
+
+
+def _copy_of(event: BaseEvent) -> BaseEvent:
+    """Returns a deep copy, but for attributes that can't be copied: a lock, or what raises."""
+    copied = copy.copy(event)
+    for name, value in vars(event).items():
+        try:
+            vars(copied)[name] = copy.deepcopy(value)
+        except Exception as error:
+            pass_interruption(error)
+    return copied
 
 
 def _note_open(destination: PartnerDestination) -> None:

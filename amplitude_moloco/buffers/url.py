@@ -130,6 +130,7 @@ def file_of(buffer: str) -> Path:
 
 def _parts(url: str) -> tuple[str, str, str]:
     """Returns scheme, path and query of a buffer's URL. Raises ConfigurationError."""
+    url = url.strip(" ")
     try:
         parts = urlsplit("" if _CONTROL.search(url) else url)
     except ValueError:

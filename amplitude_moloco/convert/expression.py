@@ -19,6 +19,7 @@ from jmespath.visitor import TreeInterpreter
 
 from amplitude_moloco.convert.code import Code
 from amplitude_moloco.convert.paths import Node, close_key, unknown_root
+from amplitude_moloco.convert.shapes import NeverFound, check_reads
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import one_line
 
@@ -36,11 +37,18 @@ def compile_event_expression(source: str, place: str, roots: Collection[str]) ->
     ``roots`` are the attributes of an event.
 
     Raises:
-        ConfigurationError: As there, or the expression begins with what no event has.
+        ConfigurationError: As there, or the expression reads what no event can have.
     """
     search = compile_expression(source, place)
-    root = unknown_root(jmespath.compile(source).parsed, roots)
+    parsed = jmespath.compile(source).parsed
+    root = unknown_root(parsed, roots)
     if root is None:
+        try:
+            check_reads(parsed, roots)
+        except NeverFound as reason:
+            raise ConfigurationError(
+                f"{place}: {source!r} {reason}; use an expression that can find something"
+            ) from None
         return search
     if root in ("true", "false"):
         raise ConfigurationError(f"{place}: {source!r} reads a field {root}; use `{root}`")

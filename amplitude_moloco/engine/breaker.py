@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amplitude_moloco.engine.checks import is_count, is_positive
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 
 
@@ -24,6 +25,10 @@ class BreakerPolicy:
     then_seconds: float = 900
 
     def __post_init__(self) -> None:
+        with refusing_unreadable(vars(self)):
+            self._check()
+
+    def _check(self) -> None:
         errors = []
         is_list = isinstance(self.probe_delays_seconds, (tuple, list))
         if not is_list:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amplitude_moloco.engine.checks import is_count, is_positive
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DeadLetterReason
 
@@ -28,6 +29,10 @@ class RetrySchedule:
     """The longest addition to a delay, as a fraction of it."""
 
     def __post_init__(self) -> None:
+        with refusing_unreadable(vars(self)):
+            self._check()
+
+    def _check(self) -> None:
         errors = []
         is_list = isinstance(self.delays_seconds, (tuple, list))
         if not is_list:

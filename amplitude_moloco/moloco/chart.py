@@ -15,7 +15,7 @@ from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 from amplitude_moloco.convert.expression import compile_event_expression
 from amplitude_moloco.convert.paths import explain_nothing
@@ -31,8 +31,8 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.interruption import is_interruption, pass_interruption
 from amplitude_moloco.moloco.wire.apps import app_os
 from amplitude_moloco.moloco.wire.money import is_blank
-from amplitude_moloco.moloco.wire.values import is_mapping
-from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
+from amplitude_moloco.moloco.wire.values import is_mapping, short_text
+from amplitude_moloco.moloco.wire.vocabulary import ABSENT_IDENTIFIERS, ChannelType, EventType
 from amplitude_moloco.plugin import EVENT_ATTRIBUTES
 from amplitude_moloco.text import one_line, shown
 
@@ -84,11 +84,15 @@ MOLOCO_FIELDS = tuple(
 """The fields that a mapping may name."""
 _CHANNEL_OF_PLATFORM = {
     **dict.fromkeys(("ios", "iphone os", "ipados", "iphone", "ipad", "ipod", "android"), "APP"),
-    **dict.fromkeys(("fire os", "fireos", "android tv", "wear os"), "APP"),
+    **dict.fromkeys(("iphoneos", "ipad os", "ipod touch", "apple ios", "android os"), "APP"),
+    **dict.fromkeys(
+        ("android tv", "fire os", "fireos", "fire tv", "google tv", "wear os", "wearos"), "APP"
+    ),
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
 _IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
+_VERSION = re.compile(r"[\s/_-]*v?[0-9.]+$")
 _FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price
 _DECIMALS = Context(prec=60)
 NO_PROPERTIES: Mapping[str, Any] = {}
@@ -161,10 +165,9 @@ class Chart:
         return found
 
     def apply(self, event: Any) -> tuple[_Fields, list[Problem]]:
-        """Returns the event's fields as raw values, and a problem for each mapping that raised."""
+        """Returns the event's fields as raw values, and a problem for each that was left out."""
         fields, problems = self.map(event)
-        self.complete(fields, event)
-        return fields, problems
+        return fields, problems + self.complete(fields, event)
 
     def map(self, event: Any) -> tuple[_Fields, list[Problem]]:
         """Returns what the mapping finds, as raw values, and a problem for each that raised."""
@@ -180,14 +183,21 @@ class Chart:
                 problems.append(_mapping_failed(field, error))
         return fields, problems
 
-    def complete(self, fields: _Fields, event: Any) -> None:
-        """Adds the fields that the mapping does not fill, as raw values."""
+    def complete(self, fields: _Fields, event: Any) -> list[Problem]:
+        """Adds the fields that the mapping does not fill, as raw values.
+
+        Returns a problem if the event's own id was left out, since it has a better one.
+        """
         attributes = vars(event)
         properties = attributes.get("event_properties")
+        problems: list[Problem] = []
         for field, name in self._attributes:
             value = attributes.get(name)
             if is_present(value):
-                fields[field] = value
+                if name == "event_id" and field in fields and not is_own_id(value):
+                    problems.append(_UNUSABLE_ID)
+                else:
+                    fields[field] = value
         if properties and not self._property_names.isdisjoint(properties):
             for field in self.properties:
                 value = properties.get(field)
@@ -202,6 +212,7 @@ class Chart:
             currency = self.currency_of_revenue(fields.get("currency"), attributes, properties)
             fields.setdefault("revenue_currency", currency)
         self._finish(fields, attributes)
+        return problems
 
     def platform_os(self, event: Any) -> str | None:
         """Returns the os that the event's platform implies, for an app's event without one."""
@@ -241,7 +252,11 @@ class Chart:
             if not _is_text(platform):
                 return self._channel_type
             platform = str.__str__(platform)
-        return _CHANNEL_OF_PLATFORM.get(platform.strip().lower(), self._channel_type)
+        name = platform.strip().lower()
+        channel = _CHANNEL_OF_PLATFORM.get(name)
+        if channel is None and name[-1:].isdigit():  # iOS 17.1
+            channel = _CHANNEL_OF_PLATFORM.get(_VERSION.sub("", name))
+        return self._channel_type if channel is None else channel
 
     def user_properties_of(self, attributes: Attributes) -> Any:
         """Returns the user properties that are to be sent, as raw values."""
@@ -268,6 +283,28 @@ def is_present(value: object) -> bool:
     return value is not None and (type(value) is not str or bool(value.strip()))
 
 
+def is_own_id(event_id: object) -> bool:
+    """Whether an id that the app has set can be an event's own.
+
+    MCM would suppress all but the first event with the id "None".
+    """
+    try:
+        word = short_text(event_id)
+    except Exception as error:  # no id, or an object that raises when it is read
+        pass_interruption(error)
+        return False
+    return word is not None and word.strip().lower() not in ABSENT_IDENTIFIERS
+
+
+_UNUSABLE_ID = Problem(
+    "event_id",
+    ProblemReason.UNKNOWN_VALUE,
+    "an event_id that can't be one, or a word for nothing",
+    "the insert_id is sent instead; leave event_id unset, or use whole numbers or texts of at most "
+    "128 characters, each once",
+)
+
+
 def _is_no_session(custom_id: object) -> bool:
     return type(custom_id) in (int, str) and custom_id in (-1, "-1")
 
@@ -283,13 +320,9 @@ PLACEHOLDERS: Mapping[str, Callable[[object], bool]] = {
 """Fields in which Amplitude writes something in place of a value, and how to tell."""
 
 
-def _is_text(value: object) -> bool:
-    """Same as ``isinstance(value, str)``, and False for an object that raises when asked."""
-    try:
-        return type(value) is str or isinstance(value, str)
-    except Exception as error:
-        pass_interruption(error)
-        return False
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether this is text, whatever it claims to be."""
+    return issubclass(type(value), str)
 
 
 def _compile(field: str, source: object) -> tuple[Callable[[Any], Any], bool]:

@@ -175,7 +175,7 @@ class Converter:
                 conversion = None
             if conversion is not None:
                 return conversion
-        chart.complete(fields, event)
+        left_out = chart.complete(fields, event)
         if suffix:
             fields["event_id"] = _with_suffix(fields.get("event_id"), suffix)
         payload, problems, omissions = wire.build(
@@ -187,6 +187,7 @@ class Converter:
         )
         if failed:
             problems, omissions = _with_failed(failed, problems, omissions)
+        omissions = left_out + omissions
         if not problems:
             body, too_big = _encode(payload)
             if not too_big and not omissions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import FieldSource
 from amplitude_moloco.moloco.sync import Sync, read_event_type
@@ -55,6 +56,11 @@ def ecommerce_syncs(
     Raises:
         ConfigurationError: A type that MCM does not have, or something that is no Sync.
     """
+    with refusing_unreadable({"without": without, "replace": replace}):
+        return _ready_syncs(without, replace)
+
+
+def _ready_syncs(without: Iterable[EventType | str], replace: Sync | Iterable[Sync]) -> list[Sync]:
     replacing = (replace,) if isinstance(replace, Sync) else replace
     for name, several in (("without", without), ("replace", replacing)):
         if not isinstance(several, Iterable):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from amplitude_moloco.arguments import hidden, shortened
+from amplitude_moloco.arguments import hidden, hides_arguments, shortened
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import BufferUrl
 from amplitude_moloco.engine.breaker import BreakerPolicy
@@ -25,6 +25,7 @@ from amplitude_moloco.engine.engine import EngineSettings, Partner
 from amplitude_moloco.engine.facts import Hook
 from amplitude_moloco.engine.rate import max_rate_of
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.checks import (
@@ -48,7 +49,6 @@ from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
 from amplitude_moloco.transports.absent import AbsentTransport
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
-from amplitude_moloco.transports.secret import Secret
 from amplitude_moloco.watch.address import address_of
 from amplitude_moloco.wiring import (
     buffer_factory,
@@ -62,6 +62,7 @@ from amplitude_moloco.wiring import (
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
 
+@hides_arguments
 @dataclass(frozen=True)
 class MolocoSettings:
     """What a destination is made of: the arguments of :class:`MolocoDestination`.
@@ -165,10 +166,8 @@ class MolocoSettings:
             value = getattr(self, name)
             if isinstance(value, Iterator):  # which can be read only once
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.api_key, str):
-            object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
         if isinstance(self.buffer, str):
-            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # as the key
+            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # its repr hides a password
         # All mistakes are found by building everything.
         checks = Checks()
         checks.run(self.endpoint)
@@ -182,7 +181,12 @@ class MolocoSettings:
         from amplitude_moloco.moloco.file import arguments_of  # needs the extra "config"
 
         data, more = hidden(cls, data), hidden(cls, more)
-        return shortened(lambda: cls(**arguments_of(cls, data, more)))
+
+        def load() -> MolocoSettings:
+            with refusing_unreadable(data if type(data) is dict else {"settings": data}):
+                return cls(**arguments_of(cls, data, more))
+
+        return shortened(load)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoSettings:
@@ -194,12 +198,14 @@ class MolocoSettings:
         """
         from amplitude_moloco.moloco.file import named_in_errors, read_file  # as above
 
-        if not isinstance(path, (str, PathLike)):
-            raise ConfigurationError(
-                f"path: found {type(path).__name__}; use the path of a .json or .toml file"
-            )
+        with refusing_unreadable({"path": path}):
+            if not isinstance(path, (str, PathLike)):
+                raise ConfigurationError(
+                    f"path: found {type(path).__name__}; use the path of a .json or .toml file"
+                )
+            path = Path(path)
         more = hidden(cls, more)
-        data = hidden(cls, shortened(lambda: read_file(Path(path))))
+        data = hidden(cls, shortened(lambda: read_file(path)))
 
         def load() -> MolocoSettings:
             with named_in_errors(path):

@@ -20,6 +20,7 @@ from amplitude_moloco.moloco.chart import (
     PLACEHOLDERS,
     Chart,
     derive_amount,
+    is_own_id,
     is_present,
 )
 from amplitude_moloco.moloco.sync import Sync
@@ -123,6 +124,8 @@ class _Fields:
         for other in reversed(others):
             code.add(f"if {field} is None or not is_present({field}):")
             code.add(f"    {field} = attributes[{other!r}]")
+            if name == "event_id":
+                code.add("elif not is_own_id(event_id):", "    return None")
         if field in self._properties:
             with code.block("if has_money:" if field in _AMOUNTS else "if has_other:"):
                 code.add(f"own = properties.get({field!r})")
@@ -293,6 +296,7 @@ _OBJECTS: Mapping[str, object] = {
     "derive_amount": derive_amount,
     "encode": wire.encode,
     "is_app_os": is_app_os,
+    "is_own_id": is_own_id,
     "is_present": is_present,
     "is_unknown_device": is_unknown_device,
     "read_item": _item_code().compile("item"),

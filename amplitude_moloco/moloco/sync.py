@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from amplitude_moloco.convert.expression import compile_event_expression, is_true
 from amplitude_moloco.convert.names import matcher
 from amplitude_moloco.engine.checks import Checks, callable_of_one, listed
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.chart import Chart, FieldSource
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType, EventType
@@ -77,16 +78,18 @@ class Sync:
         channel_type: ChannelType | str | None = None,
         enabled: bool = True,
     ) -> None:
-        checks = Checks()
-        kind = checks.run(_event_type, event_type)
-        channel = checks.run(read_channel_type, channel_type, "channel_type")
-        names = checks.run(_names_of, events)
-        passes_filter = checks.run(_filter, where)
-        # Checks the mapping; a Converter compiles it with its own settings.
-        checks.run(Chart, kind, mapping)
-        checks.run(_check_name, name)
-        checks.run(_check_toggle, enabled)
-        checks.raise_errors()
+        given = {field: each for field, each in locals().items() if field != "self"}
+        with refusing_unreadable(given):
+            checks = Checks()
+            kind = checks.run(_event_type, event_type)
+            channel = checks.run(read_channel_type, channel_type, "channel_type")
+            names = checks.run(_names_of, events)
+            passes_filter = checks.run(_filter, where)
+            # Checks the mapping; a Converter compiles it with its own settings.
+            checks.run(Chart, kind, mapping)
+            checks.run(_check_name, name)
+            checks.run(_check_toggle, enabled)
+            checks.raise_errors()
         matches_name, matches_event = (
             (_always, cast(Predicate, events)) if names is None else (matcher(names), _always)
         )

@@ -16,7 +16,7 @@ from amplitude_moloco.transports.curl_options import CurlOptions
 
 _LEAST_SHARE = 0.1
 """The part of the timeout that must be left when a request is sent; see ``connections.py``."""
-_MAX_HEADER_LINES = 1000
+_MAX_HEADER_LINES = 6000  # libcurl gives up at 5000, trailers included
 _MAX_TIMEOUT_MILLIS = 2**31 - 1
 
 

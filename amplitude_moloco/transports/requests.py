@@ -7,6 +7,7 @@ from os import PathLike
 
 import requests
 from requests.utils import select_proxy
+from urllib3 import HTTPResponse
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.answer import MAX_ANSWER_BYTES, read_retry_after, result_of
@@ -122,6 +123,7 @@ class RequestsTransport:
         # Otherwise what came of a short body would be lost in the exception.
         response.raw.enforce_content_length = False
         try:
+            _check_encodings(response)
             for chunk in response.iter_content(_CHUNK_BYTES):
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
@@ -133,6 +135,15 @@ class RequestsTransport:
                 raise
             return answer, False
         return answer, True
+
+
+def _check_encodings(response: requests.Response) -> None:
+    """Raise ContentDecodingError for a body that urllib3 would hand out as it came."""
+    encodings = response.headers.get("Content-Encoding")
+    if encodings:
+        for each in encodings.lower().split(","):
+            if each.strip() not in ("", "identity", *HTTPResponse.CONTENT_DECODERS):
+                raise requests.exceptions.ContentDecodingError
 
 
 def _require_pysocks(proxy: str | None) -> None:

@@ -20,3 +20,12 @@ class Secret(str):
     def __getitem__(self, index: SupportsIndex | slice) -> Secret:
         # Reports of errors may shorten long texts before they show them.
         return Secret(super().__getitem__(index))
+
+
+class SecretBytes(bytes):
+    """As :class:`Secret`, for a credential that came as bytes, and is refused for that."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'[key]'"

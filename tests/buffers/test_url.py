@@ -215,6 +215,13 @@ def test_a_name_that_is_no_text_is_a_path(tmp_path: Path) -> None:
     assert "\udcff.db" in {each.name for each in tmp_path.iterdir()}
 
 
+def test_blanks_around_a_url_are_none_of_it(tmp_path: Path) -> None:
+    """A variable of the environment may have some; in a path, a blank is percent-encoded."""
+    with closing(open_buffer(f"  sqlite:///{tmp_path}/a%20.db ", target="t")):
+        assert (tmp_path / "a .db").exists()
+    assert absolute_url(" memory:// ") == " memory:// "
+
+
 def test_a_relative_path_needs_a_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

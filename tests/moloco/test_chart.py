@@ -153,6 +153,15 @@ def test_a_mapping_replaces_the_default(field: str) -> None:
         ("desktop_site", "DESKTOP_SITE"),
         ("Mobile_Site", "MOBILE_SITE"),
         (" iOS\n", "APP"),
+        *(
+            (name, "APP")
+            for name in ("iOS 17.4", "Android 14", "iOS/17", "android-13", "iPadOS 17")
+        ),
+        *(
+            (name, "APP")
+            for name in ("iPhoneOS", "iPad OS", "Apple iOS", "Android OS", "Google TV")
+        ),
+        *((name, "APP") for name in ("Fire TV", "WearOS", "iPod touch", "iOS v17", "Fire OS 8")),
     ],
 )
 def test_a_platform_determines_the_channel(platform: str, channel: str) -> None:
@@ -162,7 +171,7 @@ def test_a_platform_determines_the_channel(platform: str, channel: str) -> None:
     assert fields(made, channel_type=ChannelType.MOBILE_SITE) == {"platform": channel}
 
 
-@pytest.mark.parametrize("platform", [None, "", "Windows", "Python", "tvOS", "WebOS"])
+@pytest.mark.parametrize("platform", [None, "", "Windows", "Python", "tvOS", "WebOS", "Windows 11"])
 def test_another_platform_uses_the_channel_type(platform: str | None) -> None:
     """The configured channel applies if the platform does not determine one."""
     made = event(platform=platform)

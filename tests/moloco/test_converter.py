@@ -19,7 +19,14 @@ from amplitude import BaseEvent
 from freezegun import freeze_time
 from support.events import FIVE_MINUTES, NOW, event
 
-from amplitude_moloco import Conversion, EventType, MolocoDestination, Sync, hash_identifier
+from amplitude_moloco import (
+    ChannelType,
+    Conversion,
+    EventType,
+    MolocoDestination,
+    Sync,
+    hash_identifier,
+)
 from amplitude_moloco.moloco.converter import Converter
 
 HOME = Sync("HOME", "Viewed")
@@ -751,3 +758,42 @@ def test_what_a_signal_handler_raises_reaches_the_app(sync: Sync) -> None:
     """The exception of a signal handler passes through, whatever it interrupts."""
     with pytest.raises(TimeoutError, match="of the app"):
         convert(event(), sync)
+
+
+UNUSABLE_IDS = [
+    *(float("nan"), 1.5, True, [1], {}, "x" * 129, "\ud800", Hostile),
+    *("None", "null", "nan", " Undefined ", "<NA>", "unknown", -1),
+]
+
+
+@pytest.mark.parametrize("has_shortcuts", [True, False])
+@pytest.mark.parametrize("event_id", UNUSABLE_IDS, ids=lambda each: str(type(each)))
+def test_an_event_id_that_can_not_be_one_costs_no_event(
+    event_id: object, *, has_shortcuts: bool
+) -> None:
+    """The insert_id is sent instead, and the omission says so; MCM would suppress all but one."""
+    made = event(event_id=Hostile() if event_id is Hostile else event_id)
+    conversion = only(made, has_shortcuts=has_shortcuts)
+    assert (conversion.id, conversion.problems) == ("insert-1", ())
+    assert [each.code for each in conversion.omissions] == ["event_id unknown_value"]
+
+
+@pytest.mark.parametrize("event_id", [0, 7, "0", "order-7", "x" * 128, 2**63])
+def test_an_event_id_that_can_be_one_is_sent(event_id: object) -> None:
+    """The app's own id wins over the insert_id, and nothing is left out."""
+    conversion = only(event(event_id=event_id))
+    assert (conversion.id, conversion.omissions) == (str(event_id), ())
+
+
+def test_an_event_id_without_an_insert_id_is_read_as_it_is() -> None:
+    """There is no other: what can't be an id is refused, with its own problem."""
+    (problem,) = only(event(event_id=1.5, insert_id=None)).problems
+    assert problem.code == "event_id wrong_type"
+
+
+def test_a_platform_that_claims_to_be_text_costs_no_event() -> None:
+    """It says nothing, so the configured channel holds."""
+    liar = type("Liar", (), {"__class__": str})()
+    for each in (True, False):
+        made = sent(event(platform=liar), channel_type=ChannelType.SITE, has_shortcuts=each)
+        assert made["channel_type"] == "SITE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -402,3 +403,12 @@ def _agrees(found: Explanation, shop: Shop, name: str) -> None:
     assert stats.unselected == ({} if is_selected else {name: 1})
     assert shop.facts_of(Unselected) == ([] if is_selected else [Unselected(name)])
     assert stats.accepted == len(by_outcome["sent"]) + len(by_outcome["invalid"])
+
+
+def test_what_can_not_be_copied_is_explained(make_shop: MakeShop) -> None:
+    """An attribute that is a lock, or raises when it is copied, stands in the way of nothing."""
+    shop, it = make_shop(), event(query="shoes")
+    vars(it).update(language=threading.Lock())
+    assert shop.destination.explain(it).is_sent
+    (conversion,) = shop.destination.preview(it)
+    assert conversion.payload["search_query"] == "shoes"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ HASH = {"salt": SALT}
 SYNCS = [{"event_type": "HOME", "events": ["Home"]}]
 WRONG: dict[str, Any] = {"api_key": KEY, "hash_identifiers": HASH, "transport": "pigeon"}
 PLAIN = {**WRONG, "platform_id": "SHOP", "platform_name": "shop", "syncs": SYNCS}
+GOOD: dict[str, Any] = {**PLAIN, "syncs": Sync("HOME", "Home"), "transport": "none"}
 TOML = f'api_key = "{KEY}"\nhash_identifiers = {{ salt = "{SALT}" }}\n'
 
 
@@ -34,6 +38,11 @@ def from_file(kind: Any, folder: Path, name: str, text: str, **more: Any) -> Non
     [
         lambda kind, _: kind(**WRONG),
         lambda kind, _: kind(KEY, "SHOP", Sync("HOME", "Home"), hash_identifiers=HASH),
+        lambda kind, _: kind(**{**WRONG, "api_key": KEY.encode(), "hash_identifiers": [SALT]}),
+        lambda kind, _: kind(**{**WRONG, "hash_identifiers": MappingProxyType(HASH)}),
+        lambda kind, _: kind(**{**WRONG, "hash_identifiers": SALT}),
+        lambda kind, _: kind(**{**WRONG, "hash_identifiers": {"salt": SALT.encode()}}),
+        lambda kind, _: kind(**WRONG, bogus=1),
         lambda kind, _: kind.from_dict(PLAIN),
         lambda kind, _: kind.from_dict({**PLAIN, "bogus": 1}),
         lambda kind, _: kind.from_dict({}, **WRONG),
@@ -48,16 +57,24 @@ def test_no_frame_of_a_refusal_shows_the_key(
     kind: type, construct: Callable[[type, Path], object], tmp_path: Path
 ) -> None:
     """Whatever is wrong, and however the settings were given."""
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises((ConfigurationError, TypeError)) as caught:
         construct(kind, tmp_path)
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     shown = [str(caught.value)]
     errors: list[traceback.TracebackException | None] = [report]
     while error := errors.pop() if errors else None:
-        ours = [each for each in error.stack if each.filename.startswith(PACKAGE)]
+        ours = [each for each in error.stack if each.filename.startswith((PACKAGE, "<string>"))]
         shown += [f"{name}={value}" for each in ours for name, value in (each.locals or {}).items()]
         errors += [each for each in (error.__cause__, error.__context__) if each is not None]
     assert not [each for each in shown if KEY in each or SALT in each]
+
+
+@pytest.mark.parametrize("copied", [lambda each: each, replace, copy.copy, copy.deepcopy])
+def test_no_attribute_of_settings_shows_the_key(copied: Callable[[MolocoSettings], Any]) -> None:
+    """Neither do the settings as a whole, nor a copy of them."""
+    settings = copied(MolocoSettings(**{**GOOD, "hash_identifiers": HASH}))
+    assert not any(word in repr((settings, vars(settings))) for word in (KEY, SALT))
+    assert (settings.api_key, settings.hash_identifiers) == (KEY, HASH)
 
 
 def test_too_many_arguments_are_refused_as_usual() -> None:

@@ -15,7 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from amplitude_moloco.buffers.sqlite.gate import Gate
-from amplitude_moloco.buffers.sqlite.guard import check_files, narrow, stranger, was_ours
+from amplitude_moloco.buffers.sqlite.guard import (
+    check_files,
+    clear,
+    narrow,
+    stranger,
+    was_ours,
+)
 from amplitude_moloco.buffers.sqlite.salvage import salvage
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
 from amplitude_moloco.errors import ConfigurationError
@@ -247,7 +253,7 @@ class SqliteFile:
             raise stranger(self._path) from damage
         narrow(self._path)
         fresh = Path(f"{self._path}-new")
-        fresh.unlink(missing_ok=True)
+        clear(fresh)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         lost = 1
         new = self._connect(fresh)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from amplitude_moloco.buffers.sqlite.guard import check_place, open_lock
+from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import call_in_forked_child
 
 _POLL_SECONDS = 0.001
@@ -29,10 +30,13 @@ class Gate:
         self._path = path
         self._seconds = _PATIENCE * patience_seconds
         self._descriptor = -1
+        self._lock = Path(f"{path}-lock")
+        self._is_new = False
 
     def __enter__(self) -> None:
         check_place(self._path)
-        self._descriptor = open_lock(Path(f"{self._path}-lock"))
+        self._is_new = not self._lock.exists()
+        self._descriptor = open_lock(self._lock)
         call_in_forked_child(self._close)  # a lock of this kind lives on in a child
         never = threading.Event()
         deadline = time.monotonic() + self._seconds
@@ -44,7 +48,9 @@ class Gate:
         self._close()
         raise sqlite3.OperationalError("locked by another process that opens it")
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._is_new and kind is ConfigurationError:  # a lock file is the mark of a buffer
+            self._lock.unlink(missing_ok=True)
         self._close()
 
     def _close(self) -> None:

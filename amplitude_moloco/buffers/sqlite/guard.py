@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 SUSPECT = b"suspect"
 """The content of the lock file if the next start must check all of the file; else it is empty."""
-_SUFFIXES = ("", "-wal", "-shm", "-journal", "-lock")
+_SQLITES_OWN = ("-wal", "-shm", "-journal")
+"""What SQLite opens beside its file, and writes to."""
+_BESIDE = (*_SQLITES_OWN, "-lock")
 _OURS = (
     r"(-wal|-shm|-journal|-lock|\.corrupt-\d+(-wal|-shm)?"
     r"|-[0-9a-f]{16}(\.lock|-\d+\.(journal|damaged)))"
@@ -39,13 +41,19 @@ def check_place(path: Path) -> None:
     """Check what lies at ``path`` and beside it, before any of it is opened.
 
     Raises ConfigurationError if the folder is missing, or a file is a link, is not a regular file,
-    or holds something else than a buffer; OSError if the folder can't be read.
+    or holds something else than a buffer, or one beside it has a second name; OSError if the folder
+    can't be read.
     """
     if not path.parent.exists():
         raise ConfigurationError(
             f"buffer: {one_line(path)} can't be used: the folder {one_line(path.parent)} does not "
             f"exist; create it, or use a path in a folder that exists (in a URL, an absolute path "
             f"comes after three slashes: sqlite:////folder/file.db)"
+        )
+    if path.name.endswith(_BESIDE):
+        raise ConfigurationError(
+            f"buffer: {one_line(path)} has the name of a file beside another buffer; use another "
+            f"name"
         )
     check_files(path)
     # Without a lock file no process has it open, so that it may be opened and closed here.
@@ -55,8 +63,15 @@ def check_place(path: Path) -> None:
 
 def check_files(path: Path) -> None:
     """As ``check_place``, for the kind of each file that exists."""
-    for suffix in _SUFFIXES:
-        _check_file(Path(f"{path}{suffix}"))
+    for suffix in ("", *_BESIDE):
+        # What the lock file holds is looked at when it is opened.
+        _check_file(Path(f"{path}{suffix}"), is_single=suffix in _SQLITES_OWN)
+
+
+def clear(path: Path) -> None:
+    """Remove a file, and those of SQLite beside it. What a link leads to stays. Raises OSError."""
+    for suffix in ("", *_SQLITES_OWN):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def narrow(path: Path) -> None:
@@ -94,7 +109,7 @@ def _narrow(path: Path) -> None:
 def open_lock(path: Path) -> int:
     """Open the lock file, which is created if missing. Returns its descriptor.
 
-    Raises ConfigurationError if it holds something else: it is written to. Raises OSError.
+    Raises ConfigurationError if it holds something else, or has a second name. Raises OSError.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -109,6 +124,9 @@ def open_lock(path: Path) -> int:
             f"buffer: {one_line(path)} is not a buffer's lock file, and is left as it is; use "
             f"another path for the buffer"
         )
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise _second_name(path)
     return descriptor
 
 
@@ -143,7 +161,7 @@ def stranger(path: Path) -> ConfigurationError:
     )
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, *, is_single: bool = False) -> None:
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -155,6 +173,15 @@ def _check_file(path: Path) -> None:
             f"buffer: {one_line(path)} can't be used: unable to open database file; it is not a "
             f"regular file; use another path"
         )
+    if is_single and found.st_nlink > 1:  # it may be another program's
+        raise _second_name(path)
+
+
+def _second_name(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"buffer: {one_line(path)} has a second name (a hard link), and is left as it is; remove "
+        f"it, or use another path"
+    )
 
 
 def _link(path: Path) -> ConfigurationError:

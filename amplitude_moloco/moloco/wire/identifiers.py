@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -21,24 +22,43 @@ IDENTIFIERS = (
 )
 # Devices that know no id of their own report zeros: as digits, in hexadecimal, as a UUID or a MAC.
 _ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
-# What some printed nothing, or a template that was not filled in, may begin with. Ids that begin
-# otherwise, and so nearly all, are not looked at closely.
-_SUSPICIOUS = (
-    *("0", "urn:uuid:", "none", "null", "undefined", "nan", "nil", "b'"),
-    *"{([<\"'`_-.?*#$%/~+=:&@\0",
+# How some printed nothing, or a template that was not filled in, may begin or end. Other ids, and
+# so nearly all, are not looked at closely. Nothing is left of an id that can't be seen.
+_SUSPICIOUS_SIGNS = frozenset(["", "\0", *string.punctuation])
+_SUSPICIOUS_STARTS = tuple("none null undefined nan nil b' urn:uuid: 00 0: 0. 0- 0x".split())
+_SUSPICIOUS_ENDS = tuple(
+    """undefined null none nothing nil nan anonymous guest unknown
+    ) ] } > = : % %s %d )s ' \"""".split()
 )
-_SUSPICIOUS_ENDS = ("undefined", "null", "none")
 _LONGEST = 500  # characters: nothing that stands for no shopper is as long
-_AROUND = "{([<>])}\"'`_-.?*#/~+=: \0"
-_BETWEEN = re.compile(r"[-_:|,;/@+.]+")
-_REPEATED = re.compile(r"(b')?((none|null|undefined)[\W_]*)+")
-_TEMPLATE = re.compile(
-    r"[$#]?\{+[a-z_.$ ]*\}+|\{\{.*\}\}|\{[0-9]?\}|%[sd]|%\([a-z_]+\)s|%[a-z_]+%|<%=?[^%]*%>"
-    r"|[$@][a-z_]*id|\[object \w+\]",
+_AROUND = f"{string.punctuation} \0"
+_BETWEEN = re.compile(r"[\"' ]*[-_:|,;/@+.=&]+[\"' ]*")
+_NOTHING = r"(?:none|null|undefined|nothing|nan|nil|<na>|<nil>|<null>)"
+_PLACEHOLDER = re.compile(
+    # what JavaScript joins with a variable without a value; an assignment; an address
+    rf".*[-_:|=/. ]undefined|[\w.\-\"' ]*=[\"' ]*{_NOTHING}|{_NOTHING}@{_NOTHING}(?:\.\w+)*"
+    # several words in a row; one in brackets, as the text of an object that holds nothing
+    r"|\W*(?:b')?(?:(?:none|null|undefined)[\W_]*)+"
+    rf"|.*[(\[{{][\"' ]*{_NOTHING}[\"' ]*[)\]}}]"
+    # objects, empty ones too, as Python, PHP, Ruby, Perl, JavaScript and Go print them
+    r"|#?<.*\b0x[0-9a-f]+.*>|\w+\(0x[0-9a-f]+\)|[a-z_.]+\((?:0|\[\].*)?\)"
+    r"|.*\[object \w+\]|%!\w\(.*\)"
+    # templates
+    r"|.*[$#@]?\{+[a-z_.$ ?!\[\]'\"]*\}+|.*[$#@{]\{[^{}]*\}+|.*\$\([a-z_. ]+\)|\{[0-9]?\}|\{%.*%\}"
+    r"|.*%[sd]|.*%\([a-z_]+\)s|.*%[a-z_]+%|.*<%=?[^%]*%>|[$@](?:[a-z_]*_)?u?id",
     re.DOTALL,
 )
-_UNDEFINED = re.compile(r".*[-_:|=/. ]undefined", re.DOTALL)
-"""Text that JavaScript has joined with a variable that had no value."""
+_UNNAMED = frozenset(
+    """null undefined nil none nan nothing n/a nat void empty missing unset anonymous anon guest
+    unknown visitor unidentified unregistered unauthenticated""".split()
+)
+"""What stands for no shopper also behind the name of a field: ``uid:guest``."""
+_NAMES = frozenset(
+    """id ids uid uuid guid key user users usr userid customer cust customerid client clientid
+    account acct member memberid shopper buyer profile person contact visitor visitorid subscriber
+    device deviceid session sid anonymousid distinct external persistent custom name email u
+    c""".split()
+)
 
 
 def identifier(value: object, absent: Collection[str] = ABSENT_IDENTIFIERS) -> str | None:
@@ -106,7 +126,11 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
     if not word.isascii():
         word = _visible(word)
     if word in absent or (
-        (word.startswith(_SUSPICIOUS) or word.endswith(_SUSPICIOUS_ENDS))
+        (
+            word[:1] in _SUSPICIOUS_SIGNS
+            or word.startswith(_SUSPICIOUS_STARTS)
+            or word.endswith(_SUSPICIOUS_ENDS)
+        )
         and _is_placeholder(word, absent)
     ):
         return None
@@ -114,22 +138,26 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
 
 
 def _visible(word: str) -> str:
-    """Returns a text in its plainest form, without what can't be seen."""
+    """Returns a text in its plainest form, without what can't be seen, each sign as a dash."""
     plain = unicodedata.normalize("NFKC", word[: _LONGEST + 1])
-    return "".join(each for each in plain if unicodedata.category(each) != "Cf").strip()
+    kinds = ((each, unicodedata.category(each)) for each in plain)
+    return "".join(
+        "-" if kind[0] == "P" and not each.isascii() else each
+        for each, kind in kinds
+        if kind != "Cf"
+    ).strip()
 
 
 def _is_placeholder(word: str, absent: Collection[str]) -> bool:
-    """Whether a text in lowercase is zeros, absent words, or an unfilled template."""
+    """Whether a text in lowercase is zeros, signs, absent words, or an unfilled template."""
     if len(word) > _LONGEST:
         return False
     core = word.strip(_AROUND)
-    return bool(
-        (not core and len(word) > 1)
-        or core in absent
-        or _UNDEFINED.fullmatch(word)
-        or _ZEROS.fullmatch(word)
-        or _REPEATED.fullmatch(word.lstrip(_AROUND))
-        or _TEMPLATE.fullmatch(word)
-        or all(part in absent for part in _BETWEEN.split(core))
+    if not core or core in absent or _ZEROS.fullmatch(word) or _PLACEHOLDER.fullmatch(word):
+        return True
+    if core in _NAMES:
+        return word[-1] != core[-1]  # ##id##, or a name without a value: uid=
+    parts = _BETWEEN.split(core)
+    return all(part in absent for part in parts) or (
+        parts[-1] in _UNNAMED and all(part in _NAMES or part in _UNNAMED for part in parts)
     )

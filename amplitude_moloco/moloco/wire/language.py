@@ -8,7 +8,8 @@ from functools import lru_cache
 from amplitude_moloco.moloco.wire.languages import LANGUAGES, WITHDRAWN
 
 _CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_.@,;].*)?", re.DOTALL)
-_NAME_WITH_REGION = re.compile(r"([^()]+?)\s*\([^()]*\)")
+_NAME_WITH_MORE = re.compile(r"([^();]+?)(?:\s*\([^()]*\)|\s*;.*)")
+"""``English (United States)``, and ISO's ``Spanish; Castilian``."""
 
 
 def _index() -> dict[str, str]:
@@ -34,6 +35,6 @@ def iso_639_1(text: str) -> str | None:
     text = text.strip().lower()
     known = _TWO_LETTERS.get(text)
     if known is None:
-        form = _CODE.fullmatch(text) or _NAME_WITH_REGION.fullmatch(text)
+        form = _CODE.fullmatch(text) or _NAME_WITH_MORE.fullmatch(text)
         known = _TWO_LETTERS.get(form[1]) if form else None
     return known

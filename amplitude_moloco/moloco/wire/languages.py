@@ -199,6 +199,7 @@ WITHDRAWN = {
     "gsc": "oc",
     "hbs": "sr",
     "in": "id",
+    "mo": "ro",
     "iw": "he",
     "jaw": "jv",
     "ji": "yi",

@@ -18,7 +18,11 @@ from amplitude_moloco.convert.problem import ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.moloco.wire.language import iso_639_1
 from amplitude_moloco.moloco.wire.problems import InvalidValue
-from amplitude_moloco.moloco.wire.vocabulary import MAX_CLOCK_SKEW_MILLIS, MAX_ID_CHARACTERS
+from amplitude_moloco.moloco.wire.vocabulary import (
+    ABSENT_IDENTIFIERS,
+    MAX_CLOCK_SKEW_MILLIS,
+    MAX_ID_CHARACTERS,
+)
 
 # Unix time in seconds stays below this range until the year 2286, and Unix time in microseconds
 # has been above it since 1973.
@@ -137,9 +141,14 @@ def language(value: object) -> str | None:
 
 
 def advertising_id(value: object) -> str | None:
-    """Reads an advertising id. Devices that opted out of tracking report all zeros: absent."""
+    """Reads an advertising id. Devices that opted out of tracking report all zeros: absent.
+
+    So are the words that stand for no shopper.
+    """
     word = text(value)
-    return None if word is None or set(word) <= {"0", "-"} else word
+    if word is None or set(word) <= {"0", "-"} or word.strip().lower() in ABSENT_IDENTIFIERS:
+        return None
+    return word
 
 
 def timestamp(now_millis: int, value: object) -> str | None:

@@ -66,6 +66,12 @@ ABSENT_IDENTIFIERS = NULL_LIKE.union(
     """user_id user-id userid device_id device-id deviceid customer_id customer-id customerid
     your_user_id your-user-id your_device_id""".split(),
     ["not available", "<class 'nonetype'>", "1.#qnan", "1.#ind", "#ref!", "#value!", "#name?"],
+    # what other languages and databases print for nothing, and forms for what was not filled in
+    """nothing undef noone no-one no_one unspecified not_specified not-specified unassigned
+    not_assigned not-assigned not_found not-found notfound not_applicable not-applicable nilclass
+    nullobject null_object dbnull system.dbnull kotlin.unit na_character_ #div/0! #num! -1.0 -0
+    anonymous_id anonymous-id anonymousid guest_id guest-id guestid""".split(),
+    ["no one", "not specified", "not assigned", "not found", "not applicable", "null object"],
     # an Android emulator's, that of a whole series of devices with a faulty Android 2.2, and the
     # address that Android and iOS give every app
     ["9774d56d682e549c", "lmy47d", "02:00:00:00:00:00", "ffffffff-ffff-ffff-ffff-ffffffffffff"],

@@ -94,6 +94,34 @@ def test_another_applications_damaged_file_is_left_alone(
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_another_applications_file_gets_no_lock_file(
+    path: Path, open_buffer: OpenBuffer, mode: str
+) -> None:
+    """It is refused however often it is tried, even once it is replaced by another kind of file."""
+    with shell(path) as db:
+        db.execute(f"PRAGMA journal_mode = {mode}")
+        db.execute("CREATE TABLE users (name)")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="another application's SQLite file"):
+            open_buffer()
+        assert [each.name for each in path.parent.iterdir()] == ["buffer.db"]
+    path.write_bytes(b"no longer a database")
+    with pytest.raises(ConfigurationError, match="is not a buffer, and is left as it is"):
+        open_buffer()
+    assert contents(path.parent) == {"buffer.db": b"no longer a database"}
+
+
+@pytest.mark.parametrize("suffix", NEIGHBOURS)
+def test_no_buffer_has_the_name_of_a_file_beside_another(
+    tmp_path: Path, open_buffer: OpenBuffer, suffix: str
+) -> None:
+    """A typing mistake would make two buffers write into one file."""
+    with pytest.raises(ConfigurationError, match="the name of a file beside another buffer"):
+        open_buffer(path=tmp_path / f"buffer.db{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", NEIGHBOURS)
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("exists", [True, False], ids=["old buffer", "new buffer"])
@@ -119,6 +147,76 @@ def test_no_link_is_followed(
         open_buffer()
     assert victim.exists() == is_there
     assert not is_there or victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("suffix", NEIGHBOURS)
+@pytest.mark.parametrize("content", ["", "precious"])
+@pytest.mark.parametrize("exists", [True, False], ids=["old buffer", "new buffer"])
+def test_no_hard_link_is_written_through(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    suffix: str,
+    content: str,
+    *,
+    exists: bool,
+) -> None:
+    """Another file with a second name beside the buffer is refused, and keeps what it holds."""
+    if exists:
+        open_buffer().close()
+    victim = tmp_path / "victim"
+    victim.write_text(content)
+    beside = Path(f"{path}{suffix}")
+    beside.unlink(missing_ok=True)
+    os.link(victim, beside)
+    with pytest.raises(ConfigurationError, match=f"buffer.db{suffix} .* left as it is; "):
+        open_buffer()
+    assert victim.read_text() == content
+    assert beside.stat().st_nlink == 2
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_no_link_is_followed_while_a_damaged_file_is_salvaged(
+    path: Path,
+    tmp_path: Path,
+    open_buffer: OpenBuffer,
+    suffix: str,
+    link: Callable[[Path, Path], None],
+) -> None:
+    """What is readable is copied into a file of its own, whatever lies in its place."""
+    buffer = open_buffer()
+    put(buffer, "a")
+    buffer.close()
+    overwrite_header(path)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link(victim, Path(f"{path}-new{suffix}"))
+    open_buffer()
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_hard_link_that_comes_later_is_not_written_through(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer, clock: Clock, suffix: str
+) -> None:
+    """While it is there events wait in the journal, and then they are sent."""
+    buffer = open_buffer()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        each.unlink()
+    beside = Path(f"{path}{suffix}")
+    os.link(victim, beside)
+    put(buffer, "a")
+    clock.advance(1)
+    news = buffer.tend()
+    assert victim.read_text() == "precious"
+    assert any(f"buffer.db{suffix} has a second name" in str(each) for each in news)
+    beside.unlink()
+    clock.advance(1)
+    buffer.tend()
+    assert claim(buffer) == ["a"]
 
 
 def test_a_link_to_no_buffer_is_refused(

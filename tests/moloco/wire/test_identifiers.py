@@ -101,15 +101,72 @@ def test_ids_that_only_resemble_them_identify(text: str) -> None:
     assert identifier(text) == text
 
 
+NAMES = ["id", "user_id", "userId", "uid", "customer", "Member-ID"]
+
+
+@pytest.mark.parametrize("value", ["null", "None", "undefined", "NaN", "Nothing", "nil", "guest"])
+@pytest.mark.parametrize("between", ["=", ":", " = ", ": ", "='{}'", ': "{}"', "-", "_"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_with_nothing_as_its_value_does_not_identify(
+    name: str, between: str, value: str
+) -> None:
+    """Neither alone, nor in an object, nor beside another one; with a value it does."""
+    pattern = between if "{}" in between else between + "{}"
+    text = name + pattern.format(value)
+    for each in (text, text.upper(), f"{{{text}}}"):
+        assert identifier(each) is None
+    filled = name + pattern.format("4711")
+    assert identifier(filled) == filled
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *"- ~ ? _ . * # : \u2013 — … · 。 -- (-) «None» —null— \u200b \u200b\u200c $null".split(
+            " "
+        ),
+        *"Nothing NOTHING <Nothing> noone not_found Unassigned ::unspecified:: DBNull".split(),
+        *"id= user_id: ##id## __UID__ none@none.com null@null undefined@undefined.com".split(),
+        *"user-{id} user-{user.id} shop:{{user_id}} u-${id} user-%s %%USER_ID%% $(user_id)".split(),
+        *"list() array() deque([]) HASH(0x55d0c8) %!s(<nil>) user[null] Some(None)".split(),
+        *("User object (None)", "Decimal('NaN')", "<User: None>", "<object object at 0x7f0a>"),
+        *("#<User:0x00007f>", "id=null&session=null", '{"id": null, "name": null}', "No One"),
+        *("user-[object Object]", "Series([], dtype: object)", "{% user %}", "%(user_id)s"),
+    ],
+)
+def test_whatever_stands_for_nothing_does_not_identify(text: str) -> None:
+    """Signs alone, words of other languages, partly filled templates, objects in place of ids."""
+    assert identifier(text) is None
+
+
+@pytest.mark.parametrize("word", ["None", "null", " NULL ", "unknown", "n/a", "0000-0000"])
+def test_an_advertising_id_may_be_a_word_for_nothing(word: str) -> None:
+    """It is left out then: all who lack one would share it."""
+    assert "device" not in payload(advertising_id=word)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *"id=7 id:7 uid:alice 7=null? YWJjZA== YWI= cn=guest,dc=shop uid=jane,ou=me c-3po".split(),
+        *"anna.guest mr.nothing johnnil brennan Kiernan me) [me] {me@x.de} u:7 a:b:".split(),
+        *"x-{550e8400-e29b-41d4-a716-446655440000} 李雷 me… «me» nil-nil-7 @david $sid".split(),
+        'Optional("abc")',
+        *("User object (7)", "{'user_id': 'abc'}", "id = 7", "John (Smith)", "<User: 7>"),
+    ],
+)
+def test_ids_with_signs_in_them_identify(text: str) -> None:
+    """What is left of them is no word for nothing."""
+    assert identifier(text) == text
+
+
 @pytest.mark.parametrize("part", ["none ", "{{", "null", "_", "é", "_undefined", "% "])
 def test_a_long_id_takes_no_time(part: str) -> None:
     """A megabyte is no placeholder, whatever it begins with, and is refused for its length."""
     assert refusal(identifier, part * (1_000_000 // len(part)) + "none").reason == "too_long"
 
 
-@pytest.mark.parametrize(
-    "value", ["nullable", "0", "-", "nones", "nils", "nil nil", "guest-7", "0001"]
-)
+@pytest.mark.parametrize("value", ["nullable", "0", "nones", "nils", "nil nil", "guest-7", "0001"])
 def test_other_short_words_identify(value: str) -> None:
     """Only the words themselves count as absent, not words that contain them."""
     assert identifier(value) == value

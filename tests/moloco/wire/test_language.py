@@ -43,6 +43,8 @@ from amplitude_moloco.moloco.wire.language import iso_639_1
         ("English (United States)", "en"),
         ("Modern Greek (1453-)", "el"),
         ("Farsi", "fa"),
+        ("mo", "ro"),
+        *(("Spanish; Castilian", "es"), ("Dutch; Flemish", "nl"), ("Catalan; Valencian", "ca")),
     ],
 )
 def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
@@ -70,6 +72,8 @@ def test_a_language_is_known_by_any_of_its_names(text: str, code: str) -> None:
         "Tonga (Zambia)",
         "(English)",
         "Klingon (Qo'noS)",
+        "Klingon; English",
+        "; English",
     ],
 )
 def test_other_text_is_left_out(text: str) -> None:
