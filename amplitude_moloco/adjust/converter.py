@@ -52,7 +52,7 @@ class Converter:
     """Converts events by the AdjustEvents that select them. Safe from any thread."""
 
     def __init__(self, events: Sequence[AdjustEvent], app: App) -> None:
-        self.events = tuple(events)
+        self.syncs = tuple(events)
         self._app = app
 
     def convert(
@@ -85,7 +85,7 @@ class Converter:
         found = [] if is_dropped_by_plugin else self.convert(event, now_millis, refusals)
         conversions = iter(found)
         named = self._named(event.event_type)
-        for each in self.events:
+        for each in self.syncs:
             if is_dropped_by_plugin:
                 outcomes.append(_not_selected(each, SelectionReason.PLUGIN))
             elif each not in named:
@@ -100,13 +100,13 @@ class Converter:
 
     def near_name(self, name: str) -> str:
         """Returns a configured name that is nearly this one; empty for none."""
-        names = [each.event for each in self.events]
+        names = [each.event for each in self.syncs]
         return "" if name in NEVER_SENT or self._named(name) else near_pattern(name, names)
 
     def _named(self, name: object) -> list[AdjustEvent]:
         if not isinstance(name, str) or name in NEVER_SENT:
             return []
-        return [each for each in self.events if each.matches_name(name)]
+        return [each for each in self.syncs if each.matches_name(name)]
 
     def _convert(self, event: Any, each: AdjustEvent, now_millis: int, earlier: int) -> Conversion:
         attributes, omissions = vars(event), list[Problem]()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from amplitude_moloco.adjust.answers import Classifier
@@ -29,6 +30,7 @@ from amplitude_moloco.engine.facts import Hook
 from amplitude_moloco.engine.rate import max_rate_of
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.plain import settings_of_data, settings_of_file
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.transports.secret import Secret
@@ -40,6 +42,9 @@ from amplitude_moloco.wiring import (
     transport_factory,
     transport_of,
 )
+
+if TYPE_CHECKING:
+    from amplitude_moloco.files.loading import Shape
 
 _APP_TOKEN = re.compile(r"[0-9A-Za-z]{12}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
@@ -105,6 +110,23 @@ class AdjustSettings:
         checks.run(self.engine_settings)
         checks.raise_errors()
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> AdjustSettings:
+        """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
+        return settings_of_data(cls, _shape, data, more)
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **more: Any) -> AdjustSettings:
+        """Returns settings from a JSON or TOML file with the names of the fields.
+
+        ``events`` is a list with the arguments of :class:`AdjustEvent`; in TOML, ``[[events]]``.
+        ``${NAME}`` in a text stands for an environment variable. ``more`` are settings that the
+        file lacks, or can't hold, such as ``hooks``; they replace the file's. Raises
+        ConfigurationError naming the place in the file: an unknown key, a wrong type, a missing
+        field, a value that can't work.
+        """
+        return settings_of_file(cls, _shape, path, more)
+
     def endpoint(self) -> Endpoint:
         """Returns Adjust's address and headers."""
         return endpoint(token=self.token, base_url=self.base_url)
@@ -128,7 +150,7 @@ class AdjustSettings:
         retry = checks.run(instance_of, "retry", RetrySchedule, self.retry)
         breaker = checks.run(instance_of, "breaker", BreakerPolicy, self.breaker)
         hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
-        buffer = checks.run(buffer_of, self.buffer)
+        buffer = checks.run(_buffer_of, self.buffer)
         transport = checks.run(transport_of, self.transport)
         connections = checks.run(connections_of, self.connections, transport)
         ambiguous = checks.run(_one_of, "on_ambiguous", self.on_ambiguous, ("retry", "drop"))
@@ -159,6 +181,21 @@ class AdjustSettings:
             flush_timeout_seconds=self.flush_timeout_seconds,
             host=urlsplit(address.url).netloc,
         )
+
+
+def _shape() -> Shape:
+    from amplitude_moloco.adjust.file import SHAPE  # needs the extra "config"
+
+    return SHAPE
+
+
+def _buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
+    if isinstance(buffer, str) and buffer.partition(":")[0] not in ("memory", "sqlite"):
+        raise ConfigurationError(
+            "buffer: found another kind of buffer; use memory:// or sqlite:///…, which keep the "
+            "order of a device's events"
+        )
+    return buffer_of(buffer)
 
 
 def _events_of(events: Iterable[object]) -> tuple[AdjustEvent, ...]:

@@ -22,7 +22,7 @@ LAYERS = [
     {"errors", "reasons", "text", "host", "inspector"},
     {"convert", "transports", "buffers"},
     {"engine"},
-    {"arguments", "plugin", "watch", "wiring"},
+    {"arguments", "files", "plain", "plugin", "watch", "wiring"},
     {"adjust", "links", "moloco"},
     {"history", "metrics"},
     {"__init__"},
