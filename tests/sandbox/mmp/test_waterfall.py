@@ -160,8 +160,9 @@ class TestInstall:
     @pytest.mark.parametrize("name", ["click_device", "attribution_window", "lookback", "window"])
     def test_no_parameter_of_a_link_sets_a_window(self, name: str) -> None:
         """Windows are settings: a parameter of the link lengthens none."""
-        click = touch("click", 7 * DAY + 1, **{name: str(30 * DAY)})
-        assert install(click).touch is None
+        parameters: dict[str, Any] = {**ID, name: str(30 * DAY)}
+        assert install(touch("click", 7 * DAY, **parameters)).partner == "Moloco"
+        assert install(touch("click", 7 * DAY + 1, **parameters)).touch is None
 
     def test_a_window_can_be_switched_off(self) -> None:
         """With a window of 0, touches of that kind don't count."""
