@@ -182,7 +182,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 
         The future is done when everything tracked before has been delivered, refused or tried
         once, or when sending pauses, and at the latest after the setting ``flush_timeout_seconds``,
-        or ``timeout_seconds`` if that is longer. Its result is the counters at that time. Never
+        or ``timeout_seconds`` if that is longer. With ``deliver=False`` it is done when all of that
+        is stored where another process finds it. Its result is the counters at that time. Never
         raises: if a durable buffer can't be read, that is the future's exception.
         """
         timeout_seconds = bounded(timeout_seconds)
@@ -273,7 +274,8 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
 
         The default is the setting ``shutdown_timeout_seconds``. Events that could not be sent in
         time are handed to the hooks as :class:`Dropped`, and their number is logged; a durable
-        buffer keeps them instead. A second call does nothing.
+        buffer keeps them instead. With ``deliver=False`` nothing is sent: what is stored is made
+        ready for other processes. A second call does nothing.
 
         Call it for a destination that was removed from its client. Otherwise ``shutdown()`` or the
         interpreter's exit calls it.

@@ -10,7 +10,7 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
-from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.base import BufferFactory, Storage
 from amplitude_moloco.buffers.url import absolute_url, open_buffer
 from amplitude_moloco.engine.checks import callable_of_none, callable_of_one, whole_number
 from amplitude_moloco.engine.retry import RetrySchedule
@@ -36,6 +36,17 @@ def buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
     )
 
 
+def durable_buffer_of(setting: str, buffer: str | BufferFactory) -> str | BufferFactory:
+    """Returns the setting ``buffer`` where other processes have to find what is stored.
+
+    Raises ConfigurationError for a buffer in memory, with ``setting`` as what asks for another. An
+    app's own buffer is looked at once it is open.
+    """
+    if isinstance(buffer, str) and buffer.partition(":")[0].lower() == "memory":
+        raise _not_durable(setting, "'memory://'")
+    return buffer
+
+
 def transport_of(transport: str | TransportFactory) -> str | TransportFactory:
     """Returns the setting ``transport``, with a name for ``auto``. Raises ConfigurationError."""
     if isinstance(transport, str):
@@ -56,11 +67,12 @@ def connections_of(connections: int | None, transport: str | TransportFactory) -
 
 
 def buffer_factory(
-    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule
+    buffer: str | BufferFactory, endpoint: Endpoint, retry: RetrySchedule, *, delivers: bool = True
 ) -> BufferFactory:
     """Returns a callable that opens the buffer of a checked setting."""
     if not isinstance(buffer, str):
-        return partial(_open_own, "buffer", buffer, "Buffer", _BUFFER_METHODS)
+        open_own = partial(_open_own, "buffer", buffer, "Buffer", _BUFFER_METHODS)
+        return open_own if delivers else partial(_open_durable, open_own)
     return partial(
         open_buffer,
         buffer,
@@ -87,6 +99,22 @@ def transport_factory(
         connections=connections,
         timeout_seconds=timeout_seconds,
         ca_bundle=ca_bundle,
+    )
+
+
+def _open_durable(open_own: BufferFactory) -> Storage:
+    """Returns the app's own buffer. Raises ConfigurationError if it ends with the process."""
+    buffer = open_own()
+    if not buffer.is_durable:
+        buffer.close()
+        raise _not_durable("deliver: False", type(buffer).__name__)
+    return buffer
+
+
+def _not_durable(setting: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting} needs a durable buffer, which several processes share; found {found}; use one "
+        f"such as 'sqlite:////var/lib/app/events.db'"
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, settings
 from support.buffers import MakeBuffer, open_memory, open_sqlite
 from support.clock import Clock, RealClock
 from support.faulty_server import FaultyServer, StartServer
+from support.redis_buffers import open_redis
+from support.redis_server import NEEDS_SERVER, PROGRAM, RedisServer, StartRedis, running
 from support.startup import sitecustomize as startup
 from support.tls import Tls
 
@@ -35,11 +38,56 @@ _SETTINGS_OF_REQUESTS = (
 ).split()
 
 
-@pytest.fixture(
-    params=[pytest.param(open_memory, id="memory"), pytest.param(open_sqlite, id="sqlite")]
-)
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for all tests: each uses streams of its own."""
+    if PROGRAM is None:
+        pytest.skip(NEEDS_SERVER)
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[StartRedis]:
+    """Starts a Redis server of the test's own, with these settings."""
+    if PROGRAM is None:
+        pytest.skip(NEEDS_SERVER)
+    with ExitStack() as stack:
+        numbers = count()
+
+        def start_one(**settings: str) -> RedisServer:
+            folder = tmp_path / f"redis-{next(numbers)}"
+            return stack.enter_context(running(folder, **settings))
+
+        yield start_one
+
+
+_MEMORY = pytest.param(open_memory, id="memory")
+_SQLITE = pytest.param(open_sqlite, id="sqlite")
+_REDIS = pytest.param(None, id="redis")
+
+
+@pytest.fixture(params=[_MEMORY, _SQLITE, _REDIS])
 def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
     """Opens a new, empty buffer, of each kind in turn. All are closed after the test."""
+    open_one = request.param
+    if open_one is None:
+        open_one = partial(open_redis, request.getfixturevalue("redis_server"))
+    with _opening(open_one, tmp_path) as make_one:
+        yield make_one
+
+
+@pytest.fixture(params=[_MEMORY, _SQLITE])
+def make_laned_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeBuffer]:
+    """As make_buffer, of the kinds that keep lanes."""
+    with _opening(request.param, tmp_path) as make_one:
+        yield make_one
+
+
+@contextmanager
+def _opening(
+    open_one: Callable[[Path, int, int, Clock], Storage], tmp_path: Path
+) -> Iterator[MakeBuffer]:
     numbers = count()
     with ExitStack() as stack:
 
@@ -49,7 +97,7 @@ def make_buffer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
             directory = tmp_path / str(next(numbers))
             directory.mkdir()
             clock = clock or RealClock()
-            buffer: Storage = request.param(directory, max_events, max_bytes, clock)
+            buffer = open_one(directory, max_events, max_bytes, clock)
             stack.callback(buffer.close)
             return buffer
 

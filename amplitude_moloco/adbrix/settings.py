@@ -11,6 +11,7 @@ from amplitude_moloco.adbrix.answers import accepts, classify, error_message
 from amplitude_moloco.adbrix.converter import Converter
 from amplitude_moloco.adbrix.event import AdbrixEvent
 from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.url import BufferUrl
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.engine.engine import EngineSettings, Partner
@@ -72,6 +73,8 @@ class AdbrixSettings:
         object.__setattr__(self, "events", tuple(events) if is_list else (events,))  # type: ignore[arg-type]  # just checked
         if isinstance(self.token, str):
             object.__setattr__(self, "token", Secret(self.token))
+        if isinstance(self.buffer, str):
+            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # it may hold a login
         checks = Checks()
         checks.run(self.endpoint)
         checks.run(self.converter)

@@ -15,6 +15,8 @@ from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.form import too_old
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.redis.address import is_redis
+from amplitude_moloco.buffers.url import public_url
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.engine.engine import EngineSettings, Partner
@@ -147,11 +149,11 @@ def _shape() -> Shape:
     return SHAPE
 
 
-def _check_lanes(buffer: object) -> None:
-    if isinstance(buffer, str) and buffer.partition(":")[0] not in ("memory", "sqlite"):
+def _check_lanes(buffer: str | BufferFactory) -> None:
+    if isinstance(buffer, str) and is_redis(buffer):
         raise ConfigurationError(
-            "buffer: found another kind of buffer; use memory:// or sqlite:///…, which keep the "
-            "order of a device's events"
+            f"buffer: found {shown(public_url(buffer))}; Redis can't keep each device's events in "
+            f"order; use memory:// or a file, as in sqlite:///adjust.db"
         )
 
 

@@ -175,6 +175,33 @@ class Tended(Protocol):
         ...
 
 
+class Noticing(Protocol):
+    """A buffer that learns by itself when something is due, from a thread of its own."""
+
+    def call_when_due(self, call: Callable[[], object]) -> None:
+        """Call this whenever ``claim`` has more to return than it had, from any thread."""
+        ...
+
+
+class Shared(Protocol):
+    """A durable buffer in which a process may hold what others can't claim yet.
+
+    A buffer without these methods has nothing of that kind.
+    """
+
+    def begin_sharing(self) -> None:
+        """This process claims nothing from this buffer. Called once, before anything is put."""
+        ...
+
+    def share(self) -> bool:
+        """Give what this process has put until now to all processes. May wait for the disk.
+
+        Called by a process that claims nothing, from one thread at a time. Returns whether that is
+        done: until then a later call, or the end of the process, does it. Never raises.
+        """
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps what can't be delivered. All methods are safe from any thread."""
 

@@ -10,15 +10,38 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.buffers.redis.address import (
+    RedisAddress,
+    is_redis,
+    parse_address,
+    with_stage,
+    without_login,
+)
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import can_follow_forks
 from amplitude_moloco.text import shown
 
+_DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
+"""The name of this library for pip."""
 _MOST = 2**63 - 1  # what SQLite can store
 _MOST_DIGITS = 100  # leading zeros included
 _CREDENTIALS = re.compile(r"//[^/]*@")  # of another service's URL, which must not be repeated
 _HAS_SCHEME = re.compile(r"(?:sqlite|memory):|\w+://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit() would leave some of them out
+
+
+class BufferUrl(str):
+    """The URL of a buffer. Its repr holds neither user nor password."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(public_url(self))
+
+
+def public_url(url: str) -> str:
+    """Returns the URL without user and password."""
+    return without_login(url) if is_redis(url) else str(url)
 
 
 def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0) -> Storage:
@@ -34,6 +57,15 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
             percent-encoded. Its folder has to exist. ``sqlite:relative.db`` is understood, too; so
             are ``synchronous=NORMAL``, which is ``1s``, and ``wait_millis``, which has no effect:
             no put waits for another process.
+
+            Or ``redis://host:6379/0?stream=NAME``, ``rediss://`` with TLS, ``unix:///redis.sock?db=0``
+            or ``redis+sentinel://host1:26379,host2/MASTER/0`` (``rediss+sentinel://``), with the
+            options ``stream``, ``max_events``, ``max_bytes``, ``lease_seconds=30`` and ``stage``:
+            where new events wait for Redis. It is ``memory://`` or the URL of a file, as in
+            ``stage=sqlite:////var/lib/app/stage.db``; in its own options, ``&`` is ``%26``. User
+            and password are in the URL, percent-encoded, or in ``REDIS_USERNAME`` and
+            ``REDIS_PASSWORD``. TLS has the options ``ssl_ca_certs``, ``ssl_certfile`` and
+            ``ssl_keyfile``, each a path; certificates are always verified.
         target: Where the events go. A durable buffer accepts only events for the target that it
             was created for.
         longest_delay_seconds: The longest delay of a retry.
@@ -41,6 +73,10 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
     Raises:
         ConfigurationError: The scheme or an option is unknown, or the file can't be used.
     """
+    if is_redis(url):
+        return _open_redis(
+            redis_address(url), target=target, longest_delay_seconds=longest_delay_seconds
+        )
     scheme, path, query = _parts(url)
     options = _options(scheme, query)
     if scheme == "memory":
@@ -54,10 +90,14 @@ def open_buffer(url: str, *, target: str, longest_delay_seconds: float = 7200.0)
 
 
 def absolute_url(url: str) -> str:
-    """Returns the URL with an absolute path: the same file, whichever the current folder is.
+    """Returns the URL with absolute paths: the same files, whichever the current folder is.
 
     Raises ConfigurationError if it names no buffer, or has an option that can't be used.
     """
+    if is_redis(url):
+        stage = redis_address(url).stage
+        absolute_stage = absolute_url(stage)
+        return BufferUrl(url if absolute_stage == stage else with_stage(url, absolute_stage))
     scheme, path, query = _parts(url)
     _options(scheme, query)
     if scheme == "memory":
@@ -117,7 +157,8 @@ def _can_be_file(path: str) -> bool:
 def _no_buffer(url: str) -> ConfigurationError:
     return ConfigurationError(
         f"buffer: {shown(_CREDENTIALS.sub('//', url))} does not name a buffer; use 'memory://', "
-        f"'sqlite:///relative.db' or 'sqlite:////absolute/path.db' (four slashes)"
+        f"'sqlite:///relative.db' or 'sqlite:////absolute/path.db' (four slashes), or "
+        f"'redis://host:6379/0?stream=NAME'"
     )
 
 
@@ -132,6 +173,40 @@ def _open_sqlite(path: str, options: dict[str, Any], **settings: Any) -> Storage
             f"with sqlite3; use 'memory://'"
         ) from error
     return SqliteBuffer(path, **options, **settings)
+
+
+def redis_address(url: str) -> RedisAddress:
+    """Returns what the URL of Redis says. Raises ConfigurationError."""
+    if _CONTROL.search(url):
+        raise _no_buffer(url)
+    address = parse_address(url)
+    if is_redis(address.stage):
+        raise ConfigurationError(
+            "buffer: the option stage can't be another Redis; use memory:// or sqlite:///path.db"
+        )
+    try:
+        scheme, _, query = _parts(address.stage)
+        _options(scheme, query)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; this is the option stage") from None
+    return address
+
+
+def redis_needed(address: RedisAddress, error: ImportError) -> ConfigurationError:
+    """Returns what to raise where the client of Redis is not installed."""
+    return ConfigurationError(
+        f"buffer: {address} needs redis-py ({error}); pip install '{_DISTRIBUTION}[redis]'"
+    )
+
+
+def _open_redis(address: RedisAddress, **settings: Any) -> Storage:
+    try:  # imported only when used: it belongs to an extra
+        from amplitude_moloco.buffers.redis.buffer import RedisBuffer
+    except ImportError as error:
+        raise redis_needed(address, error) from error
+    stage = open_buffer(address.stage, **settings)
+    options: dict[str, Any] = {**address.numbers, **settings}
+    return RedisBuffer(address, stage, **options)
 
 
 def _options(scheme: str, query: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from amplitude_moloco.cli.terminal import UNUSABLE
 
 _COMMANDS = (
-    *("init", "check", "ping", "trigger", "stats", "dead", "sandbox", "demo", "link"),
+    *("init", "check", "ping", "trigger", "stats", "dead", "sandbox", "demo", "relay", "link"),
     *("fetch", "backfill"),
 )
 """Each is a function, or a group of commands, in the module of its name."""

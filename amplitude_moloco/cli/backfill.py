@@ -106,7 +106,7 @@ class _Job:
         self._errors: list[ExportError] = []
         self._unreadable = 0
         self._reader = read_export(export, on_error=self._note, **filters)
-        self._settings = MolocoSettings.from_file(config)
+        self._settings = MolocoSettings.from_file(config, deliver=True)
         self._url = self._settings.endpoint().url
         self._state = state or config.with_name(f"{config.stem}.backfill.db")
         self._rate = rate

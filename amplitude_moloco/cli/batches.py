@@ -5,19 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.buffers.contents import BufferReader
 from amplitude_moloco.cli.buffers import Choice
-
-if TYPE_CHECKING:
-    from amplitude_moloco.buffers.sqlite.reader import SqliteReader
 
 _BATCH = 100
 _BATCHES_PER_SECOND = 4
@@ -38,7 +35,7 @@ class Batches:
         rate: The most letters per second; None: as fast as possible.
     """
 
-    def __init__(self, reader: SqliteReader, choice: Choice, rate: float | None) -> None:
+    def __init__(self, reader: BufferReader, choice: Choice, rate: float | None) -> None:
         self._reader = reader
         self._choice = choice
         self._rate = rate
@@ -57,12 +54,10 @@ class Batches:
 
     def change(self, change: Change, step: Callable[[int], object]) -> None:
         """Changes them all. Calls ``step`` after each batch, with its size."""
-        from amplitude_moloco.buffers.sqlite.letters import LetterFile  # as the reader itself
-
         started, never, done = time.monotonic(), threading.Event(), 0
         chosen = self._chosen()
         try:
-            with closing(LetterFile(self._reader.path, target=self._reader.target)) as letters:
+            with self._reader.changing() as letters:
                 apply = letters.resend if change is Change.RESEND else letters.delete
                 while batch := list(islice(chosen, self._size)):
                     if self._rate:

@@ -6,21 +6,21 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.buffers.contents import BufferReader
+from amplitude_moloco.buffers.readers import open_reader
+from amplitude_moloco.buffers.redis.address import is_redis, without_login
 from amplitude_moloco.buffers.url import file_of
 from amplitude_moloco.cli.terminal import FAILED, LATER, end, ending_well
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DeadLetterReason
 from amplitude_moloco.text import one_line, shown
-
-if TYPE_CHECKING:
-    from amplitude_moloco.buffers.sqlite.reader import SqliteReader
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"(\d{1,9})([smhdw])")
@@ -28,7 +28,8 @@ _AGE = re.compile(r"(\d{1,9})([smhdw])")
 BufferArgument = Annotated[
     str,
     typer.Argument(
-        metavar="BUFFER", help="The file of a durable buffer: its path, or its URL (sqlite:///…)."
+        metavar="BUFFER",
+        help="A durable buffer: the path of its file, or its URL (sqlite:///…, redis://…).",
     ),
 ]
 ReasonOption = Annotated[
@@ -93,21 +94,20 @@ def choice_of(
 
 
 @contextmanager
-def reading(buffer: str) -> Iterator[SqliteReader]:
-    """Opens a buffer's files read-only. Ends the command if they can't be read or written."""
+def reading(buffer: str) -> Iterator[BufferReader]:
+    """Opens a buffer read-only. Ends the command if it can't be read or written."""
     with ending_well():
-        path = file_of(buffer)
-        try:  # not every system has fcntl, not every Python has sqlite3
-            from amplitude_moloco.buffers.sqlite.reader import SqliteReader
-        except ImportError as error:
-            raise ConfigurationError(f"buffer: can't be read on this system ({error})") from error
+        is_remote = is_redis(buffer)
+        name = without_login(buffer) if is_remote else file_of(buffer)
         try:
-            yield SqliteReader(path)
+            with closing(open_reader(buffer)) as reader:
+                yield reader
         except BrokenPipeError:  # of the output, whose reader has seen enough
             raise
         except (OSError, sqlite3.Error) as error:
             is_locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-            end(LATER if is_locked else FAILED, f"{one_line(path)}: {one_line(error)}")
+            code = LATER if is_locked or is_remote else FAILED
+            end(code, f"{one_line(name)}: {one_line(error)}")
 
 
 def age(seconds: float) -> str:

@@ -6,7 +6,7 @@ exit code   meaning
 0           done
 1           the files can't be read or written, or ``show`` finds no such letter
 2           there is no buffer, or the command line can't work
-3           another process keeps the file locked: try again later
+3           another process keeps the file locked, or Redis can't be used: try again later
 130         interrupted: what was done stays done, and the same command goes on
 ==========  =======================================================================================
 """

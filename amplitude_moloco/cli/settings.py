@@ -44,7 +44,7 @@ class _Messages(logging.Handler):
 
 
 def load(path: Path) -> MolocoSettings:
-    """Returns MCM's settings in a file.
+    """Returns MCM's settings in a file, for a command that sends, whatever ``deliver`` says.
 
     Raises ConfigurationError with an error for each mistake, or for settings of another partner.
     """
@@ -56,7 +56,7 @@ def load(path: Path) -> MolocoSettings:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MolocoSettings.from_dict(data)
+        return MolocoSettings.from_dict(data, deliver=True)
 
 
 def inspect(path: Path) -> Loaded:
@@ -86,6 +86,8 @@ def inspect(path: Path) -> Loaded:
 def _without_key(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Returns the settings with some key, and a warning, if the key is not set here."""
     variable = API_KEY_VARIABLE
+    if data.get("deliver") is False:
+        return data, []  # its app needs none either
     if "api_key" in data:
         unset = [*unset_variables({"api_key": data["api_key"]}, os.environ)]
         if not unset:

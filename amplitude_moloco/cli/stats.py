@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 from rich.table import Table
 
+from amplitude_moloco.buffers.contents import Contents
 from amplitude_moloco.cli.buffers import BufferArgument, age, reading
 from amplitude_moloco.cli.terminal import AsJson, console, print_json, table
 from amplitude_moloco.text import one_line
-
-if TYPE_CHECKING:
-    from amplitude_moloco.buffers.sqlite.reader import Contents
 
 _MOST_ROWS = 40
 
@@ -23,9 +20,10 @@ _MOST_ROWS = 40
 def stats(buffer: BufferArgument, *, as_json: AsJson = False) -> None:
     """Show what lies in a durable buffer: what waits, how long, and what is dead.
 
-    Reads the files of all processes, and changes nothing.
+    Reads what all processes have stored, and changes nothing.
 
-    Exit codes: 0 done, 1 the files can't be read, 2 there is no buffer, 3 locked, 130 interrupted.
+    Exit codes: 0 done, 1 the files can't be read, 2 there is no buffer, 3 locked, or Redis can't be
+    used, 130 interrupted.
     """
     with reading(buffer) as reader:
         contents = reader.contents()
@@ -51,14 +49,11 @@ def _summary(contents: Contents, oldest_dead_seconds: float | None) -> Table:
     made = table("Events", "number", "size", "oldest")
     first = contents.oldest_age_seconds
     made.add_row("waiting", f"{contents.waiting:,}", "", "" if first is None else age(first))
-    made.add_row("  in the file", f"{contents.stored:,}", decimal(contents.stored_bytes), "")
-    made.add_row("  in journals", f"{contents.journaled:,}", "", "")
+    for name, events, size in contents.parts:
+        made.add_row(name, f"{events:,}", "" if size is None else decimal(size), "")
     oldest = "" if oldest_dead_seconds is None else age(oldest_dead_seconds)
     made.add_row("dead letters", f"{contents.dead:,}", decimal(contents.dead_bytes), oldest)
-    if contents.damaged:
-        made.add_row("damaged records", f"{contents.damaged:,}", "", "")
-    if contents.journals:
-        made.caption = f"in the journals of {contents.journals:,} process(es)"
+    made.caption = contents.caption or None
     return made
 
 

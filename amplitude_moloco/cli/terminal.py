@@ -7,7 +7,8 @@ exit code   meaning
 1           done, and something is not well: events would be refused, MCM refuses the key, …
 2           the command line, the settings or a variable of the environment can't work
 3           the server can't be reached, or fails: try again later
-130         interrupted, by Ctrl-C or SIGTERM
+130         interrupted, by Ctrl-C or SIGTERM. These stop ``sandbox`` and ``relay``, which end with
+            0; ``relay`` ends with 130 if a second one comes before it has finished
 ==========  =======================================================================================
 
 Everything that comes from outside is data: it goes through ``one_line``, and no text is markup.

@@ -37,11 +37,12 @@ def open_books(
     monotonic: Callable[[], float],
     post: Callable[[Unselected], object],
     schedule: Callable[[float], object],
+    delivers: bool,
 ) -> Books:
     """Returns new books. The arguments are those of the parts, which document each."""
     selection, vitals = SelectionCounts(post), Vitals(buffer, monotonic)
     summary = Summary(monotonic, schedule)
     log = LogHook(server, access, monotonic, host=host, summary=summary, near_name=near_name)
-    reporter = Reporter(server, summary)
+    reporter = Reporter(server, summary, delivers=delivers)
     ledger = Ledger((vitals, log, *hooks), monotonic, (reporter, vitals), selection)
     return Books(ledger, selection, vitals, Measures(), reporter)

@@ -15,10 +15,12 @@ from math import inf
 
 from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.claimer import Claimer
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import Dropped
 from amplitude_moloco.engine.flushes import Flushes
-from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
+from amplitude_moloco.engine.handover import Handover
+from amplitude_moloco.engine.in_flight import InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.runtime import Runtime
@@ -28,11 +30,9 @@ from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 
-_FLUSH_POLL_SECONDS = 0.05
 _PAUSED_SECONDS = 1.0
 """While the circuit is open, and no probe is due sooner, no flush waits for it."""
 _TROUBLE_SECONDS = 5.0
-_LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ _WAIT_TO_BE_WOKEN = Wait()
 
 @dataclass(frozen=True)
 class _GiveBack:
-    """Return this entry: the circuit has opened since it was claimed."""
+    """Return this entry: since it was claimed the circuit has opened, or a service ends."""
 
     entry: Entry
 
@@ -82,7 +82,9 @@ class Dispatcher:
     Decisions are made under one lock, which is never held during I/O or while a hook runs.
 
     Args:
+        tending: Of this buffer.
         window: How many requests may be on their way at a time.
+        delivers: Whether events are claimed here. Otherwise they are handed to other processes.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_seconds: Send at the latest this long after an event was stored.
         flush_timeout_seconds: How long a flush may take.
@@ -97,7 +99,9 @@ class Dispatcher:
         breaker: CircuitBreaker,
         rate: RateLimiter,
         ledger: Ledger,
+        tending: Tending,
         window: Window,
+        delivers: bool,
         flush_queue_size: int,
         flush_interval_seconds: float,
         flush_timeout_seconds: float,
@@ -121,17 +125,22 @@ class Dispatcher:
         self._window = window
         self._in_flight = InFlight(window, runtime.monotonic)
         self.has_sent = self._in_flight.has_sent
-        self._is_claiming = False
-        self.tending = Tending(buffer, ledger, runtime.monotonic)
+        self.tending = tending
+        due = self._lock, self._in_flight, tending.drains_at_exit, flush_interval_seconds
+        self._claimer = (
+            Claimer(buffer, *due, breaker=breaker, rate=rate, ledger=ledger, delivery=delivery)
+            if delivers
+            else Handover(buffer)
+        )
         self._flushes = Flushes(
-            buffer.checkpoint,
+            self._claimer.checkpoint,
             settling=lambda: self._in_flight.settling,
             is_paused=lambda: (breaker.delay_seconds() or 0.0) > _PAUSED_SECONDS,
             stats=ledger.stats,
             timeout_seconds=flush_timeout_seconds,
             monotonic=runtime.monotonic,
         )
-        self._is_closing = self._is_stopped = False
+        self._is_claiming = self._is_closing = self._is_stopped = False
 
     # -- the app's threads -------------------------------------------------------------------
 
@@ -242,6 +251,8 @@ class Dispatcher:
             delay_seconds = self.tending.begin_in()
             if delay_seconds == 0:
                 return _TendBuffer()
+            if self._in_flight.staged and self._is_closing and not self.tending.may_drain:
+                return _GiveBack(self._in_flight.take())
             if self._in_flight.staged and not self._in_flight.is_full:
                 if self._breaker.is_open:
                     is_probe = self._breaker.begin_probe()
@@ -266,7 +277,9 @@ class Dispatcher:
         try:
             self._ledger.tell_posted()
             self.tending.tend()
-            entries, again_seconds = self._claim_due()
+            entries, again_seconds = self._claimer.claim(
+                is_closing=self._is_closing, is_flushing=bool(self._flushes)
+            )
         finally:
             self._flushes.end_late()  # also where the buffer raises: the bound holds
             again_seconds = min(again_seconds, self._flushes.seconds_left(), self._ledger.due_in())
@@ -279,35 +292,6 @@ class Dispatcher:
                 self._wake()
         if self._flushes:
             self._flushes.finish()
-
-    def _claim_due(self) -> tuple[list[Entry], float]:
-        """Claim a batch. Returns it, and the seconds until the next claim."""
-        is_durable = self._buffer.is_durable
-        if self._is_closing and not self.tending.drains_at_exit:  # what waits is safe there
-            return [], inf
-        delay_seconds = self._breaker.delay_seconds()
-        if delay_seconds != 0:
-            return [], inf if delay_seconds is None else delay_seconds
-        with self._lock:
-            limit = 1 if self._breaker.is_open else self._in_flight.limit(self._rate.rate)
-        if limit <= 0:
-            return [], AHEAD_SECONDS / 10
-        newest = 0 if self._breaker.is_open else self._in_flight.newest(limit)
-        entries, next_seconds = self._buffer.claim(limit, newest=newest)
-        if is_durable:
-            self._ledger.take_over(len(entries))
-        claimed, entries = len(entries), self._delivery.without_stale(entries)
-        again_seconds = inf if next_seconds is None else next_seconds
-        if next_seconds == 0 and claimed < limit:
-            # It was stored just now, so that put() sets the time, or has set it already.
-            again_seconds = self._flush_interval_seconds
-        if len(entries) < claimed:  # what is behind them in their lanes may go
-            again_seconds = 0.0
-        # Other processes store, send and leave entries there. The end waits for none of that.
-        if is_durable and (self._flushes or not self._is_closing):
-            look_seconds = _FLUSH_POLL_SECONDS if self._flushes else _LOOK_SECONDS
-            again_seconds = min(again_seconds, look_seconds)
-        return entries, again_seconds
 
     def _give_back(self, entry: Entry) -> None:
         self._in_flight.begin_settling(entry)

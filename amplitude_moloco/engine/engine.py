@@ -12,7 +12,7 @@ from math import inf
 from amplitude_moloco.buffers.base import BufferFactory, BufferState, DeadLetter, Storage
 from amplitude_moloco.engine.books import Books, open_books
 from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
-from amplitude_moloco.engine.checks import number, whole_number
+from amplitude_moloco.engine.checks import MOST, number, whole_number
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.dispatcher import Dispatcher
 from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
@@ -25,6 +25,7 @@ from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
 from amplitude_moloco.engine.status import Status
+from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.engine.verdict import Classify
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.engine.window import Window
@@ -83,6 +84,16 @@ class EngineSettings:
     """The server's host, for log lines about its answers. Empty: they name the server alone."""
     near_name: Callable[[str], str] = lambda name: ""
     """Returns the configured name that an event's name nearly is; empty for none."""
+    delivers: bool = True
+    """Whether this process sends. Otherwise it stores events for other processes, and the
+    transport is not used."""
+    may_drain: bool = True
+    """Whether ``close()`` may send what waits in a durable buffer that asks for it. Otherwise it
+    sends nothing more: it waits only for the answers to what was sent."""
+    heartbeat: Callable[[], object] | None = None
+    """Called by a sender again and again, for as long as it does its work. Must be quick."""
+    heartbeat_seconds: float = 1.0
+    """At least this often, unless the sender waits for the disk or for a hook."""
 
     def __post_init__(self) -> None:
         whole_number("connections", self.connections)
@@ -118,6 +129,7 @@ class Engine:
         self._books = self._open_books(settings, buffer)
         self._ledger, self.selection = self._books.ledger, self._books.selection
         self._is_closed = threading.Event()
+        self._delivers, self._is_service = settings.delivers, settings.heartbeat is not None
         self._breaker = breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
         self._rate = rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
         is_concurrent = isinstance(transport, ConcurrentTransport)
@@ -127,15 +139,18 @@ class Engine:
             breaker=breaker,
             rate=rate,
             ledger=self._ledger,
+            tending=self._tending(settings),
+            delivers=self._delivers,
             # A thread for each request is started only when it is needed.
             window=Window(settings.connections, runtime.monotonic, is_fixed=not is_concurrent),
-            flush_queue_size=settings.flush_queue_size,
+            # Handed to others by time alone: a transaction for each few would cost more.
+            flush_queue_size=settings.flush_queue_size if self._delivers else MOST,
             flush_interval_seconds=settings.flush_interval_millis / 1000,
             flush_timeout_seconds=settings.flush_timeout_seconds or _FLUSH_SECONDS,
             wake=self._wakeups.wake,
             runtime=runtime,
         )
-        self._name = f"{settings.partner.server}-sender"
+        self._name = f"{settings.partner.server}-{'sender' if self._delivers else 'storer'}"
         self._senders: Senders = senders_for(
             transport,
             self._dispatcher,
@@ -145,6 +160,7 @@ class Engine:
             runtime=runtime,
         )
         self._dispatcher.tending.call_when_needed(weakly(self._start_first_sender))
+        _listen(buffer, weakly(self._claim_now))
 
     @property
     def is_closed(self) -> bool:
@@ -154,7 +170,7 @@ class Engine:
     def start(self) -> None:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
-        if has_backlog:
+        if has_backlog or self._is_service or hasattr(self._buffer, "call_when_due"):
             self._dispatcher.claim_within(0.0)
         if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
@@ -193,7 +209,8 @@ class Engine:
 
         The future is done when everything stored before this call has been delivered, buried or
         tried once, or when sending pauses, and at the latest after ``flush_timeout_seconds``, or
-        ``timeout_seconds`` if that is longer. Its result is the counters at that time, its
+        ``timeout_seconds`` if that is longer. Where this process does not deliver, it is done when
+        all of that lies where other processes find it. Its result is the counters at that time, its
         exception the buffer's.
         """
         future = self._dispatcher.flush(timeout_seconds)
@@ -213,6 +230,7 @@ class Engine:
             buffered=self.stats().buffered,
             threads=self._senders.threads.alive,
             is_closed=self.is_closed,
+            delivers=self._delivers,
         )
 
     def measurements(self) -> Measurements:
@@ -236,6 +254,14 @@ class Engine:
                 resent += self._resend(letter)
         self.flush()
         return resent
+
+    def set_max_rate(self, max_requests_per_second: float | None) -> None:
+        """Change the highest rate of requests; None for no limit.
+
+        Raises ConfigurationError if it is no number of at least 0.1.
+        """
+        self._rate.set_max(max_requests_per_second)
+        self._wakeups.wake()
 
     def work_here(self, ends_at: float) -> float:
         """Send in the calling thread what can be sent now, but begin nothing after ``ends_at``.
@@ -272,6 +298,7 @@ class Engine:
             monotonic=self._monotonic,
             post=self.post,
             schedule=self._schedule_chore,
+            delivers=settings.delivers,
         )
 
     def _delivery(self, settings: EngineSettings) -> Delivery:
@@ -287,6 +314,22 @@ class Engine:
             measures=self._books.measures,
             monotonic=self._monotonic,
         )
+
+    def _tending(self, settings: EngineSettings) -> Tending:
+        # A health check wants to know of the buffer, too.
+        heart = settings.heartbeat and (self._books.vitals.run, settings.heartbeat)
+        return Tending(
+            *(self._buffer, self._ledger, self._monotonic),
+            beats=heart or (),
+            beat_seconds=settings.heartbeat_seconds,
+            may_drain=settings.may_drain,
+        )
+
+    def _claim_now(self) -> None:
+        """Claim what a buffer has fetched. Called in its thread."""
+        if not self.is_closed:
+            self._dispatcher.claim_within(0.0)
+            self._start_first_sender()
 
     def _schedule_chore(self, seconds: float) -> None:
         """Let a sender do a chore after this time."""
@@ -368,3 +411,10 @@ class Engine:
             message = "Hooks are too slow: %d facts were counted, but not told"
             report(logger, logging.WARNING, message, untold, extra=fields(count=untold))
         self._ledger.tell_until(inf)
+
+
+def _listen(buffer: Storage, call: Callable[[], object]) -> None:
+    """Have a buffer that notices what is due call this."""
+    listen = getattr(buffer, "call_when_due", None)
+    if listen is not None:
+        listen(call)

@@ -69,6 +69,20 @@ class RateLimiter:
             self._grow()
             return self._rate
 
+    def set_max(self, max_requests_per_second: float | None) -> None:
+        """Change the maximum. A rate that a throttle or an outage has cut still grows to it.
+
+        Raises ConfigurationError as the constructor.
+        """
+        most = max_rate_of(max_requests_per_second)
+        with self._lock:
+            self._grow()
+            self._max_rate = most
+            if not self._growth or (most is not None and most <= (self._rate or inf)):
+                self._rate, self._growth, self._refused = most, 0.0, inf
+            if self._rate is not None:  # the next turn may have been far away
+                self._next_at = min(self._next_at, self._monotonic() + 1 / self._rate)
+
     def take(self) -> float:
         """Take the next turn if it has come. Returns 0.0 if so, else the seconds until it comes."""
         with self._lock:

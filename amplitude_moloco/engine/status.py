@@ -14,6 +14,7 @@ from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused,
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.summary import SLACK_SECONDS
 from amplitude_moloco.reasons import PauseReason, Reason
+from amplitude_moloco.text import one_line
 
 _READ_SECONDS = 10.0
 """While something waits in a durable buffer, a sender reads its state this often."""
@@ -62,11 +63,17 @@ class Status:
     buffer_read_at: float | None
     """When the buffer was read: now, or when a sender last read a durable one."""
     threads: int
-    """Threads that send. They end after a minute without work, and come back with the next."""
+    """Threads that send. They end after a minute without work, and come back with the next. With
+    ``deliver=False``, the one that looks after the buffer."""
     is_closed: bool
     """Whether the destination is closed, or about to be: it accepts nothing more."""
     max_events: int | None = None
     """How many events the buffer holds at most; None if it does not say."""
+    delivers: bool = True
+    """Whether this process sends; False with ``deliver=False``: then another process does, and
+    the circuit, the rate and the last success are those of that one."""
+    buffer_fault: str = ""
+    """Why a durable buffer could not be read when that was tried last; empty if it could."""
 
 
 class _Failure(NamedTuple):
@@ -108,6 +115,7 @@ class Vitals:
         self._pause_reason: PauseReason | None = None
         self._reading: _Reading | None = None
         self._tried_at = -inf
+        self._fault = ""
 
     def __call__(self, fact: Fact) -> None:
         """Note the last success and the last failure."""
@@ -146,8 +154,10 @@ class Vitals:
         self._tried_at = self._monotonic()
         try:
             self._reading = reading = self._read()
-        except Exception:  # the next claim finds out
+        except Exception as error:  # the next claim finds out
+            self._fault = one_line(error) or type(error).__name__
             return 0
+        self._fault = ""
         return reading.state.waiting
 
     def status(
@@ -158,6 +168,7 @@ class Vitals:
         buffered: int,
         threads: int,
         is_closed: bool,
+        delivers: bool = True,
     ) -> Status:
         """Returns the status of now. Reads a buffer in memory, and no other.
 
@@ -189,6 +200,8 @@ class Vitals:
             threads=threads,
             is_closed=is_closed,
             max_events=getattr(self._buffer, "max_events", None),
+            delivers=delivers,
+            buffer_fault=self._fault,
         )
 
     def _read(self) -> _Reading:

@@ -19,11 +19,18 @@ from amplitude_moloco.engine.checks import number
 from amplitude_moloco.engine.measures import Distribution
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.metrics.catalogue import DESTINATION, METRICS, Kind, Metric, Value
+from amplitude_moloco.metrics.reading import Source
 from amplitude_moloco.metrics.roster import Roster
 from amplitude_moloco.moloco.destination import MolocoDestination
 
 try:
-    from prometheus_client import REGISTRY, CollectorRegistry
+    from prometheus_client import (
+        CONTENT_TYPE_LATEST,
+        REGISTRY,
+        CollectorRegistry,
+        ProcessCollector,
+        generate_latest,
+    )
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
@@ -95,6 +102,19 @@ def unregister(destination: MolocoDestination, *, registry: CollectorRegistry = 
     collector = _collectors.get(registry)
     if collector is not None:
         collector.roster.remove(destination)
+
+
+def page_of(source: Source, name: str = "moloco") -> Callable[[], tuple[bytes, str]]:
+    """Returns what makes a page with the metrics of one source, and of this process.
+
+    With its media type. The page has nothing of the app's own, and does not depend on
+    ``PROMETHEUS_MULTIPROC_DIR``.
+    """
+    registry, collector = CollectorRegistry(), MolocoCollector()
+    collector.roster.add(source, name)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return lambda: (generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
 class MolocoCollector(Collector):

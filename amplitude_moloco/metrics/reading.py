@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Protocol, runtime_checkable
 
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.measures import Measurements
 from amplitude_moloco.engine.status import Status
-from amplitude_moloco.moloco.destination import MolocoDestination
+from amplitude_moloco.moloco.sync import Sync
 
 _DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
 """The name of this library for pip."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A destination, or what delivers without one. Nothing here waits for a disk or a request."""
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """The kinds of buffer and transport."""
+        ...
+
+    @property
+    def syncs(self) -> Iterable[Sync]: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    def stats(self) -> Stats: ...
+
+    def measurements(self) -> Measurements: ...
+
+    def status(self) -> Status: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +54,7 @@ class Reading:
     """The versions of this library and of Python, the kind of the transport and of the buffer."""
 
 
-def read(destination: MolocoDestination) -> Reading:
+def read(destination: Source) -> Reading:
     """Returns what a destination says of itself now. Waits for no disk and no request."""
     buffer, transport = destination.kinds
     return Reading(
@@ -42,7 +66,7 @@ def read(destination: MolocoDestination) -> Reading:
     )
 
 
-def _status_of(destination: MolocoDestination) -> Status | None:
+def _status_of(destination: Source) -> Status | None:
     try:
         return destination.status()
     except Exception:  # an app's own buffer may raise: the counters are right all the same

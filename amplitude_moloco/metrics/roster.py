@@ -9,8 +9,7 @@ from typing import NamedTuple
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import Origin
 from amplitude_moloco.metrics.catalogue import METRICS, Across, Kind, Labels, Metric, Value
-from amplitude_moloco.metrics.reading import read
-from amplitude_moloco.moloco.destination import MolocoDestination
+from amplitude_moloco.metrics.reading import Source, read
 from amplitude_moloco.text import shown
 
 
@@ -28,14 +27,14 @@ class Watched:
     Safe from any thread and in forked processes.
     """
 
-    def __init__(self, destination: MolocoDestination, name: str) -> None:
+    def __init__(self, destination: Source, name: str) -> None:
         self.name = _writable(name)
-        self._destination: Callable[[], MolocoDestination | None] = weakref.ref(destination)
+        self._destination: Callable[[], Source | None] = weakref.ref(destination)
         self._origin = Origin()
         self._highest: dict[tuple[str, Labels], float] = {}
 
     @property
-    def destination(self) -> MolocoDestination | None:
+    def destination(self) -> Source | None:
         """The destination; None once it is gone."""
         return self._destination()
 
@@ -106,13 +105,13 @@ class Roster:
     def __iter__(self) -> Iterator[Watched]:
         return iter(list(self._watched.values()))
 
-    def add(self, destination: MolocoDestination, name: str) -> Watched | None:
+    def add(self, destination: Source, name: str) -> Watched | None:
         """Watch a destination under this name, and no longer under another one.
 
         Returns None if that is so already. Raises ConfigurationError for what is no destination,
         for a name that is no text or empty, and for one that another open destination has.
         """
-        if not isinstance(destination, MolocoDestination):
+        if not isinstance(destination, Source):
             raise ConfigurationError(
                 f"destination: found {type(destination).__name__}; use a MolocoDestination"
             )
@@ -130,7 +129,7 @@ class Roster:
         self._watched[name] = watched = Watched(destination, name)
         return watched
 
-    def remove(self, destination: MolocoDestination) -> None:
+    def remove(self, destination: Source) -> None:
         """Watch a destination no longer; nothing if it is not watched. Forgets what is gone."""
         for name, watched in list(self._watched.items()):
             if watched.destination in (destination, None):

@@ -23,6 +23,7 @@ from amplitude_moloco.text import is_unicode, shown
 T = TypeVar("T")
 
 TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
+DELIVER_VARIABLE = "MOLOCO_DELIVER"
 
 
 def syncs_of(syncs: Sync | Iterable[Sync]) -> tuple[Sync, ...]:
@@ -135,6 +136,19 @@ def switched(transport: T) -> T | str:
             f"unset the variable"
         )
     return "none"
+
+
+def deliver_of(deliver: bool | None) -> bool:
+    """Returns whether this process sends; None: as the environment says, by default it does."""
+    if deliver is not None:
+        return flag_of("deliver", deliver)
+    found = os.environ.get(DELIVER_VARIABLE, "").strip()
+    if found.lower() not in ("", "true", "false"):
+        raise ConfigurationError(
+            f"{DELIVER_VARIABLE}: found {shown(found)}; use 'true' or 'false', or unset the "
+            f"variable"
+        )
+    return found.lower() != "false"
 
 
 def hash_of(setting: bool | Mapping[str, str] | None) -> Callable[[str], str] | None:

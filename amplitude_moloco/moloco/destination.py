@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from amplitude_moloco.arguments import hidden, takes_arguments_of
+from amplitude_moloco.buffers.url import public_url
 from amplitude_moloco.moloco.overlaps import overlapping_type, warn_of_overlaps
 from amplitude_moloco.moloco.private_host import EXPOSURE
 from amplitude_moloco.moloco.settings import MolocoSettings
@@ -43,9 +44,10 @@ class MolocoDestination(PartnerDestination):
             address_of(settings.inspector),
         )
         self._url, self._syncs = endpoint.url, converter.syncs
-        self._exposed_host = endpoint.exposed_host
-        self._buffer = _named(buffer_of(settings.buffer))
-        self._transport = _named(settings.chosen_transport())
+        self._buffer = public_url(_named(buffer_of(settings.buffer)))
+        self._delivers = settings.delivers()
+        self._transport = _named(settings.chosen_transport()) if self._delivers else "absent"
+        self._exposed_host = endpoint.exposed_host if self._delivers else ""
         if self._exposed_host:
             logger.warning(EXPOSURE, self._exposed_host)
         logger.debug("%r is ready", self)
@@ -69,10 +71,11 @@ class MolocoDestination(PartnerDestination):
     def __repr__(self) -> str:
         if not hasattr(self, "_transport"):  # its constructor has raised, or is not done yet
             return "MolocoDestination(not constructed)"
+        road = f"transport={self._transport!r}" if self._delivers else "deliver=False"
         exposed = f", allow_plain_http={self._exposed_host!r}" if self._exposed_host else ""
         return (
             f"MolocoDestination({self._url!r}, {len(self._syncs)} syncs, buffer={self._buffer!r}, "
-            f"transport={self._transport!r}{exposed})"
+            f"{road}{exposed})"
         )
 
     def _common_with(self, other: Any) -> str:
@@ -90,11 +93,16 @@ class MolocoDestination(PartnerDestination):
                 "The transport is 'none': nothing is sent, as the setting or "
                 "MOLOCO_TRANSPORT asks for."
             )
+        if not self._delivers:
+            found.append("deliver=False: events are stored, and another process sends them.")
         return found
 
     @property
     def kinds(self) -> tuple[str, str]:
-        """The kinds of buffer and transport: ``("sqlite", "curl")``, or ``"a callable"``."""
+        """The kinds of buffer and transport: ``("sqlite", "curl")``, or ``"a callable"``.
+
+        The transport is ``absent`` with ``deliver=False``.
+        """
         return self._buffer.partition(":")[0], self._transport
 
     @property

@@ -51,16 +51,19 @@ def endpoint(
     platform_name: str | None,
     base_url: str | None,
     allow_plain_http: str | None = None,
+    needs_key: bool = True,
 ) -> Endpoint:
     """Return MCM's endpoint for a platform.
 
     Without an ``api_key``, the environment's ``MOLOCO_API_KEY`` is used. ``base_url`` overrides the
     host that ``platform_name`` stands for. Plain http goes to a loopback address, and to the one
-    private host that ``allow_plain_http`` names. Raises one ConfigurationError with all values that
-    can't work.
+    private host that ``allow_plain_http`` names. Where another process makes the requests, no key
+    is needed. Raises one ConfigurationError with all values that can't work.
     """
     checks = Checks()
-    key = checks.run(_api_key, api_key)
+    found = os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key
+    is_left_out = api_key is None and not found and not needs_key
+    key = Secret("") if is_left_out else checks.run(_api_key, found)
     checks.run(_check_platform_id, platform_id)
     allowed = checks.run(allowed_host, allow_plain_http)
     if base_url is None:
@@ -73,17 +76,15 @@ def endpoint(
     checks.raise_errors()
     path = f"/rmp/event/v1/platforms/{quote(platform_id, safe='')}/userevents"
     headers = {
-        "x-api-key": key,
+        **({"x-api-key": key} if key else {}),
         "Content-Type": "application/json",
         "Accept": "application/json",
     }
     return Endpoint(base + path, headers, key, read_error=error_message, accepts=accepts)
 
 
-def _api_key(api_key: str | None) -> Secret:
+def _api_key(api_key: str) -> Secret:
     # These messages must not quote the key.
-    if api_key is None:
-        api_key = os.environ.get(API_KEY_VARIABLE, "")
     refuse_placeholder("api_key", api_key)
     if not isinstance(api_key, str) or not _VISIBLE.fullmatch(api_key):
         raise ConfigurationError(

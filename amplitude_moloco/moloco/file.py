@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.files.environment import unset_variables
 from amplitude_moloco.files.loading import Shape, owner_of
 from amplitude_moloco.files.loading import arguments_of as any_arguments_of
 from amplitude_moloco.files.reading import named_in_errors, read_file
 from amplitude_moloco.files.schema import Keys
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
+from amplitude_moloco.moloco.checks import deliver_of
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.sync import Sync
 
@@ -30,7 +34,25 @@ def arguments_of(
     Raises one ConfigurationError with the path of each key of ``settings`` that is unknown, missing
     or of a wrong type, and of each value that can't work. ``more`` goes before ``settings``.
     """
+    if isinstance(settings, Mapping):
+        settings = _without_needless_key(settings, more)
     return any_arguments_of(kind, settings, more, SHAPE)
+
+
+def _without_needless_key(
+    settings: Mapping[str, Any], more: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns the settings without a key that is not set here, if another process needs it alone.
+
+    So apps that store events, and the relay that sends them, can share a file.
+    """
+    try:
+        is_needed = deliver_of(more.get("deliver", settings.get("deliver")))
+    except ConfigurationError:  # it is told with the other mistakes
+        return settings
+    if is_needed or not any(unset_variables(settings.get("api_key"), os.environ)):
+        return settings
+    return {name: value for name, value in settings.items() if name != "api_key"}
 
 
 def _strays_in_mappings(settings: Mapping[str, Any], keys: Keys) -> Iterator[str]:

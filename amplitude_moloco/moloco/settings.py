@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from amplitude_moloco.arguments import hidden, shortened
 from amplitude_moloco.buffers.base import BufferFactory
+from amplitude_moloco.buffers.url import BufferUrl
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import (
     Checks,
@@ -30,6 +31,7 @@ from amplitude_moloco.moloco.checks import (
     ca_bundle_of,
     channel_type_of,
     currency_of,
+    deliver_of,
     flag_of,
     hash_of,
     id_less_fields_of,
@@ -44,6 +46,7 @@ from amplitude_moloco.moloco.identifiers import fingerprint_of_body
 from amplitude_moloco.moloco.placeholders import refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
+from amplitude_moloco.transports.absent import AbsentTransport
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.transports.secret import Secret
 from amplitude_moloco.watch.address import address_of
@@ -51,6 +54,7 @@ from amplitude_moloco.wiring import (
     buffer_factory,
     buffer_of,
     connections_of,
+    durable_buffer_of,
     transport_factory,
     transport_of,
 )
@@ -66,7 +70,8 @@ class MolocoSettings:
     nothing is opened. The repr shows neither the key nor the salt.
 
     Args:
-        api_key: Moloco's REST API key. Default: the environment variable ``MOLOCO_API_KEY``.
+        api_key: Moloco's REST API key. Default: the environment variable ``MOLOCO_API_KEY``. Not
+            needed with ``deliver=False``.
         platform_id: The id that Moloco gave the platform, such as ``MY_SHOP``.
         syncs: One or several: which events are sent, and as what; see :class:`Sync` and
             :func:`ecommerce_syncs`.
@@ -90,8 +95,13 @@ class MolocoSettings:
             Amplitude's own destination does. A server's library is no device's user agent.
         buffer: Where events wait: ``memory://``, or a file, which keeps them when the process ends
             and may be shared by all processes of a machine: ``sqlite:///relative.db`` or
-            ``sqlite:////absolute/path.db``; see :func:`open_buffer` for the options. Or a callable
-            without arguments that opens a ``Buffer``.
+            ``sqlite:////absolute/path.db``. Or Redis, which many machines share:
+            ``redis://host:6379/0?stream=NAME``. See :func:`open_buffer` for the options. Or a
+            callable without arguments that opens a ``Buffer``.
+        deliver: Whether this process sends. False: it only stores events in a durable buffer, and
+            another process delivers them, such as ``amplitude-moloco relay``; no connection is
+            opened, and no key is needed. None: the environment variable ``MOLOCO_DELIVER``,
+            ``true`` or ``false``; without it, it sends.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_millis: Send at the latest this long after an event was tracked.
         hooks: One or several callables. Each gets every fact, such as
@@ -135,6 +145,7 @@ class MolocoSettings:
     id_less_fields: Iterable[str] = ()
     library_as_user_agent: bool = True
     buffer: str | BufferFactory = "memory://"
+    deliver: bool | None = None
     flush_queue_size: int = 16
     flush_interval_millis: int = 200
     hooks: Hook | Iterable[Hook] = ()
@@ -156,6 +167,8 @@ class MolocoSettings:
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", Secret(self.api_key))  # vars() hides it, too
+        if isinstance(self.buffer, str):
+            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # as the key
         # All mistakes are found by building everything.
         checks = Checks()
         checks.run(self.endpoint)
@@ -202,6 +215,7 @@ class MolocoSettings:
             platform_name=self.platform_name,
             base_url=self.base_url,
             allow_plain_http=self.allow_plain_http,
+            needs_key=self.delivers(),
         )
 
     def converter(self) -> Converter:
@@ -224,6 +238,10 @@ class MolocoSettings:
         checks.raise_errors()
         return Converter(syncs, **more)
 
+    def delivers(self) -> bool:
+        """Returns whether ``deliver`` and the environment have this process send."""
+        return deliver_of(self.deliver)
+
     def chosen_transport(self) -> str | TransportFactory:
         """Returns what ``transport`` and the environment choose here: a name, or a callable."""
         return transport_of(switched(self.transport))
@@ -236,6 +254,9 @@ class MolocoSettings:
         hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
         checks.run(refuse_placeholders, "buffer", self.buffer)
         buffer = checks.run(buffer_of, self.buffer)
+        is_delivering = checks.run(self.delivers)
+        if is_delivering is False:
+            checks.run(durable_buffer_of, "deliver: False", buffer)
         transport = checks.run(self.chosen_transport)
         ca_bundle = checks.run(ca_bundle_of, self.ca_bundle)
         connections = checks.run(connections_of, self.connections, transport)
@@ -250,10 +271,11 @@ class MolocoSettings:
         address, seconds = self.endpoint(), self.timeout_seconds
         return EngineSettings(
             partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry),
-            open_transport=transport_factory(
-                *(transport, address, connections, seconds, ca_bundle)
-            ),
+            open_buffer=buffer_factory(buffer, address, retry, delivers=is_delivering),
+            open_transport=AbsentTransport
+            if not is_delivering
+            else transport_factory(transport, address, connections, seconds, ca_bundle),
+            delivers=is_delivering,
             hooks=hooks,
             retry=retry,
             breaker=breaker,

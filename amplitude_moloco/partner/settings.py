@@ -71,7 +71,7 @@ def engine_settings_of(
     settings: DeliverySettings,
     partner: Partner,
     endpoint: Callable[[], Endpoint],
-    check_buffer: Callable[[object], None] = lambda buffer: None,
+    check_buffer: Callable[[str | BufferFactory], None] = lambda buffer: None,
 ) -> EngineSettings:
     """Returns what ``build_engine()`` needs. Opens nothing.
 
@@ -80,8 +80,9 @@ def engine_settings_of(
     """
 
     def checked_buffer() -> str | BufferFactory:
-        check_buffer(settings.buffer)
-        return buffer_of(settings.buffer)
+        found = buffer_of(settings.buffer)
+        check_buffer(found)
+        return found
 
     checks = Checks()
     retry = checks.run(instance_of, "retry", RetrySchedule, settings.retry)

@@ -30,7 +30,8 @@ class Endpoint:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     secret: str = field(repr=False)
-    """The credential in the headers. It is removed from everything that an answer quotes."""
+    """The credential in the headers; empty if there is none. It is removed from everything that an
+    answer quotes."""
     read_error: Callable[[bytes], str] = field(repr=False)
     """Returns the message in the body of an error. It must accept any bytes, and never raise."""
     accepts: Callable[[bytes, bool], bool] = field(
@@ -42,7 +43,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         secret = Secret(self.secret)
         headers = {
-            name: Secret(value) if secret in value else value
+            name: Secret(value) if secret and secret in value else value
             for name, value in self.headers.items()
         }
         object.__setattr__(self, "secret", secret)

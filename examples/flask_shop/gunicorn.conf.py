@@ -9,3 +9,10 @@ preload_app = True
 
 # Seconds for a worker to end in. It needs more than shutdown_timeout_seconds, which is 5.
 graceful_timeout = 30
+
+
+def worker_exit(server: object, worker: object) -> None:
+    """Send what waits, Amplitude's events too: its SDK can't at exit on Python 3.12."""
+    from app import client  # the app is loaded by now, not when this file is read
+
+    client.shutdown()

@@ -298,6 +298,13 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         AdbrixSettings.from_dict({"token": "t", "events": "shop"})
 
 
+def test_a_password_of_redis_is_not_shown() -> None:
+    """The buffer's address may hold a password, which no repr of the settings shows."""
+    url = "redis://shop:s3cret@127.0.0.1/0"
+    settings = AdbrixSettings("token", adbrix_commerce_events(), buffer=url)
+    assert "s3cret" not in repr(settings) + repr(vars(settings))
+
+
 # -- delivery ------------------------------------------------------------------------------------
 
 

@@ -227,12 +227,3 @@ def test_a_buffer_that_can_not_be_opened_names_the_file(tmp_path: Path) -> None:
     path.write_text(json.dumps({**SETTINGS, "buffer": f"sqlite:///{folder}"}), encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"adjust\.json: buffer: "):
         AdjustDestination.from_file(path)
-
-
-def test_a_buffer_without_lanes_is_refused() -> None:
-    """A kind of buffer that keeps no order is refused, without showing its login."""
-    (error,) = errors_of({**SETTINGS, "buffer": "redis://:secret@host/0"})
-    assert error == (
-        "buffer: found another kind of buffer; use memory:// or sqlite:///…, which keep the order "
-        "of a device's events"
-    )

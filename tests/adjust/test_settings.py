@@ -88,6 +88,8 @@ def test_a_wrong_address_is_refused(base_url: Any) -> None:
         ("identifiers", {"phone": "user_id"}),
         ("identifiers", {"adid": "user_properties.["}),
         ("buffer", 5),
+        ("buffer", "redis://127.0.0.1/0"),
+        ("buffer", "unix:///run/redis.sock"),
         ("timeout_seconds", 0),
     ],
 )
@@ -95,6 +97,14 @@ def test_what_can_not_work_is_refused(setting: str, value: Any) -> None:
     """A setting that can't work is refused at construction, by its name."""
     with pytest.raises(ConfigurationError, match=f"^{setting}"):
         make(**{setting: value})
+
+
+def test_a_password_of_redis_is_not_repeated() -> None:
+    """Redis is refused as a buffer without its password being shown."""
+    with pytest.raises(ConfigurationError) as raised:
+        make(buffer="redis://shop:secret@127.0.0.1/0")
+    assert "secret" not in str(raised.value)
+    assert "sqlite:///adjust.db" in str(raised.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

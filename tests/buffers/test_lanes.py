@@ -40,8 +40,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def buffer(make_buffer: MakeBuffer, clock: Clock) -> Storage:
-    return make_buffer(clock=clock)
+def buffer(make_laned_buffer: MakeBuffer, clock: Clock) -> Storage:
+    return make_laned_buffer(clock=clock)
 
 
 def put(buffer: Storage, lane: str, *ids: str) -> None:
@@ -131,9 +131,9 @@ def test_a_dead_letter_goes_to_the_end_of_its_lane(buffer: Storage) -> None:
     assert claim(buffer) == ["x1"]
 
 
-def test_entries_in_lanes_count_for_the_bounds(make_buffer: MakeBuffer) -> None:
+def test_entries_in_lanes_count_for_the_bounds(make_laned_buffer: MakeBuffer) -> None:
     """What waits in lanes takes room, as anything else."""
-    buffer = make_buffer(max_events=2)
+    buffer = make_laned_buffer(max_events=2)
     put(buffer, "x", "x1", "x2")
     assert buffer.put("x3", "HOME", b"", "x") is DropReason.FULL
     assert buffer.put("a", "HOME", b"") is DropReason.FULL

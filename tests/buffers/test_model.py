@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -21,6 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.clock import Clock
+from support.redis_buffers import PromptRedisBuffer, open_still
+from support.redis_server import RedisServer
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry, Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -326,3 +328,35 @@ def test_a_buffer_in_a_file_is_its_model(tmp_path: Path) -> None:
             self.stack.close()
 
     run_machine(InFile)
+
+
+class SharedModel(Model):
+    """A process that ends gives back what it has claimed: that is due at once."""
+
+    def end(self, now: float) -> None:
+        self.later += [(now, item) for item in self.claimed]
+        self.claimed.clear()
+
+
+@pytest.mark.timeout(3000)
+def test_a_buffer_in_redis_is_its_model(redis_server: RedisServer) -> None:
+    """Whatever is done to a buffer in Redis, restarts included, it answers as the model does."""
+
+    class InRedis(DurableMachine):
+        def __init__(self) -> None:
+            self.stack = ExitStack()
+            self.url = redis_server.url()
+            super().__init__(self.open_one)
+            self.model = SharedModel()
+
+        def open_one(self, clock: Clock) -> Storage:
+            bounds: dict[str, Any] = {"max_events": MAX_EVENTS, "max_bytes": MAX_BYTES}
+            buffer = open_still(self.url, clock, kind=PromptRedisBuffer, **bounds)
+            self.stack.callback(buffer.close)
+            return buffer
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.stack.close()
+
+    run_machine(InRedis)

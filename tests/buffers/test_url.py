@@ -56,7 +56,7 @@ def test_the_options_are_its_bounds(query: str, small: int, large: int) -> None:
     [
         "",
         "memory",
-        "redis://localhost",
+        "amqp://localhost",
         "memory://localhost",
         "memory:///path",
         "memory:/path",
@@ -277,9 +277,9 @@ def test_the_end_may_wait_for_what_is_stored(tmp_path: Path) -> None:
 def test_a_password_is_not_repeated() -> None:
     """The refusal of a URL with a login does not quote the login."""
     with pytest.raises(ConfigurationError) as refused:
-        open_buffer("redis://user:secret@localhost", target="t")
+        open_buffer("amqp://user:secret@localhost", target="t")
     assert "secret" not in str(refused.value)
-    assert "redis://localhost" in str(refused.value)
+    assert "amqp://localhost" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_the_file_of_a_buffer_has_a_path_or_a_url(buffer: str, path: str) -> Non
     ("buffer", "message"),
     [
         ("memory://", "what waits in memory can be seen by its own process alone"),
-        ("redis://me:secret@host/0", "'redis://host/0' does not name a buffer"),
+        ("amqp://me:secret@host/0", "'amqp://host/0' does not name a buffer"),
         ("sqlite:///a.db?max_event=3", "the option max_event=3 can't be used"),
     ],
 )

@@ -41,13 +41,13 @@ def test_unknown_outcomes_open_the_circuit() -> None:
         gate.answer = lambda body: SendResult(200)
 
 
-def test_what_is_stale_is_not_sent(make_buffer: MakeBuffer) -> None:
+def test_what_is_stale_is_not_sent(make_laned_buffer: MakeBuffer) -> None:
     """An event that must not be sent any more is buried unsent, and its lane goes on."""
     gate = Gate()
     partner = Partner(
         SERVER, "the key", unknown, None, lambda body: "too old" if body == b"old" else ""
     )
-    with closing(Bench(gate, partner=partner, buffer=make_buffer())) as bench:
+    with closing(Bench(gate, partner=partner, buffer=make_laned_buffer())) as bench:
         for body in (b"old", b"new"):
             bench.engine.put(body.decode(), "EVENT", body, "x")
         bench.put("old", "other")

@@ -96,9 +96,9 @@ def test_200_devices_keep_their_order_in_memory(seed: int) -> None:
     _check_order(MemoryBuffer(), seed)
 
 
-def test_200_devices_keep_their_order(make_buffer: MakeBuffer) -> None:
+def test_200_devices_keep_their_order(make_laned_buffer: MakeBuffer) -> None:
     """Whatever fails, over any buffer, each device's events are settled in their order."""
-    _check_order(make_buffer(), 7)
+    _check_order(make_laned_buffer(), 7)
 
 
 def _check_order(buffer: Storage, seed: int) -> None:

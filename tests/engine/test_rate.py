@@ -236,3 +236,61 @@ def test_a_rate_that_cannot_work_is_refused(rate: float) -> None:
     """A maximum of nothing, or next to nothing, is refused at construction."""
     with pytest.raises(ConfigurationError, match=r"^max_requests_per_second: "):
         RateLimiter(rate)
+
+
+def test_another_maximum_holds_at_once() -> None:
+    """From the change on turns come at the new rate, and a far turn comes sooner."""
+    limiter, clock = limiter_at(0.1)
+    assert limiter.take() == 0.0
+    limiter.set_max(4)
+    assert (limiter.rate, limiter.take()) == (4, 0.25)
+    clock.advance(0.25)
+    assert [limiter.take() for _ in range(2)] == [0.0, 0.25]
+
+
+def test_the_maximum_can_go_and_come() -> None:
+    """Without a maximum nothing waits, until there is one again."""
+    limiter, _ = limiter_at(4)
+    limiter.take()
+    limiter.set_max(None)
+    assert limiter.rate is None
+    assert [limiter.take() for _ in range(100)] == [0.0] * 100
+    limiter.set_max(10)
+    assert limiter.rate == 10
+    assert limiter.take() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("most", [100, None], ids=str)
+def test_a_higher_maximum_takes_no_throttle_back(most: float | None) -> None:
+    """A rate that was cut stays cut, and grows to the new maximum."""
+    limiter, clock = limiter_at(40)
+    send(limiter, clock, 2, 40)
+    limiter.throttled()
+    cut = limiter.rate
+    assert cut is not None
+    assert cut < 40
+    limiter.set_max(most)
+    assert limiter.rate == cut
+    send(limiter, clock, 100, 100)
+    assert limiter.rate is not None
+    assert limiter.rate == most or (most is None and limiter.rate > 100)
+
+
+def test_a_lower_maximum_holds_while_throttled() -> None:
+    """A rate that was cut is no higher than a new maximum."""
+    limiter, clock = limiter_at(40)
+    send(limiter, clock, 2, 40)
+    limiter.throttled()
+    limiter.set_max(1)
+    assert limiter.rate == 1
+    clock.advance(100)
+    assert limiter.rate == 1
+
+
+@pytest.mark.parametrize("most", [0, -1, 0.01, float("nan"), True])
+def test_another_maximum_is_checked(most: float) -> None:
+    """A maximum that can't be is refused, and the old one holds."""
+    limiter, _ = limiter_at(4)
+    with pytest.raises(ConfigurationError, match="max_requests_per_second"):
+        limiter.set_max(most)
+    assert limiter.rate == 4

@@ -184,3 +184,17 @@ def test_no_rounding_of_the_clock_leaves_a_summary_due(start: float, early: floa
     log.now += 300.0 - early
     log.reporter.run()
     assert log.reporter.due_seconds() == float("inf")
+
+
+def test_a_process_that_does_not_deliver_says_what_it_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its totals begin with what it handed on, and are info if anything went wrong."""
+    caplog.set_level(logging.INFO, "amplitude_moloco")
+    reporter = Reporter("MCM", Summary(lambda: 0.0), delivers=False)
+    reporter.write_last(dataclasses.replace(NOTHING, handed_on=1234))
+    assert lines(caplog) == []
+    stats = dataclasses.replace(NOTHING, handed_on=1234, invalid={"page_id missing": 2})
+    reporter.write_last(stats)
+    text = "Events of this process for MCM: 1,234 handed on, 2 invalid"
+    assert lines(caplog) == [("INFO", text)]

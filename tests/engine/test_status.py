@@ -304,3 +304,16 @@ def test_what_is_invalid_is_no_failure_of_the_server() -> None:
         bench.engine.invalid(next(each for each in FACTS if isinstance(each, Invalid)))
         bench.wait_for_fact(Invalid)
         assert bench.engine.status().last_failure_at is None
+
+
+def test_a_buffer_that_cannot_be_read_is_told() -> None:
+    """A health check sees why a durable buffer can't be read, until it can."""
+    patient = Patient(Durable)
+    patient.vitals.read_buffer()
+    assert patient.status.buffer_fault == ""
+    patient.buffer.is_broken = True
+    patient.vitals.read_buffer()
+    assert patient.status.buffer_fault == "OSError"
+    patient.buffer.is_broken = False
+    patient.vitals.read_buffer()
+    assert patient.status.buffer_fault == ""

@@ -6,16 +6,20 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 from support.engines import LONG, Bench, Gate, closing, is_lawful, senders
 from support.waiting import await_that
 
 from amplitude_moloco.buffers.base import Degraded, Entry, Lost, News
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.reasons import DropReason
 
 
@@ -38,6 +42,12 @@ class Tended(MemoryBuffer):
     def wait_for_tendings(self, count: int) -> None:
         for _ in range(count):
             assert self.tendings.acquire(timeout=LONG)
+
+
+class Resting(Tended):
+    """One that needs no care while another of this process watches its file."""
+
+    may_rest = True
 
 
 @pytest.fixture(params=[False, True], ids=["threads", "loop"])
@@ -64,6 +74,17 @@ def test_a_buffer_is_tended_while_all_senders_wait(*, is_concurrent: bool) -> No
         while buffer.tendings.acquire(blocking=False):
             pass
         buffer.wait_for_tendings(3)
+
+
+def test_a_buffer_that_rests_is_never_due() -> None:
+    """A buffer that rests is not tended, however late it is, until it needs care again."""
+    clock, buffer = Clock(), Resting()
+    tending = Tending(buffer, Ledger(), clock.monotonic)
+    clock.advance(10)
+    assert (tending.begin_in(), tending.is_needed) == (inf, False)
+    buffer.may_rest = False
+    assert (tending.begin_in(), tending.is_needed) == (0, True)
+    assert tending.begin_in() == pytest.approx(buffer.tend_seconds)
 
 
 def test_what_happens_to_a_buffer_is_told_and_counted() -> None:
@@ -93,6 +114,85 @@ def test_what_a_durable_buffer_cannot_keep_is_told_at_the_end() -> None:
     assert stats.dropped == {"shutdown": 3}
     assert is_lawful(stats)
     gate.open.set()
+
+
+@pytest.mark.parametrize("make_buffer", [Tended, MemoryBuffer])
+def test_a_service_has_a_pulse(make_buffer: type[MemoryBuffer], *, is_concurrent: bool) -> None:
+    """From its start on the senders beat, whether the buffer needs care or not."""
+    beats = threading.Semaphore(0)
+    bench = Bench(
+        Gate(),
+        buffer=make_buffer(),
+        is_concurrent=is_concurrent,
+        heartbeat=beats.release,
+        heartbeat_seconds=0.01,
+    )
+    with closing(bench):
+        bench.engine.start()
+        for _ in range(3):
+            assert beats.acquire(timeout=LONG)
+
+
+def test_a_service_has_a_pulse_while_all_senders_wait(*, is_concurrent: bool) -> None:
+    """While no answer comes, and as many requests are on their way as may be, the senders beat."""
+    beats, gate = threading.Semaphore(0), Gate()
+    gate.open.clear()
+    bench = Bench(
+        gate,
+        is_concurrent=is_concurrent,
+        connections=1,
+        heartbeat=beats.release,
+        heartbeat_seconds=0.01,
+    )
+    with closing(bench):
+        bench.put("a", "b")
+        gate.wait_for(1)
+        while beats.acquire(blocking=False):
+            pass
+        for _ in range(3):
+            assert beats.acquire(timeout=LONG)
+
+
+def test_a_service_leaves_what_waits_whatever_the_buffer_says(tmp_path: Path) -> None:
+    """An engine that may not drain sends nothing more at the end, despite drain_at_exit."""
+    path = tmp_path / "buffer.db"
+    buffer = SqliteBuffer(path, target="t", drain_at_exit=True)
+    bench = Bench(
+        Gate(),
+        buffer=buffer,
+        may_drain=False,
+        flush_queue_size=1000,
+        flush_interval_millis=1_000_000,
+    )
+    bench.put(*map(str, range(50)))
+    bench.engine.close(LONG)
+    heir = SqliteBuffer(path, target="t")
+    assert heir.state().waiting == 50 - len(bench.gate.sent)
+    heir.close()
+
+
+def test_a_service_returns_what_is_claimed_and_not_sent(
+    tmp_path: Path, *, is_concurrent: bool
+) -> None:
+    """At the end only the requests on their way are waited for; the rest is given back."""
+    path, gate = tmp_path / "buffer.db", Gate()
+    gate.open.clear()
+    buffer = SqliteBuffer(path, target="t")
+    bench = Bench(gate, buffer=buffer, is_concurrent=is_concurrent, connections=2, may_drain=False)
+    bench.put(*map(str, range(50)))
+    gate.wait_for(2)
+    ending = threading.Thread(target=bench.engine.close, args=[LONG])
+    ending.start()
+    while not bench.engine.stats().dropped:  # it refuses new events once it ends
+        bench.put("late")
+    gate.open.set()
+    ending.join(LONG)
+    stats = bench.engine.stats()
+    assert len(gate.sent) == 2
+    assert is_lawful(stats)
+    heir = SqliteBuffer(path, target="t")
+    assert heir.state().waiting == stats.accepted - 1 - 2
+    heir.close()
 
 
 @pytest.mark.parametrize("drain_at_exit", [True, False])

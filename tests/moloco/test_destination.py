@@ -808,7 +808,7 @@ def test_a_destination_that_is_added_twice_is_noticed_once(
         ({"hash_identifiers": "sha256"}, 'hash_identifiers: use True, or {"salt"'),
         ({"hash_identifiers": {"salt": ""}}, 'hash_identifiers: use True, or {"salt"'),
         ({"hash_identifiers": {"pepper": "x"}}, 'hash_identifiers: use True, or {"salt"'),
-        ({"buffer": "redis://x"}, "buffer: 'redis://x' does not name a buffer"),
+        ({"buffer": "amqp://x"}, "buffer: 'amqp://x' does not name a buffer"),
         ({"buffer": None}, "buffer: found NoneType; use a URL such as 'memory://', or a callable"),
         ({"transport": None}, "transport: found NoneType; use 'auto', 'requests', 'curl', or"),
         ({"flush_queue_size": 0}, "flush_queue_size: found 0; use a whole number above 0"),

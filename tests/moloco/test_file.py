@@ -52,6 +52,7 @@ EVERYTHING: dict[str, Any] = {
     "id_less_fields": ["ip_address"],
     "library_as_user_agent": False,
     "buffer": "memory://?max_events=10",
+    "deliver": True,
     "flush_queue_size": 4,
     "flush_interval_millis": 50,
     "connections": 2,

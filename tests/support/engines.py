@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -110,6 +111,7 @@ class Bench:
         hook: Callable[[Fact], object] = lambda fact: None,
         transport: Transport | None = None,
         partner: Partner | None = None,
+        **more: Any,
     ) -> None:
         self.gate = gate
         self.transport = transport or (ConcurrentGate(gate) if is_concurrent else gate)
@@ -129,6 +131,7 @@ class Bench:
                 flush_queue_size=flush_queue_size,
                 flush_interval_millis=flush_interval_millis,
                 flush_timeout_seconds=flush_timeout_seconds,
+                **more,
             ),
             runtime or Runtime(),
         )

@@ -346,7 +346,7 @@ def test_an_excerpt_is_a_part_of_its_example() -> None:
         for block in blocks(textwrap.dedent(page.replace("\n    ```", "\n```")), language)
         if textwrap.dedent(block).startswith(EXCERPT)
     ]
-    assert len(found) == 5
+    assert len(found) == 6
     for block in found:
         head, _, rest = textwrap.dedent(block).partition("\n")
         example = (DOCS.parent / head.removeprefix("# ")).read_text(encoding="utf-8")

@@ -26,6 +26,7 @@ LAYERS = [
     {"partner"},
     {"adbrix", "adjust", "links", "moloco"},
     {"history", "metrics"},
+    {"relay"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
@@ -173,7 +174,7 @@ def test_classes_and_functions_are_short(file: Path) -> None:
 @pytest.mark.parametrize(
     "not_imported",
     [
-        "starlette uvicorn typer rich click pycurl prometheus_client opentelemetry",
+        "starlette uvicorn typer rich click pycurl prometheus_client opentelemetry redis",
         "dataclasses_json marshmallow",
     ],
     ids=["optional packages", "what reads files"],

@@ -79,6 +79,7 @@ def test_the_extras() -> None:
     assert required("curl") == {"pycurl"}
     assert required("prometheus") == {"prometheus-client"}
     assert required("otel") == {"opentelemetry-api"}
+    assert required("redis") == {"redis"}
     assert required("sandbox") == {"starlette", "uvicorn"}
     assert required("cli") == required("config") | required("sandbox") | {"rich", "typer"}
 

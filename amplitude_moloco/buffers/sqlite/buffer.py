@@ -236,6 +236,14 @@ class SqliteBuffer:
         self._watch.join()
         return self._upkeep.tend()
 
+    def begin_sharing(self) -> None:
+        """As ``Shared.begin_sharing``: a buffer that claims watches the file before this one."""
+        self._watch.is_claiming = False
+
+    def share(self) -> bool:
+        """As ``Shared.share``: move all into the store."""
+        return self._is_over or self._upkeep.share()
+
     def close(self) -> list[Entry]:
         """Move everything into the store, release everything, and return what could not be kept.
 

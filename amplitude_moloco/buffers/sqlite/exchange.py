@@ -70,15 +70,33 @@ class Exchange:
         with self.lock:
             self._end_doubt()
             for _ in range(_BATCHES) if what is What.LONG else count():
-                batch = self._outbox.begin_move(what)
-                if not batch:
+                if not self._move_some(what, wait_seconds):
                     return
-                is_done = False
-                try:
-                    self._put(batch, wait_seconds)
-                    is_done = True
-                finally:
-                    self._outbox.end_move(batch, is_done=is_done)
+
+    def share(self) -> None:
+        """Move all that is in the memory now; what is put meanwhile, the next time."""
+        with self.lock:
+            self._end_doubt()
+            last = self._outbox.last
+            while self._holds_until(last) and self._move_some(What.ALL, WAIT_SECONDS):
+                pass
+
+    def _holds_until(self, last: int) -> bool:
+        """Whether an event or a dead letter with a number up to this one is in the memory."""
+        with self._outbox.lock:
+            return self._outbox.tail.oldest() <= last
+
+    def _move_some(self, what: What, wait_seconds: float) -> bool:
+        """Move one batch. Returns False if there is none."""
+        batch = self._outbox.begin_move(what)
+        if batch:
+            is_done = False
+            try:
+                self._put(batch, wait_seconds)
+                is_done = True
+            finally:
+                self._outbox.end_move(batch, is_done=is_done)
+        return bool(batch)
 
     def _put(self, batch: Batch, wait_seconds: float) -> None:
         shift = self._wall() - self._monotonic()

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from amplitude_moloco.buffers.base import DeadLetter
+from amplitude_moloco.buffers.contents import Part
 from amplitude_moloco.buffers.sqlite.file import is_corrupt
 from amplitude_moloco.buffers.sqlite.guard import check_files
+from amplitude_moloco.buffers.sqlite.letters import LetterFile
 from amplitude_moloco.buffers.sqlite.owner import tokens_beside
 from amplitude_moloco.buffers.sqlite.record import Event, read_event, unpack
 from amplitude_moloco.buffers.sqlite.remains import Remains
@@ -60,6 +62,20 @@ class Contents(NamedTuple):
     def waiting(self) -> int:
         """The events that are not delivered yet."""
         return self.stored + self.journaled
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Where they are, and what is damaged."""
+        damaged = [Part("damaged records", self.damaged)] if self.damaged else []
+        return (
+            Part("  in the file", self.stored, self.stored_bytes),
+            Part("  in journals", self.journaled),
+            *damaged,
+        )
+
+    @property
+    def caption(self) -> str:
+        return f"in the journals of {self.journals:,} process(es)" if self.journals else ""
 
 
 class SqliteReader:
@@ -122,6 +138,13 @@ class SqliteReader:
                 if letter is not None:
                     yield letter
             last = rows[-1][0]
+
+    def changing(self) -> closing[LetterFile]:
+        """Opens the file to change its dead letters."""
+        return closing(LetterFile(self.path, target=self.target))
+
+    def close(self) -> None:
+        """Does nothing: no connection stays open between two calls."""
 
     def _journals(self) -> list[list[Event]]:
         known = {token: (set(unpack(n)), taken) for token, n, taken in self._read(_OWNERS)}

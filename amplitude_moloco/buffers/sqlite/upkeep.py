@@ -78,6 +78,10 @@ class Upkeep:
         news, self._news = self._news, []
         return news
 
+    def share(self) -> bool:
+        """Move all into the store. Returns whether that is done. Never raises."""
+        return self._try(self._exchange.share)
+
     def take_over(self) -> None:
         """Take over what dead processes have left. Never raises."""
         with self._exchange.lock:

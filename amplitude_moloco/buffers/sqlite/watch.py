@@ -9,8 +9,8 @@ from pathlib import Path
 
 from amplitude_moloco.host.fork import process_id
 
-# The first of each list watches. Without a lock, which a fork could leave taken: each step is
-# one operation of a list.
+# The first of each list that claims watches, or the first of all if none does. Without a lock,
+# which a fork could leave taken: each step is one operation of a list.
 _of_each_file: dict[tuple[int, Path], list[weakref.ref[Watch]]] = {}
 
 
@@ -25,6 +25,8 @@ class Watch:
     def __init__(self, path: Path) -> None:
         self.begin: Callable[[], object] = lambda: None
         """Called once the buffer has to watch, because another one was closed."""
+        self.is_claiming = True
+        """Whether the buffer's process claims from it, and so sends what it finds."""
         self._reference = weakref.ref(self)
         self._watches = _of_each_file.setdefault((process_id(), path), [])
 
@@ -47,12 +49,16 @@ class Watch:
             following.begin()
 
     def _first(self) -> Watch | None:
+        first = None
         for reference in [*self._watches]:
             watch = reference()
-            if watch is not None:
+            if watch is None:
+                self._leave(reference)  # it was dropped without being closed
+            elif watch.is_claiming:
                 return watch
-            self._leave(reference)  # it was dropped without being closed
-        return None
+            else:
+                first = first or watch
+        return first
 
     def _leave(self, reference: weakref.ref[Watch]) -> None:
         with suppress(ValueError):  # another thread was faster

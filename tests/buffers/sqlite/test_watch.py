@@ -43,6 +43,21 @@ def test_the_next_one_begins_once_the_first_has_ended(tmp_path: Path) -> None:
     assert not second.is_relieved
 
 
+def test_one_that_claims_goes_before_one_that_does_not(tmp_path: Path) -> None:
+    """What is found is sent by the buffer that watches, so one that only stores gives way."""
+    storing, claiming, storing_too = (Watch(tmp_path) for _ in range(3))
+    storing.is_claiming = storing_too.is_claiming = False
+    for each in storing, storing_too:
+        each.join()
+    assert (storing.is_relieved, storing_too.is_relieved) == (False, True)
+    claiming.join()
+    assert [each.is_relieved for each in (storing, claiming)] == [True, False]
+    begun: list[str] = []
+    storing.begin = lambda: begun.append("storing")
+    claiming.end()
+    assert (begun, storing.is_relieved, storing_too.is_relieved) == (["storing"], False, True)
+
+
 def test_what_was_dropped_relieves_no_other(tmp_path: Path) -> None:
     """A buffer that was never closed, and is gone, watches nothing."""
     first, second = joined(tmp_path), joined(tmp_path)

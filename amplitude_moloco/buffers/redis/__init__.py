@@ -1,0 +1,1 @@
+"""The durable buffer that many machines share: streams in Redis."""

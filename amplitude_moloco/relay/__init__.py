@@ -1,0 +1,1 @@
+"""Delivery as a service: takes events from a durable buffer that other processes store into."""
