@@ -10,20 +10,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from amplitude_moloco.adjust import form
-from amplitude_moloco.adjust.event import NEVER_SENT, AdjustEvent
+from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.identifiers import identifiers_of
 from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.convert.explanation import (
-    Explanation,
-    Outcome,
-    SelectionReason,
-    SyncExplanation,
-)
-from amplitude_moloco.convert.names import closest_pattern, near_pattern
-from amplitude_moloco.convert.problem import Problem, ProblemReason, place_of, trace_of
-from amplitude_moloco.convert.reads import values_read
-from amplitude_moloco.engine.selection import SelectionWatch
+from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
+from amplitude_moloco.partner.converter import Failed, PartConverter, raised
 
 Read = Callable[[Any], Any]
 _MAPPING_FAILED = ProblemReason.MAPPING_FAILED
@@ -40,73 +32,12 @@ class App(NamedTuple):
     """How to read identifiers that Amplitude has no attribute for, by Adjust's names."""
 
 
-class _Failed(Exception):
-    """The event can't be sent."""
-
-    def __init__(self, field: str, reason: ProblemReason, found: str, fix: str) -> None:
-        super().__init__(field)
-        self.problem = Problem(field, reason, found, fix)
-
-
-class Converter:
+class Converter(PartConverter[AdjustEvent]):
     """Converts events by the AdjustEvents that select them. Safe from any thread."""
 
     def __init__(self, events: Sequence[AdjustEvent], app: App) -> None:
-        self.events = tuple(events)
+        super().__init__(events)
         self._app = app
-
-    def convert(
-        self, event: Any, now_millis: int, watch: SelectionWatch | None = None
-    ) -> list[Conversion]:
-        """Returns a conversion for each AdjustEvent that selects the event. Never raises."""
-        conversions: list[Conversion] = []
-        for each in self._named(event.event_type):
-            try:
-                if not each.selects(event):
-                    if watch is not None:
-                        watch.refused(each)
-                    continue
-                conversions.append(self._convert(event, each, now_millis, len(conversions)))
-            except _Failed as failed:
-                conversions.append(_refused(each, failed.problem))
-            except Exception as error:  # from a callable, an expression or an object in the event
-                pass_interruption(error)
-                conversions.append(_refused(each, _raised(error)))
-        if not conversions and watch is not None:
-            watch.unselected(event.event_type)
-        return conversions
-
-    def explain(
-        self, event: Any, now_millis: int, *, is_dropped_by_plugin: bool = False
-    ) -> Explanation:
-        """Returns what ``convert`` does with an event, one outcome for each AdjustEvent."""
-        outcomes = []
-        refusals = _Refusals()
-        found = [] if is_dropped_by_plugin else self.convert(event, now_millis, refusals)
-        conversions = iter(found)
-        named = self._named(event.event_type)
-        for each in self.events:
-            if is_dropped_by_plugin:
-                outcomes.append(_not_selected(each, SelectionReason.PLUGIN))
-            elif each not in named:
-                outcomes.append(_differs(each, event.event_type))
-            elif each in refusals.events:
-                outcomes.append(_filtered(each, event))
-            else:
-                conversion = next(conversions)
-                outcome = Outcome.INVALID if conversion.problems else Outcome.SENT
-                outcomes.append(SyncExplanation(each.name, outcome, conversion))
-        return Explanation(str(event.event_type), tuple(outcomes))
-
-    def near_name(self, name: str) -> str:
-        """Returns a configured name that is nearly this one; empty for none."""
-        names = [each.event for each in self.events]
-        return "" if name in NEVER_SENT or self._named(name) else near_pattern(name, names)
-
-    def _named(self, name: object) -> list[AdjustEvent]:
-        if not isinstance(name, str) or name in NEVER_SENT:
-            return []
-        return [each for each in self.events if each.matches_name(name)]
 
     def _convert(self, event: Any, each: AdjustEvent, now_millis: int, earlier: int) -> Conversion:
         attributes, omissions = vars(event), list[Problem]()
@@ -116,7 +47,7 @@ class Converter:
         identifiers, wrong = identifiers_of(attributes, more)
         omissions += [_wrong_identifier(name) for name in wrong]
         if not identifiers:
-            raise _Failed(
+            raise Failed(
                 "device",
                 ProblemReason.NO_IDENTIFIER,
                 "no identifier of a device",
@@ -155,7 +86,7 @@ class Converter:
             return tokens
         token = tokens.get(os_name or "")
         if token is None:
-            raise _Failed(
+            raise Failed(
                 "app_token",
                 ProblemReason.NO_APP,
                 "an event of a platform without an app token",
@@ -172,7 +103,7 @@ class Converter:
             return {}
         found = form.amount(value)
         if found is None:
-            raise _Failed(
+            raise Failed(
                 "revenue", ProblemReason.NOT_A_NUMBER, type(value).__name__, "use a finite number"
             )
         if not form.LEAST_REVENUE <= found <= form.MOST_REVENUE:
@@ -183,7 +114,7 @@ class Converter:
                 "send refunds and trials without revenue, by leaves_out_revenue=True",
             )
             if not each.leaves_out_revenue:
-                raise _Failed(problem.field, ProblemReason.OUT_OF_RANGE, problem.found, problem.fix)
+                raise Failed(problem.field, ProblemReason.OUT_OF_RANGE, problem.found, problem.fix)
             omissions.append(problem)
             return {}
         return {"revenue": form.plain(found), "currency": self._currency(event, each)}
@@ -192,7 +123,7 @@ class Converter:
         value = each.currency(event) if each.currency else _own_currency(vars(event))
         value = self._app.default_currency if value is None else value
         if value is None:
-            raise _Failed(
+            raise Failed(
                 "currency",
                 ProblemReason.HALF_MONEY,
                 "revenue without a currency",
@@ -200,7 +131,7 @@ class Converter:
             )
         code = value.strip().upper() if isinstance(value, str) else ""
         if not (len(code) == 3 and code.isascii() and code.isalpha()):
-            raise _Failed(
+            raise Failed(
                 "currency",
                 ProblemReason.UNKNOWN_VALUE,
                 "no ISO 4217 code",
@@ -209,30 +140,17 @@ class Converter:
         return code
 
 
-class _Refusals:
-    """Remembers which AdjustEvents have refused an event."""
-
-    def __init__(self) -> None:
-        self.events: list[AdjustEvent] = []
-
-    def refused(self, sync: Any) -> None:
-        self.events.append(sync)
-
-    def unselected(self, event_name: object) -> None:
-        """Nothing to remember."""
-
-
 def _seconds(time: object, now_millis: int) -> int:
     """Returns the time of an event in Unix seconds."""
     if isinstance(time, bool) or not isinstance(time, int) or not 0 < time < 10**14:
-        raise _Failed(
+        raise Failed(
             "created_at_unix",
             ProblemReason.NOT_MILLISECONDS,
             type(time).__name__,
             "use Unix time in milliseconds",
         )
     if now_millis - time > form.MAX_AGE_SECONDS * 1000:
-        raise _Failed(
+        raise Failed(
             "created_at_unix",
             ProblemReason.TOO_OLD,
             "a time more than 58 days ago",
@@ -252,7 +170,7 @@ def _params(
             value = read(event)
         except Exception as error:
             pass_interruption(error)
-            omissions.append(replace(_raised(error), field=place, reason=_MAPPING_FAILED))
+            omissions.append(replace(raised(error), field=place, reason=_MAPPING_FAILED))
             continue
         try:
             if value is not None:
@@ -289,39 +207,3 @@ def _wrong_identifier(name: str) -> Problem:
         "an identifier in another format",
         "use the device's own, unchanged",
     )
-
-
-def _refused(each: AdjustEvent, problem: Problem) -> Conversion:
-    return Conversion(each.name, None, {}, b"", (problem,))
-
-
-def _raised(error: Exception) -> Problem:
-    trace = trace_of(error)
-    return Problem(
-        "event",
-        ProblemReason.UNREADABLE,
-        f"a value, an expression or a callable that raised {type(error).__name__}{place_of(trace)}",
-        "use plain dicts, lists, text and numbers, and callables that work for every event",
-        trace,
-    )
-
-
-def _differs(each: AdjustEvent, name: object) -> SyncExplanation:
-    if isinstance(name, str) and name in NEVER_SENT:
-        return _not_selected(each, SelectionReason.NEVER_SENT)
-    closest = closest_pattern(name, [each.event]) if isinstance(name, str) else ""
-    names = (each.event,)
-    return _not_selected(each, SelectionReason.NAME, closest_name=closest, names=names)
-
-
-def _filtered(each: AdjustEvent, event: Any) -> SyncExplanation:
-    where = each.where
-    if isinstance(where, str):
-        read = values_read(where, vars(event))
-        return _not_selected(each, SelectionReason.WHERE, source=where, read_values=read)
-    source = f"the callable {getattr(where, '__qualname__', type(where).__qualname__)}"
-    return _not_selected(each, SelectionReason.WHERE, source=source)
-
-
-def _not_selected(each: AdjustEvent, reason: SelectionReason, **more: Any) -> SyncExplanation:
-    return SyncExplanation(each.name, Outcome.NOT_SELECTED, None, reason, **more)

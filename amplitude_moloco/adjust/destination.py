@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 from amplitude_moloco.adjust.settings import AdjustSettings
-from amplitude_moloco.arguments import takes_arguments_of
+from amplitude_moloco.arguments import hidden, takes_arguments_of
 from amplitude_moloco.plugin import PartnerDestination
 from amplitude_moloco.watch.address import address_of
 
@@ -38,8 +40,24 @@ class AdjustDestination(PartnerDestination):
             address,
             address_of(settings.inspector),
         )
-        self._url, self._tokens = address, {each.token for each in converter.events}
-        self._events = len(converter.events)
+        self._url, self._tokens = address, {each.token for each in converter.syncs}
+        self._events = len(converter.syncs)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> AdjustDestination:
+        """Returns a destination from plain data, as JSON has it; see :meth:`from_file`."""
+        data, more = hidden(AdjustSettings, data), hidden(AdjustSettings, more)
+        return cls(**vars(AdjustSettings.from_dict(data, **more)))
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **more: Any) -> AdjustDestination:
+        """Returns a destination from a JSON or TOML file; see :meth:`AdjustSettings.from_file`."""
+        more = hidden(AdjustSettings, more)
+        settings = AdjustSettings.from_file(path, **more)
+        from amplitude_moloco.files.reading import named_in_errors  # needs the extra "config"
+
+        with named_in_errors(path):
+            return cls(**vars(settings))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_events"):  # its constructor has raised, or is not done yet

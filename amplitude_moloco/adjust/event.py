@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from amplitude_moloco.convert.expression import compile_event_expression, is_true
 from amplitude_moloco.convert.names import matcher
-from amplitude_moloco.engine.checks import Checks, callable_of_one
+from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.plugin import EVENT_ATTRIBUTES
+from amplitude_moloco.partner.sources import (
+    Source,
+    check_name,
+    read_predicate,
+    read_source,
+    read_sources,
+)
 from amplitude_moloco.text import shown
 
-Source = str | Callable[[Any], Any]
-"""A JMESPath expression over the event, or a callable that gets it."""
-NEVER_SENT = frozenset({"$identify", "$groupidentify"})
 _TOKEN = re.compile(r"[0-9A-Za-z_]+")
 
 
@@ -56,14 +58,14 @@ class AdjustEvent:
         leaves_out_revenue: bool = False,
     ) -> None:
         checks = Checks()
-        checks.run(_check_event, event)
+        checks.run(check_name, event)
         checks.run(_check_token, token)
         self.has_revenue = revenue is not False
         self.revenue = checks.run(read_source, "revenue", revenue or None)
         self.currency = checks.run(read_source, "currency", currency)
-        self._where = checks.run(_predicate, where)
-        self.partner_params = checks.run(_params, "partner_params", partner_params)
-        self.callback_params = checks.run(_params, "callback_params", callback_params)
+        self._where = checks.run(read_predicate, where)
+        self.partner_params = checks.run(read_sources, "partner_params", partner_params)
+        self.callback_params = checks.run(read_sources, "callback_params", callback_params)
         checks.raise_errors()
         self.event, self.token, self.where = event, token, where
         self.leaves_out_revenue = leaves_out_revenue
@@ -80,46 +82,9 @@ class AdjustEvent:
         return bool(self._where(event))
 
 
-def _check_event(event: object) -> None:
-    if not isinstance(event, str) or not event or event in NEVER_SENT:
-        raise ConfigurationError(
-            f"event: found {shown(event)}; use the name of Amplitude events, such as "
-            f"'Order Completed'; what describes users or groups is never sent"
-        )
-
-
 def _check_token(token: object) -> None:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise ConfigurationError(
             f"token: found {shown(token)}; use the event token of Adjust's dashboard, such as "
             f"'abc123'"
         )
-
-
-def read_source(place: str, source: Source | None) -> Callable[[Any], Any] | None:
-    """Returns a function of the event; None for None."""
-    if source is None:
-        return None
-    if isinstance(source, str):
-        search = compile_event_expression(source, place, EVENT_ATTRIBUTES)
-        return lambda event: search(vars(event))
-    return callable_of_one(place, source, "the event")
-
-
-def _predicate(where: Source | None) -> Callable[[Any], Any]:
-    read = read_source("where", where)
-    if read is None:
-        return lambda event: True
-    return (lambda event: is_true(read(event))) if isinstance(where, str) else read
-
-
-def _params(place: str, params: Mapping[str, Source] | None) -> dict[str, Callable[[Any], Any]]:
-    params = {} if params is None else params
-    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
-        raise ConfigurationError(f"{place}: use a dict with an expression for each name")
-    checks = Checks()
-    found = {
-        name: checks.run(read_source, f"{place}.{name}", each) for name, each in params.items()
-    }
-    checks.raise_errors()
-    return {name: each for name, each in found.items() if each is not None}

@@ -6,42 +6,32 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from amplitude_moloco.adjust.answers import Classifier
 from amplitude_moloco.adjust.converter import App, Converter, Read
 from amplitude_moloco.adjust.endpoint import endpoint
-from amplitude_moloco.adjust.event import AdjustEvent, Source, read_source
+from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.form import too_old
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.redis.address import is_redis
 from amplitude_moloco.buffers.url import public_url
 from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.checks import (
-    Checks,
-    callables_of_one,
-    instance_of,
-    number,
-    number_or_none,
-    whole_number,
-)
+from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.engine.engine import EngineSettings, Partner
 from amplitude_moloco.engine.facts import Hook
-from amplitude_moloco.engine.rate import max_rate_of
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.partner.plain import settings_of_data, settings_of_file
+from amplitude_moloco.partner.settings import engine_settings_of, one_of
+from amplitude_moloco.partner.sources import Source, read_source
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
 from amplitude_moloco.transports.secret import Secret
-from amplitude_moloco.watch.address import address_of
-from amplitude_moloco.wiring import (
-    buffer_factory,
-    buffer_of,
-    connections_of,
-    transport_factory,
-    transport_of,
-)
+
+if TYPE_CHECKING:
+    from amplitude_moloco.files.loading import Shape
 
 _APP_TOKEN = re.compile(r"[0-9A-Za-z]{12}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
@@ -107,6 +97,23 @@ class AdjustSettings:
         checks.run(self.engine_settings)
         checks.raise_errors()
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> AdjustSettings:
+        """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
+        return settings_of_data(cls, _shape, data, more)
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **more: Any) -> AdjustSettings:
+        """Returns settings from a JSON or TOML file with the names of the fields.
+
+        ``events`` is a list with the arguments of :class:`AdjustEvent`; in TOML, ``[[events]]``.
+        ``${NAME}`` in a text stands for an environment variable. ``more`` are settings that the
+        file lacks, or can't hold, such as ``hooks``; they replace the file's. Raises
+        ConfigurationError naming the place in the file: an unknown key, a wrong type, a missing
+        field, a value that can't work.
+        """
+        return settings_of_file(cls, _shape, path, more)
+
     def endpoint(self) -> Endpoint:
         """Returns Adjust's address and headers."""
         return endpoint(token=self.token, base_url=self.base_url)
@@ -117,7 +124,7 @@ class AdjustSettings:
         events = checks.run(_events_of, self.events)
         app = App(
             checks.run(_app_tokens_of, self.app_token),
-            checks.run(_one_of, "environment", self.environment, ("sandbox", "production")),
+            checks.run(one_of, "environment", self.environment, ("sandbox", "production")),
             checks.run(_currency_of, self.default_currency),
             checks.run(_identifiers_of, self.identifiers),
         )
@@ -127,39 +134,26 @@ class AdjustSettings:
     def engine_settings(self) -> EngineSettings:
         """Returns what ``build_engine()`` needs. Opens nothing."""
         checks = Checks()
-        retry = checks.run(instance_of, "retry", RetrySchedule, self.retry)
-        breaker = checks.run(instance_of, "breaker", BreakerPolicy, self.breaker)
-        hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
-        buffer = checks.run(_buffer_of, self.buffer)
-        transport = checks.run(transport_of, self.transport)
-        connections = checks.run(connections_of, self.connections, transport)
-        ambiguous = checks.run(_one_of, "on_ambiguous", self.on_ambiguous, ("retry", "drop"))
-        checks.run(whole_number, "flush_queue_size", self.flush_queue_size)
-        for name in ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds"):
-            checks.run(number, name, getattr(self, name))
-        checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
-        checks.run(max_rate_of, self.max_requests_per_second)
-        checks.run(address_of, self.inspector)
-        checks.raise_errors()
-        address, seconds = self.endpoint(), self.timeout_seconds
+        ambiguous = checks.run(one_of, "on_ambiguous", self.on_ambiguous, ("retry", "drop"))
         classify = Classifier(repeats_ambiguous=ambiguous == "retry")
-        return EngineSettings(
-            partner=Partner(
-                "Adjust", "the S2S token, the app token or the address", classify, None, too_old
-            ),
-            open_buffer=buffer_factory(buffer, address, retry),
-            open_transport=transport_factory(
-                *(transport, address, connections, seconds, self.ca_bundle)
-            ),
-            hooks=hooks,
-            retry=retry,
-            breaker=breaker,
-            max_requests_per_second=self.max_requests_per_second,
-            connections=connections,
-            flush_queue_size=self.flush_queue_size,
-            flush_interval_millis=self.flush_interval_millis,
-            flush_timeout_seconds=self.flush_timeout_seconds,
-            host=urlsplit(address.url).netloc,
+        names = "the S2S token, the app token or the address"
+        partner = Partner("Adjust", names, classify, None, too_old)
+        made = checks.run(engine_settings_of, self, partner, self.endpoint, _check_lanes)
+        checks.raise_errors()
+        return made
+
+
+def _shape() -> Shape:
+    from amplitude_moloco.adjust.file import SHAPE  # needs the extra "config"
+
+    return SHAPE
+
+
+def _check_lanes(buffer: str | BufferFactory) -> None:
+    if isinstance(buffer, str) and is_redis(buffer):
+        raise ConfigurationError(
+            f"buffer: found {shown(public_url(buffer))}; Redis can't keep each device's events in "
+            f"order; use memory:// or a file, as in sqlite:///adjust.db"
         )
 
 
@@ -182,22 +176,6 @@ def _app_tokens_of(tokens: object) -> str | Mapping[str, str]:
         if "" not in several
         else str(tokens)
     )
-
-
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value in choices:
-        return value
-    raise ConfigurationError(f"{name}: found {shown(value)}; use {' or '.join(map(repr, choices))}")
-
-
-def _buffer_of(buffer: str | BufferFactory) -> str | BufferFactory:
-    found = buffer_of(buffer)
-    if isinstance(found, str) and is_redis(found):
-        raise ConfigurationError(
-            f"buffer: found {shown(public_url(found))}; Redis can't keep each device's events in "
-            f"order; use memory:// or a file, as in sqlite:///adjust.db"
-        )
-    return found
 
 
 def _currency_of(currency: object) -> str | None:

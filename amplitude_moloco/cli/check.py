@@ -19,11 +19,10 @@ from typing import Annotated
 import typer
 from amplitude import BaseEvent
 
-from amplitude_moloco import MolocoSettings
 from amplitude_moloco.cli import check_view
 from amplitude_moloco.cli.progress import watched
-from amplitude_moloco.cli.settings import inspect
-from amplitude_moloco.cli.tally import Tally
+from amplitude_moloco.cli.settings import AnySettings, inspect
+from amplitude_moloco.cli.tally import Converter, Tally
 from amplitude_moloco.cli.terminal import (
     FAILED,
     UNUSABLE,
@@ -37,7 +36,6 @@ from amplitude_moloco.history import ExportError, ExportReader, Place
 from amplitude_moloco.history.files import find_files
 from amplitude_moloco.history.filters import Filters
 from amplitude_moloco.history.tracked import event_of_any
-from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.text import one_line
 
 
@@ -58,7 +56,8 @@ def check(
 ) -> None:
     """Find all mistakes of a settings file, and show what would become of events.
 
-    Nothing is sent, and no key is needed. An event is one line of JSON: as Amplitude exports it, or
+    The settings are MolocoDestination's, or AdjustDestination's if there is an app_token. Nothing
+    is sent, and no key is needed. An event is one line of JSON: as Amplitude exports it, or
     with the attributes of a BaseEvent: {"event_type": "Order Completed", "user_id": "u-1"}.
 
     Exit codes: 0 all is well, 1 events would be refused or can't be read, 2 the settings or a path
@@ -80,7 +79,7 @@ def check(
 
 
 def _read(
-    settings: MolocoSettings, sources: list[str], report: check_view.Report, explain: int
+    settings: AnySettings, sources: list[str], report: check_view.Report, explain: int
 ) -> None:
     """Counts what becomes of the events. Ends the command if a path can't be read at all."""
     converter = settings.converter()

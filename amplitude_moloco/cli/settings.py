@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amplitude_moloco import ConfigurationError, MolocoSettings
+from amplitude_moloco.adjust import AdjustSettings
+from amplitude_moloco.files.environment import unset_variables
 from amplitude_moloco.moloco.endpoint import API_KEY_VARIABLE
-from amplitude_moloco.moloco.environment import unset_variables
 from amplitude_moloco.moloco.file import read_file
 from amplitude_moloco.moloco.overlaps import warn_of_overlaps
 from amplitude_moloco.moloco.private_host import EXPOSURE
+from amplitude_moloco.text import one_line
 
 _NO_KEY = "not-the-key"
+AnySettings = MolocoSettings | AdjustSettings
 
 
 class Loaded(NamedTuple):
     """A settings file, checked."""
 
-    settings: MolocoSettings | None
+    settings: AnySettings | None
     """None if there is a mistake."""
     mistakes: tuple[str, ...]
     """Each with its place, and what to use instead."""
@@ -41,11 +44,16 @@ class _Messages(logging.Handler):
 
 
 def load(path: Path) -> MolocoSettings:
-    """Returns the settings in a file, for a command that sends, whatever ``deliver`` says.
+    """Returns MCM's settings in a file, for a command that sends, whatever ``deliver`` says.
 
-    Raises ConfigurationError with an error for each mistake.
+    Raises ConfigurationError with an error for each mistake, or for settings of another partner.
     """
     data = read_file(path)
+    if _is_of_adjust(data):
+        raise ConfigurationError(
+            f"{one_line(path)}: app_token: these settings are for Adjust, and this command is for "
+            f"MCM; use a file with a platform_id"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return MolocoSettings.from_dict(data, deliver=True)
@@ -57,17 +65,18 @@ def inspect(path: Path) -> Loaded:
     Raises ConfigurationError if the file can't be read at all.
     """
     data = read_file(path)
-    data, found = _without_key(data)
+    kind: type[AnySettings] = AdjustSettings if _is_of_adjust(data) else MolocoSettings
+    data, found = _without_token(data) if kind is AdjustSettings else _without_key(data)
     settings = None
     mistakes: tuple[str, ...] = ()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            settings = MolocoSettings.from_dict(data)
+            settings = kind.from_dict(data)
         except ConfigurationError as error:
             mistakes = error.errors
     found += dict.fromkeys(str(each.message) for each in caught)
-    if settings is not None:
+    if isinstance(settings, MolocoSettings):
         found += _overlaps(settings)
         if host := settings.endpoint().exposed_host:
             found.append(EXPOSURE % host)
@@ -89,6 +98,19 @@ def _without_key(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     else:
         warning = f"api_key: the environment variable {variable} is not set; set it for the app"
     return {**data, "api_key": _NO_KEY}, [f"{warning} (this check needs no key)"]
+
+
+def _without_token(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns Adjust's settings, and a warning, without a token that is not set here."""
+    unset = [*unset_variables({"token": data.get("token")}, os.environ)]
+    if not unset:
+        return data, []
+    kept = {name: value for name, value in data.items() if name != "token"}
+    return kept, [f"{unset[0]} (this check needs no token)"]
+
+
+def _is_of_adjust(data: dict[str, Any]) -> bool:
+    return "app_token" in data and "platform_id" not in data
 
 
 def _overlaps(settings: MolocoSettings) -> list[str]:

@@ -156,6 +156,59 @@ def test_an_identifier_in_a_wrong_format_is_left_out(wrong: dict[str, Any]) -> N
     assert [each.field for each in own.omissions] == ["adid"]
 
 
+def test_every_identifier_that_is_known_is_sent() -> None:
+    """The advertising id goes with all backup identifiers, and Adjust's own id may go alone."""
+    own = "f0" * 16
+    read = {"adid": "user_properties.adjust_id"}
+    tracked = event(idfa=IDFA, idfv=IDFA, android_id="dc90f1", user_properties={"adjust_id": own})
+    found = form(tracked, identifiers=read)
+    assert {"gps_adid", "idfa", "idfv", "android_id", "adid"} <= found.keys()
+    alone = form(event(adid=None, user_properties={"adjust_id": own}), identifiers=read)
+    assert alone["adid"] == own
+
+
+def test_nothing_is_sent_that_is_not_documented() -> None:
+    """A full event has Adjust's names alone: no deduplication_id, no consent that is guessed."""
+    tracked = event(
+        idfa=IDFA,
+        idfv=IDFA,
+        android_id="dc90f1",
+        ip="203.0.113.7",
+        os_name="Android",
+        os_version="14",
+        device_model="Phone",
+        city="Seoul",
+        user_agent="Phone/1",
+        user_id="u1",
+        language="ko",
+        revenue=2.5,
+        currency="usd",
+        event_properties={"a": 1},
+        user_properties={"b": 2},
+    )
+    assert form(tracked, partner_params={"a": "event_properties.a"}).keys() == {
+        *("s2s", "app_token", "event_token", "environment", "created_at_unix"),
+        *("gps_adid", "idfa", "idfv", "android_id", "os_name", "ip_address", "user_agent"),
+        *("revenue", "currency", "partner_params"),
+    }
+
+
+def test_the_insert_id_can_be_traced() -> None:
+    """Amplitude's insert_id is sent as a callback parameter, if that is configured."""
+    found = form(event(), callback_params={"insert_id": "insert_id"})
+    assert json.loads(found["callback_params"]) == {"insert_id": "i1"}
+    assert "callback_params" not in form(event())
+
+
+@pytest.mark.parametrize("revenue", [20, "20.5"])
+def test_amplitudes_sdk_drops_a_revenue_that_is_no_float(revenue: Any) -> None:
+    """The SDK itself drops an int or text as revenue: a property with an expression keeps it."""
+    tracked = event(revenue=revenue, currency="USD", event_properties={"total": revenue})
+    assert tracked.revenue is None
+    assert "revenue" not in form(tracked)
+    assert form(tracked, revenue="event_properties.total")["revenue"] == str(revenue)
+
+
 # -- the app and the device ------------------------------------------------------------------------
 
 

@@ -370,3 +370,85 @@ class TestProgress:
             for _ in range(500):
                 step()
         assert out.getvalue() == ""
+
+
+ADJUST = """
+app_token = "abc123def456"
+environment = "sandbox"
+token = "${ADJUST_TOKEN}"
+
+[[events]]
+event = "Order Completed"
+token = "buyt0k"
+where = "event_properties.total > `0`"
+"""
+IDFV = "8C6CBCB5-39B3-4D3C-A9F5-1D2F0C1F7D3E"
+
+
+class TestAdjust:
+    """Settings of AdjustDestination, which have an app_token."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        path = tmp_path / "adjust.toml"
+        path.write_text(ADJUST)
+        return path
+
+    def test_no_mistakes(self, config: Path) -> None:
+        """They are checked as such; a token that is not set here is a warning."""
+        code, out, _ = run("check", config)
+        assert code == 0
+        assert out.splitlines() == [
+            (
+                "warning: token: the environment variable ADJUST_TOKEN is not set; set it, or use "
+                "a value (this check needs no token)"
+            ),
+            f"{config}: no mistakes",
+            "1 sync, to https://s2s.adjust.com/event",
+        ]
+        code, out, _ = run("check", config, ADJUST_TOKEN="s3cret")
+        assert "warning" not in out
+
+    def test_mistakes(self, config: Path) -> None:
+        """Mistakes are shown with their places, and it ends with 2."""
+        config.write_text('app_token = "abc123def456"\nenvironment = "test"\n')
+        code, out, _ = run("check", config)
+        assert code == 2
+        assert "- environment: found 'test'; use 'sandbox' or 'production'" in out
+        assert "- events: found nothing; this setting is required" in out
+
+    def test_events(self, config: Path, tmp_path: Path) -> None:
+        """It says what becomes of events, and explains them with the form."""
+        bought = {"event_type": "Order Completed", "idfv": IDFV, "platform": "iOS"}
+        path = tmp_path / "events.jsonl"
+        path.write_text(
+            lines(
+                {**bought, "event_properties": {"total": 7}},
+                {**bought, "event_properties": {"total": 0}},
+                {"event_type": "Order Completed", "event_properties": {"total": 7}},
+                {"event_type": "order_completed"},
+            )
+        )
+        code, out, _ = run("check", config, path, "--json")
+        assert code == 1
+        found = json.loads(out)
+        (sync,) = found["syncs"]
+        counts = {name: sync[name] for name in ("sync", "sent", "invalid", "filtered")}
+        assert counts == {
+            "sync": "Order Completed (buyt0k)",
+            "sent": 1,
+            "invalid": 1,
+            "filtered": 1,
+        }
+        assert [each["code"] for each in sync["causes"]] == ["device no_identifier"]
+        names = {each["event_type"]: each["did_you_mean"] for each in found["event_types"]}
+        assert names == {"Order Completed": None, "order_completed": "Order Completed"}
+        code, out, _ = run("check", config, path, "--explain", "2")
+        assert "buyt0k" in out
+        assert "where is false" in out
+
+    def test_other_commands_say_what_they_are_for(self, config: Path) -> None:
+        """A command that is for MCM alone refuses them."""
+        code, out, err = run("ping", config)
+        assert code == 2
+        assert "these settings are for Adjust, and this command is for MCM" in out + err

@@ -25,9 +25,9 @@ from amplitude_moloco import (
     ecommerce_syncs,
     hash_identifier,
 )
+from amplitude_moloco.files.loading import keys_in
 from amplitude_moloco.moloco import file
 from amplitude_moloco.moloco.file import read_file
-from amplitude_moloco.moloco.schema import keys_of
 
 NOW = 1_700_000_000_000
 SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
@@ -119,7 +119,7 @@ def parameters(of: Any) -> set[str]:
 
 def test_a_file_has_the_names_of_the_constructors() -> None:
     """A file has each argument of the constructors, except hooks, which plain data can't hold."""
-    keys = keys_of(MolocoSettings)
+    keys = keys_in(MolocoSettings, file.SHAPE)
     assert set(keys[""]) == parameters(MolocoDestination) - {"hooks"}
     assert set(keys["syncs"]) == parameters(Sync)
     assert set(keys["retry"]) == parameters(RetrySchedule)

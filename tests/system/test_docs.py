@@ -30,6 +30,7 @@ from amplitude_moloco import (
     RetrySchedule,
     SendResult,
     Sync,
+    adbrix,
     adjust,
     ecommerce_syncs,
     history,
@@ -419,11 +420,18 @@ def test_the_matrix_is_the_sandboxs() -> None:
 
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "toml")])
-def test_settings_that_a_page_shows_can_be_used(page: str, tmp_path: Path) -> None:
+def test_settings_that_a_page_shows_can_be_used(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The TOML of every page, together with what it leaves out, makes a destination."""
+    monkeypatch.setenv("ADJUST_TOKEN", "s3cret")
     file = tmp_path / "moloco.toml"
     for block in blocks(PAGES[page], "toml"):
         settings = tomllib.loads(block)
+        if "app_token" in settings:
+            file.write_text(block, encoding="utf-8")
+            assert adjust.AdjustSettings.from_file(file).converter().syncs
+            continue
         more = {"api_key": "key", "platform_id": "ANY", "platform_name": "any", "syncs": SYNCS}
         file.write_text(block, encoding="utf-8")
         missing = {name: value for name, value in more.items() if name not in settings}
@@ -584,6 +592,7 @@ def test_the_reference_has_every_public_name() -> None:
     listed = re.findall(r"^::: amplitude_moloco\.([\w.]+)$", PAGES["api"], re.MULTILINE)
     modules = {
         "": amplitude_moloco,
+        "adbrix.": adbrix,
         "adjust.": adjust,
         "history.": history,
         "links.": links,
@@ -595,19 +604,34 @@ def test_the_reference_has_every_public_name() -> None:
     assert len(listed) == len({*listed})
 
 
-def test_the_page_about_apps_sends_what_it_shows() -> None:
-    """The destination of the page about apps sends a purchase with its revenue and its products."""
+def test_the_page_about_apps_sends_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destinations of the page about apps send a purchase with its revenue and its products."""
     names: dict[str, Any] = {}
-    (code,) = blocks(PAGES["mobile"])
+    code, adbrix_code = blocks(PAGES["mobile"])
     run(code.replace("sqlite:///adjust.db", "memory://"), "mobile.md", names)
-    properties = {"total": 20, "currency": "USD", "ids": ["76524"]}
+    properties = {"total": 20, "currency": "USD", "ids": ["76524"], "product_id": "76524"}
     event = BaseEvent("Order Completed", idfv="8c6cbcb539b34d3ca9f51d2f0c1f7d3e", platform="iOS")
-    event.event_properties = properties
-    (conversion,) = names["destination"].preview(event)
+    event.user_id, event.event_properties = "shopper", properties
+    (from_code,) = names["destination"].preview(event)
     names["client"].shutdown()
-    shown = {name: conversion.payload.get(name) for name in ("revenue", "event_token")}
+    shown = {name: from_code.payload.get(name) for name in ("revenue", "event_token")}
     assert shown == {"revenue": "20", "event_token": "buyt0k"}
-    assert json.loads(conversion.payload["partner_params"]) == {"item_id": '["76524"]'}
+    assert json.loads(from_code.payload["partner_params"]) == {"item_id": '["76524"]'}
+    (settings,) = blocks(PAGES["mobile"], "toml")
+    monkeypatch.setenv("ADJUST_TOKEN", "s3cret")
+    path = tmp_path / "adjust.toml"
+    path.write_text(settings.replace("sqlite:///adjust.db", "memory://"), encoding="utf-8")
+    from_file = adjust.AdjustDestination.from_file(path)
+    assert from_file.preview(event)[0].body == from_code.body
+    from_file.close()
+    run(adbrix_code, "mobile.md", names)
+    (conversion,) = names["destination"].preview(event)
+    attributes = conversion.payload["event_attributes"]
+    assert (attributes["event_name"], attributes["order_sales"]) == ("abx:purchase", 20.0)
+    assert attributes["items"] == [{"product_id": "76524"}]
+    names["destination"].close()
 
 
 def test_every_page_is_in_the_navigation() -> None:

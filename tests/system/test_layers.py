@@ -22,15 +22,16 @@ LAYERS = [
     {"errors", "reasons", "text", "host", "inspector"},
     {"convert", "transports", "buffers"},
     {"engine"},
-    {"arguments", "plugin", "watch", "wiring"},
-    {"adjust", "links", "moloco"},
+    {"arguments", "files", "plugin", "watch", "wiring"},
+    {"partner"},
+    {"adbrix", "adjust", "links", "moloco"},
     {"history", "metrics"},
     {"relay"},
     {"__init__"},
     {"sandbox", "cli", "__main__"},
 ]
 RANK = {province: rank for rank, provinces in enumerate(LAYERS) for province in provinces}
-KNOW_NO_PARTNER = set().union(*LAYERS[:4])
+KNOW_NO_PARTNER = set().union(*LAYERS[:5])
 NAME_NO_PARTNER = {"engine", "buffers", "transports", "history"}
 PARTNER_NAME = re.compile(r"(?<!amplitude_)moloco|\bmcm\b|adjust\b|adbrix", re.IGNORECASE)
 # What the SDK does not document. Its public interface has none of these.

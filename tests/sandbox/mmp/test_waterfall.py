@@ -157,6 +157,13 @@ class TestInstall:
             assert reason.endswith(f"({level})")
         assert install(click, settings=settings(10 * DAY, DAY, DAY)).partner == "Moloco"
 
+    @pytest.mark.parametrize("name", ["click_device", "attribution_window", "lookback", "window"])
+    def test_no_parameter_of_a_link_sets_a_window(self, name: str) -> None:
+        """Windows are settings: a parameter of the link lengthens none."""
+        parameters: dict[str, Any] = {**ID, name: str(30 * DAY)}
+        assert install(touch("click", 7 * DAY, **parameters)).partner == "Moloco"
+        assert install(touch("click", 7 * DAY + 1, **parameters)).touch is None
+
     def test_a_window_can_be_switched_off(self) -> None:
         """With a window of 0, touches of that kind don't count."""
         settings = MmpSettings(windows=Windows(view_device=0))

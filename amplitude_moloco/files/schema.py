@@ -11,30 +11,31 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, field, make_dataclass
 from functools import cache, partial
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow
 from dataclasses_json import DataClassJsonMixin, config
 
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.retry import RetrySchedule
-from amplitude_moloco.moloco.sync import Sync
 
 Keys = dict[str, list[str]]
 """The keys of each section; those of the settings themselves under an empty name."""
 POLICIES: dict[str, Callable[..., Any]] = {"retry": RetrySchedule, "breaker": BreakerPolicy}
-_SECTIONS: tuple[Any, ...] = (Sync, *POLICIES.values())
 
 
-def schema_of(kind: Callable[..., object]) -> Any:
-    """Returns the marshmallow schema of a class of settings. Unknown keys are an error."""
-    return _loadable(kind).schema(unknown=marshmallow.RAISE)
+def schema_of(kind: Callable[..., object], part: Callable[..., object]) -> Any:
+    """Returns the marshmallow schema of a class of settings. Unknown keys are an error.
+
+    ``part`` is the class of which the settings have a list.
+    """
+    return _loadable(kind, part).schema(unknown=marshmallow.RAISE)
 
 
-def keys_of(kind: Callable[..., object]) -> Keys:
-    """Returns the keys that the settings and their sections may have."""
-    sections: dict[str, Any] = {"": kind, "syncs": Sync, **POLICIES}
-    return {name: [*_loadable(of).__dataclass_fields__] for name, of in sections.items()}
+def keys_of(kind: Callable[..., object], name: str, part: Callable[..., object]) -> Keys:
+    """Returns the keys that the settings and their sections may have; ``name`` is the list's."""
+    sections: dict[str, Any] = {"": kind, name: part, **POLICIES}
+    return {each: [*_loadable(of, part).__dataclass_fields__] for each, of in sections.items()}
 
 
 class _Flag(marshmallow.fields.Boolean):
@@ -71,7 +72,7 @@ class _OneOrMore(marshmallow.fields.List):
 
 
 @cache
-def _loadable(kind: Any) -> Any:
+def _loadable(kind: Any, part: Any) -> Any:
     """Returns a dataclass with the arguments of ``kind`` that plain data can hold.
 
     dataclasses-json can load it. ``kind`` itself belongs to the core, which does without it.
@@ -79,9 +80,9 @@ def _loadable(kind: Any) -> Any:
     types = get_type_hints(kind.__init__)
     members = []
     for name, parameter in inspect.signature(kind).parameters.items():
-        if _plain_parts(types[name]):
+        if _plain_parts(types[name], part):
             is_required = parameter.default is parameter.empty
-            metadata = config(mm_field=_argument(types[name], parameter.default))
+            metadata = config(mm_field=_argument(types[name], part, parameter.default))
             default = MISSING if is_required else parameter.default
             # Any, since marshmallow has checked and converted the value by the time it is used.
             members.append((name, Any, field(default=default, metadata=metadata)))
@@ -89,35 +90,42 @@ def _loadable(kind: Any) -> Any:
     return make_dataclass(kind.__name__, members, bases=bases, kw_only=True)
 
 
-def _argument(kind: Any, default: object) -> marshmallow.fields.Field:
+def _argument(kind: Any, part: Any, default: object) -> marshmallow.fields.Field:
     # A default of None stands for a missing key, and can't be given.
     is_nullable = NoneType in get_args(kind) and default is not None
-    return _strict_field(kind, required=default is inspect.Parameter.empty, allow_none=is_nullable)
+    is_required = default is inspect.Parameter.empty
+    return _strict_field(kind, part, required=is_required, allow_none=is_nullable)
 
 
-def _strict_field(kind: Any, **options: Any) -> marshmallow.fields.Field:
+def _strict_field(kind: Any, part: Any, **options: Any) -> marshmallow.fields.Field:
     """Returns the marshmallow field that accepts this type and nothing else.
 
     The constructor checks what may be of several types.
     """
-    parts = _plain_parts(kind)
-    if len(parts) == 2 and get_args(parts[1]) == (parts[0],):  # X | Iterable[X]
-        return _OneOrMore(_strict_field(parts[0]), **options)
-    if len(parts) > 1:
+    kinds = _plain_parts(kind, part)
+    if len(kinds) == 2 and get_args(kinds[1]) == (kinds[0],):  # X | Iterable[X]
+        return _OneOrMore(_strict_field(kinds[0], part), **options)
+    if len(kinds) > 1:
         return marshmallow.fields.Raw(**options)
-    (part,) = parts
-    if part in _SECTIONS:
-        return marshmallow.fields.Nested(schema_of(part), **options)
-    inner = map(_strict_field, _inner(part))
-    return _STRICT_FIELDS[get_origin(part) or part](*inner, **options)
+    (only,) = kinds
+    if _is_section(only, part):
+        return marshmallow.fields.Nested(schema_of(only, part), **options)
+    inner = (_strict_field(each, part) for each in _inner(only))
+    return _STRICT_FIELDS[get_origin(only) or only](*inner, **options)
 
 
-def _plain_parts(kind: Any) -> list[Any]:
+def _plain_parts(kind: Any, part: Any) -> list[Any]:
     """Returns those types of a union that plain data can hold. One type is a union of one."""
     if get_origin(kind) in (Union, UnionType):
-        return [part for each in get_args(kind) for part in _plain_parts(each)]
-    is_known = kind in _SECTIONS or (get_origin(kind) or kind) in _STRICT_FIELDS
-    return [kind] if is_known and all(map(_plain_parts, _inner(kind))) else []
+        return [found for each in get_args(kind) for found in _plain_parts(each, part)]
+    if get_origin(kind) is Literal:
+        return [kind]
+    is_known = _is_section(kind, part) or (get_origin(kind) or kind) in _STRICT_FIELDS
+    return [kind] if is_known and all(_plain_parts(each, part) for each in _inner(kind)) else []
+
+
+def _is_section(kind: Any, part: Any) -> bool:
+    return kind is part or kind in POLICIES.values()
 
 
 def _inner(kind: Any) -> list[Any]:

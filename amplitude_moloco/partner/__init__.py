@@ -1,0 +1,1 @@
+"""What destinations that map events one by one have in common, whatever their partner."""
