@@ -2,8 +2,9 @@
 
     python benchmarks/fleet_outage.py [--events-per-second 1] [--svg docs/fleet-outage.svg]
 
-In simulated time: an event a second takes half a minute, a hundred take a quarter of an hour. The
-circuit, the pace, the retries and the dispatchers are the library's own; `tests/support` has the rest.
+In simulated time: one event a second takes half a minute, a hundred take a quarter of an hour. The
+circuit, the pace, the retries and the dispatchers are the library's own; tests/support has the
+rest.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ def main() -> None:
     started = time.process_time()
     course = simulate(plan)
     spare = plan.pace - plan.events_per_second
-    print(
-        f"{plan.producers} producers, {plan.relays} relays, {plan.pace:g} requests a second at most"
-    )
+    print(f"{plan.producers} producers, {plan.relays} relays, at most {plan.pace:g} requests/s")
     print(f"events accepted       {course.accepted:,}")
     print(f"events delivered      {len(course.delivered):,}")
     print(f"dead letters          {course.dead}")
@@ -54,7 +53,7 @@ def main() -> None:
 def _drawn(plan: Plan, course: Course) -> str:
     """Returns a picture: what waits, and the requests, over time."""
     until = course.drained_at + 600
-    waiting = [(at, float(count)) for at, count in course.waiting.items() if at <= until]
+    waiting: Points = [(at, float(count)) for at, count in course.waiting.items() if at <= until]
     width = max(1, int(until / _STEPS))
     sent: Points = [
         (start + width / 2, sum(course.requests[start + each] for each in range(width)) / width)
@@ -62,14 +61,15 @@ def _drawn(plan: Plan, course: Course) -> str:
     ]
     height = 2 * _HEIGHT + 2 * _GAP + 20
     title = f"An outage of {plan.outage / 3600:g} hours, with {plan.relays} relays"
+    what = f"Events wait until a probe succeeds, then they are sent at {plan.pace:g} a second."
+    colors = ".down{fill:#d33;opacity:.12}.line{fill:none;stroke:#4a7bd0;stroke-width:2}"
+    font = 'font-family="system-ui, sans-serif" font-size="14"'
+    box = f'viewBox="0 0 {_WIDTH} {height}" {font} role="img" aria-labelledby="t d"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        'font-family="system-ui, sans-serif" font-size="14" role="img" aria-labelledby="t d">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box}>',
         f'<title id="t">{title}</title>',
-        f'<desc id="d">Events wait until the first probe succeeds, then they are sent at '
-        f"{plan.pace:g} requests a second until none waits.</desc>",
-        "<style>text{fill:#888}line{stroke:#888}"
-        ".down{fill:#d33;opacity:.12}.line{fill:none;stroke:#4a7bd0;stroke-width:2}</style>",
+        f'<desc id="d">{what}</desc>',
+        f"<style>text{{fill:#888}}line{{stroke:#888}}{colors}</style>",
         *_panel(plan, "events that wait", _thinned(waiting), until, top=40),
         *_panel(plan, "requests a second", sent, until, top=40 + _HEIGHT + _GAP),
         "</svg>",
