@@ -202,6 +202,42 @@ class Shared(Protocol):
         ...
 
 
+class Agreement(NamedTuple):
+    """What the processes that share a buffer agree on."""
+
+    version: int
+    text: bytes
+    """Empty if there is none yet."""
+    now: float
+    """Seconds of a clock that all of them share, when it was read."""
+    is_stored: bool
+    """Whether the new text was stored. If not, the others' is here."""
+
+
+Exchange = Callable[[int, bytes], Agreement]
+"""Stores a text if the version is still the one that the caller has read. -1 reads alone."""
+
+
+class Member(Protocol):
+    """Takes part in an agreement, in a thread of the buffer's."""
+
+    def due_in(self) -> float:
+        """Returns the seconds until ``meet`` is to be called; infinity if never."""
+        ...
+
+    def meet(self, exchange: Exchange) -> None:
+        """Read what is agreed on, and change it. May raise what the exchange raises: OSError."""
+        ...
+
+
+class Meeting(Protocol):
+    """A buffer that keeps one short text for all processes that share it."""
+
+    def join_fleet(self, member: Member) -> Callable[[], object]:
+        """Have this member called when it is due. Returns what to call when that is sooner."""
+        ...
+
+
 class DeadLetters(Protocol):
     """Keeps what can't be delivered. All methods are safe from any thread."""
 

@@ -6,11 +6,11 @@ import threading
 from math import inf
 
 from amplitude_moloco.buffers.base import Entry, Storage
-from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.breaker import Circuit
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.in_flight import AHEAD_SECONDS, InFlight
 from amplitude_moloco.engine.ledger import Ledger
-from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.rate import Pace
 
 _FLUSH_POLL_SECONDS = 0.05
 _LOOK_SECONDS = 30.0
@@ -33,8 +33,8 @@ class Claimer:
         drains_at_exit: bool,
         flush_interval_seconds: float,
         *,
-        breaker: CircuitBreaker,
-        rate: RateLimiter,
+        breaker: Circuit,
+        rate: Pace,
         ledger: Ledger,
         delivery: Delivery,
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.births import Births
-from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.breaker import Circuit
 from amplitude_moloco.engine.facts import (
     DeadLettered,
     Delivered,
@@ -19,7 +19,7 @@ from amplitude_moloco.engine.facts import (
 )
 from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.measures import Measures
-from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.throttled import ThrottledIdentifiers
 from amplitude_moloco.engine.verdict import Classify, Verdict
@@ -44,8 +44,8 @@ class Delivery:
         buffer: Storage,
         *,
         classify: Classify,
-        breaker: CircuitBreaker,
-        rate: RateLimiter,
+        breaker: Circuit,
+        rate: Pace,
         retry: RetrySchedule,
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
@@ -141,7 +141,7 @@ class Delivery:
         """Update circuit and rate: what an answer says about the server."""
         if verdict in (Verdict.RETRY, Verdict.MISCONFIGURED, Verdict.UNKNOWN):
             is_misconfigured = verdict is Verdict.MISCONFIGURED
-            if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured):
+            if self._breaker.failed(is_probe=is_probe, at_once=is_misconfigured, result=result):
                 reason = PauseReason.MISCONFIGURED if is_misconfigured else PauseReason.OUTAGE
                 self._ledger.record(Paused(reason, result.status, result.message, result.cause))
             return

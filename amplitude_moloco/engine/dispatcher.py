@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 
 from amplitude_moloco.buffers.base import Entry, Storage
-from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.breaker import Circuit
 from amplitude_moloco.engine.claimer import Claimer
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.facts import Dropped
@@ -22,7 +22,7 @@ from amplitude_moloco.engine.flushes import Flushes
 from amplitude_moloco.engine.handover import Handover
 from amplitude_moloco.engine.in_flight import InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
-from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.engine.window import Window
@@ -96,8 +96,8 @@ class Dispatcher:
         buffer: Storage,
         delivery: Delivery,
         *,
-        breaker: CircuitBreaker,
-        rate: RateLimiter,
+        breaker: Circuit,
+        rate: Pace,
         ledger: Ledger,
         tending: Tending,
         window: Window,

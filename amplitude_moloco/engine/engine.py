@@ -11,15 +11,16 @@ from math import inf
 
 from amplitude_moloco.buffers.base import BufferFactory, BufferState, DeadLetter, Storage
 from amplitude_moloco.engine.books import Books, open_books
-from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
+from amplitude_moloco.engine.breaker import BreakerPolicy, Circuit
 from amplitude_moloco.engine.checks import MOST, number, whole_number
 from amplitude_moloco.engine.delivery import Delivery
 from amplitude_moloco.engine.dispatcher import Dispatcher
 from amplitude_moloco.engine.facts import Dropped, Fact, Hook, Invalid
+from amplitude_moloco.engine.fleet import Fleet, limits_of
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.log_fields import fields
 from amplitude_moloco.engine.measures import Measurements
-from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.runtime import Runtime
@@ -130,12 +131,12 @@ class Engine:
         self._ledger, self.selection = self._books.ledger, self._books.selection
         self._is_closed = threading.Event()
         self._delivers, self._is_service = settings.delivers, settings.heartbeat is not None
-        self._breaker = breaker = CircuitBreaker(settings.breaker, runtime.monotonic)
-        self._rate = rate = RateLimiter(settings.max_requests_per_second, runtime.monotonic)
+        self._breaker, self._rate, self._fleet = self._limits(settings)
+        breaker, rate = self._breaker, self._rate
         is_concurrent = isinstance(transport, ConcurrentTransport)
         self._dispatcher = Dispatcher(
             buffer,
-            self._delivery(settings),
+            _delivery(settings, buffer, self._books, breaker=breaker, rate=rate, runtime=runtime),
             breaker=breaker,
             rate=rate,
             ledger=self._ledger,
@@ -301,18 +302,11 @@ class Engine:
             delivers=settings.delivers,
         )
 
-    def _delivery(self, settings: EngineSettings) -> Delivery:
-        return Delivery(
-            self._buffer,
-            classify=settings.partner.classify,
-            breaker=self._breaker,
-            rate=self._rate,
-            retry=settings.retry,
-            ledger=self._ledger,
-            identify=settings.partner.identify,
-            why_stale=settings.partner.why_stale,
-            measures=self._books.measures,
-            monotonic=self._monotonic,
+    def _limits(self, settings: EngineSettings) -> tuple[Circuit, Pace, Fleet | None]:
+        return limits_of(
+            *(self._buffer, settings.breaker, settings.max_requests_per_second, self._monotonic),
+            wake=self._wakeups.wake,
+            claim=weakly(self._learn_of_fleet),
         )
 
     def _tending(self, settings: EngineSettings) -> Tending:
@@ -324,6 +318,12 @@ class Engine:
             beat_seconds=settings.heartbeat_seconds,
             may_drain=settings.may_drain,
         )
+
+    def _learn_of_fleet(self) -> None:
+        """Tell what other processes have done. Called in the buffer's thread."""
+        for fact in self._fleet.take_facts() if self._fleet else ():
+            self.post(fact)
+        self._claim_now()
 
     def _claim_now(self) -> None:
         """Claim what a buffer has fetched. Called in its thread."""
@@ -411,6 +411,29 @@ class Engine:
             message = "Hooks are too slow: %d facts were counted, but not told"
             report(logger, logging.WARNING, message, untold, extra=fields(count=untold))
         self._ledger.tell_until(inf)
+
+
+def _delivery(
+    settings: EngineSettings,
+    buffer: Storage,
+    books: Books,
+    *,
+    breaker: Circuit,
+    rate: Pace,
+    runtime: Runtime,
+) -> Delivery:
+    return Delivery(
+        buffer,
+        classify=settings.partner.classify,
+        breaker=breaker,
+        rate=rate,
+        retry=settings.retry,
+        ledger=books.ledger,
+        identify=settings.partner.identify,
+        why_stale=settings.partner.why_stale,
+        measures=books.measures,
+        monotonic=runtime.monotonic,
+    )
 
 
 def _listen(buffer: Storage, call: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from math import inf
+from typing import NamedTuple, Protocol
 
 from amplitude_moloco.engine.checks import is_positive
 from amplitude_moloco.errors import ConfigurationError
@@ -38,6 +39,51 @@ def max_rate_of(max_requests_per_second: float | None) -> float | None:
     )
 
 
+class Pace(Protocol):
+    """Says how fast this process may send. Safe from any thread, and never waits.
+
+    A process has a ``RateLimiter`` of its own, unless its buffer lets it share one.
+    """
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that this process may send now; None if unlimited."""
+        ...
+
+    def set_max(self, max_requests_per_second: float | None) -> None:
+        """Change the maximum. Raises ConfigurationError if it is no number of at least 0.1."""
+        ...
+
+    def take(self) -> float:
+        """Take the next turn if it has come. Returns 0.0 if so, else the seconds until it comes."""
+        ...
+
+    def throttled(self) -> None:
+        """The server has refused the present rate."""
+        ...
+
+    def ramp(self) -> None:
+        """Start gently, now that an outage is over."""
+        ...
+
+
+class RateState(NamedTuple):
+    """All that a rate limiter remembers. Its times are those of its clock."""
+
+    max_rate: float | None
+    rate: float | None
+    growth: float
+    """Requests per second, every second."""
+    refused: float
+    """The last rate that the server refused."""
+    grown_at: float
+    next_at: float
+    cut_at: float | None
+    window_at: float
+    window_requests: int
+    measured: float
+
+
 class RateLimiter:
     """Gives every request its turn. Without a maximum and a throttle, that is at once.
 
@@ -63,8 +109,25 @@ class RateLimiter:
         self._window_at, self._window_requests, self._measured = self._next_at, 0, 0.0
 
     @property
+    def state(self) -> RateState:
+        """All that it remembers: another one with this state does the same from now on."""
+        with self._lock:
+            return RateState(
+                *(self._max_rate, self._rate, self._growth, self._refused),
+                *(self._grown_at, self._next_at, self._cut_at),
+                *(self._window_at, self._window_requests, self._measured),
+            )
+
+    @state.setter
+    def state(self, state: RateState) -> None:
+        with self._lock:
+            self._max_rate, self._rate, self._growth, self._refused = state[:4]
+            self._grown_at, self._next_at, self._cut_at = state[4:7]
+            self._window_at, self._window_requests, self._measured = state[7:]
+
+    @property
     def rate(self) -> float | None:
-        """Requests per second now; None if unlimited."""
+        """As ``Pace.rate``."""
         with self._lock:
             self._grow()
             return self._rate
@@ -84,19 +147,32 @@ class RateLimiter:
                 self._next_at = min(self._next_at, self._monotonic() + 1 / self._rate)
 
     def take(self) -> float:
-        """Take the next turn if it has come. Returns 0.0 if so, else the seconds until it comes."""
+        """As ``Pace.take``."""
         with self._lock:
             now = self._monotonic()
             self._grow()
             if self._rate is not None:
                 if self._next_at > now:
                     return self._next_at - now
-                interval = 1 / self._rate
-                # A caller that waits arrives slightly late; do not delay the others for it.
-                is_slightly_late = now - self._next_at < max(interval, _LATE_SECONDS)
-                self._next_at = (self._next_at if is_slightly_late else now) + interval
+                self._advance(now, self._rate)
             self._measure(now)
             return 0.0
+
+    def reserve(self, most: int, ahead_seconds: float) -> list[float]:
+        """Take turns of a limited rate that come in this time. Returns the seconds until each."""
+        with self._lock:
+            now, turns = self._monotonic(), list[float]()
+            self._grow()
+            while self._rate and len(turns) < most and self._next_at - now < ahead_seconds:
+                turns.append(max(0.0, self._next_at - now))
+                self._advance(now, self._rate)
+                self._measure(now)
+            return turns
+
+    def count(self, requests: int) -> None:
+        """Requests were sent without asking for turns, while there was no limit."""
+        with self._lock:
+            self._measure(self._monotonic(), requests)
 
     def throttled(self) -> None:
         """Halve the rate, once for all the requests that were on their way."""
@@ -139,12 +215,19 @@ class RateLimiter:
         if self._rate >= (self._max_rate or _FREE_RATE):
             self._rate, self._growth, self._refused = self._max_rate, 0.0, inf
 
-    def _measure(self, now: float) -> None:
+    def _advance(self, now: float, rate: float) -> None:
+        """Set the time of the turn after the next one."""
+        interval = 1 / rate
+        # A caller that waits arrives slightly late; do not delay the others for it.
+        is_slightly_late = now - self._next_at < max(interval, _LATE_SECONDS)
+        self._next_at = (self._next_at if is_slightly_late else now) + interval
+
+    def _measure(self, now: float, requests: int = 1) -> None:
         """Count requests per second, so that there is a rate to halve."""
         if now - self._window_at >= 1:
             self._measured = self._window_requests / (now - self._window_at)
             self._window_at, self._window_requests = now, 0
-        self._window_requests += 1
+        self._window_requests += requests
 
     def _measured_rate(self, now: float) -> float:
         return max(self._measured, self._window_requests / max(1.0, now - self._window_at))

@@ -9,9 +9,9 @@ from math import inf
 from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import BufferState, Storage
-from amplitude_moloco.engine.breaker import CircuitBreaker
+from amplitude_moloco.engine.breaker import Circuit
 from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused, Retrying
-from amplitude_moloco.engine.rate import RateLimiter
+from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.summary import SLACK_SECONDS
 from amplitude_moloco.reasons import PauseReason, Reason
 from amplitude_moloco.text import one_line
@@ -162,8 +162,8 @@ class Vitals:
 
     def status(
         self,
-        breaker: CircuitBreaker,
-        rate: RateLimiter,
+        breaker: Circuit,
+        rate: Pace,
         *,
         buffered: int,
         threads: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from amplitude_moloco.buffers.base import (
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.redis.address import parse_address
 from amplitude_moloco.buffers.redis.buffer import RedisBuffer
+from amplitude_moloco.buffers.redis.reader import RedisReader
+from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
 TARGET = "https://mcm.test|SHOP"
@@ -147,3 +150,12 @@ def ids_of(buffer: RedisBuffer) -> list[str]:
 
 def messages_of(news: list[News]) -> list[str]:
     return [each.message for each in news if isinstance(each, Degraded)]
+
+
+def stored(url: str) -> int:
+    """How many events lie in Redis."""
+    try:
+        with closing(RedisReader(parse_address(url, {}))) as reader:
+            return reader.contents().waiting
+    except ConfigurationError:  # nothing has been stored yet
+        return 0

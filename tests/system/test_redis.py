@@ -8,15 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.measuring import unmeasured
+from support.redis_buffers import stored
 from support.redis_server import LONG, RedisServer, StartRedis
 
-from amplitude_moloco.buffers.redis.address import parse_address
-from amplitude_moloco.buffers.redis.reader import RedisReader
-from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.sandbox import Sandbox
 
 ROUNDS = int(os.environ.get("MOLOCO_KILLS", "4"))
@@ -57,23 +55,16 @@ os._exit(0)
 def start(
     sandbox: Sandbox, buffer: str, name: str, count: int = 0, transport: str = "requests"
 ) -> subprocess.Popen[str]:
+    """Starts an app that may be killed."""
     arguments = [sandbox.url, buffer, name, str(count), transport]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *arguments],
+        env=unmeasured(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-
-
-def stored(url: str) -> int:
-    """How many events lie in Redis."""
-    try:
-        with closing(RedisReader(parse_address(url, {}))) as reader:
-            return reader.contents().waiting
-    except ConfigurationError:  # nothing has been stored yet
-        return 0
 
 
 def lines(process: subprocess.Popen[str]) -> list[str]:

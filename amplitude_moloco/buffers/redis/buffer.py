@@ -10,9 +10,18 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from amplitude_moloco.buffers.base import BufferState, Claim, DeadLetter, Entry, News, Storage
+from amplitude_moloco.buffers.base import (
+    BufferState,
+    Claim,
+    DeadLetter,
+    Entry,
+    Member,
+    News,
+    Storage,
+)
 from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.redis.address import RedisAddress
+from amplitude_moloco.buffers.redis.board import Board
 from amplitude_moloco.buffers.redis.courier import Courier
 from amplitude_moloco.buffers.redis.desk import Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
@@ -108,7 +117,7 @@ class RedisBuffer:
         link = Link(connect(address), address, clock)
         self._writer = Writer(stage, link, bounds, monotonic)
         self._courier = Courier(
-            (link, self._writer, self._desk),
+            (link, self._writer, self._desk, Board(link)),
             place=str(address),
             target=target,
             consumer=consumer,
@@ -118,7 +127,9 @@ class RedisBuffer:
         )
         self._outlook = Outlook(stage, self._writer, self._desk, self._courier, monotonic)
         self._letters = Letters(self._courier.run)
-        self._worker = Worker(self.step, self._is_idle, name="redis-buffer", new_thread=new_thread)
+        self._worker = Worker(
+            *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
+        )
         logger.info("Events wait in %s", address)
 
     def __repr__(self) -> str:
@@ -183,6 +194,11 @@ class RedisBuffer:
     def call_when_due(self, call: Callable[[], object]) -> None:
         """As ``Noticing.call_when_due``."""
         self._on_due = call
+
+    def join_fleet(self, member: Member) -> Callable[[], object]:
+        """As ``Meeting.join_fleet``."""
+        self._courier.board.member = member
+        return self._worker.wake
 
     def share(self) -> bool:
         """Write what is staged into Redis, in the calling thread. Returns whether Redis has it all.
@@ -292,9 +308,6 @@ class RedisBuffer:
         if self._courier.take_found():
             self._on_due()
         return seconds
-
-    def _is_idle(self) -> bool:
-        return self._courier.is_idle
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from typing import Any
 
 from amplitude_moloco.buffers.base import Degraded, Lost, News
+from amplitude_moloco.buffers.redis.board import Board
 from amplitude_moloco.buffers.redis.desk import Demand, Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
@@ -57,7 +59,7 @@ class Courier:
 
     def __init__(
         self,
-        parts: tuple[Link, Writer, Desk],
+        parts: tuple[Link, Writer, Desk, Board],
         *,
         place: str,
         target: str,
@@ -66,7 +68,7 @@ class Courier:
         horizon_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
-        self.link, self._writer, self._desk = parts
+        self.link, self._writer, self._desk, self.board = parts
         self._settler = Settler(self.link, self._desk, consumer)
         self._place = place
         self._target = target
@@ -96,7 +98,7 @@ class Courier:
     def is_idle(self) -> bool:
         """Whether there is nothing to write, to settle, to keep or to wait for."""
         desk = self._desk
-        is_done = self._writer.is_empty and not desk.unsettled
+        is_done = self._writer.is_empty and not desk.unsettled and self.board.due_in() == inf
         return is_done and not (desk.ready or desk.held or desk.is_waiting or self.is_asked)
 
     def step(self, *, is_last: bool = False) -> float:
@@ -114,10 +116,11 @@ class Courier:
                 self._note_away(error, now)
                 return _AGAIN_SECONDS
             self._note_well(now)
-            return pause_seconds
+            return min(pause_seconds, self.board.due_in())
 
     def _work(self, now: float) -> float:
         self.prepare()
+        self.board.step()
         self._settler.settle()
         self._news.extend(self._settler.take_news())
         has_more = self._write(now)

@@ -12,6 +12,7 @@ key          type        holds
 ``:ages``    sorted set  when the entries outside ``:new`` were accepted
 ``:dead``    stream      dead letters
 ``:meta``    hash        the target, the last number, the bytes of all bodies
+``:fleet``   hash        what the processes agree on: a version, and a text
 ``:put:ID``  string      the last number that this producer has written
 ===========  ==========  ===========================================================================
 
@@ -34,7 +35,7 @@ GROUP = "senders"
 NEW, DUE = 1, 2
 """The streams, by their places among the keys of each script."""
 MICROSECONDS = 1_000_000
-_NAMES = ("new", "due", "later", "dues", "untried", "ages", "dead", "meta")
+_NAMES = ("new", "due", "later", "dues", "untried", "ages", "dead", "fleet", "meta")
 _STREAM = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 

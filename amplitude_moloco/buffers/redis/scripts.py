@@ -14,8 +14,8 @@ from __future__ import annotations
 from amplitude_moloco.buffers.redis.layout import GROUP, VERSION
 
 _COMMON = f"""
-local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, META =
-    KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, FLEET, META =
+    KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local GROUP = '{GROUP}'
 local call = redis.call
 local now = tonumber(ARGV[1])
@@ -110,7 +110,7 @@ APPEND = (
 -- microseconds, and these three: packing them is what costs the client most. Returns how many
 -- records are there, the last number in the buffer, and how many events and bytes it has.
 if call('HEXISTS', META, 'born') == 0 then return redis.error_reply('NOGROUP not prepared') end
-local written = tonumber(call('GET', KEYS[9]) or '0')
+local written = tonumber(call('GET', KEYS[10]) or '0')
 local first, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local events, bytes = total(), size_of_all()
 if events == 0 then bytes = 0 end
@@ -133,7 +133,7 @@ while at <= #records do
 end
 if added > 0 then
     call('HSET', META, 'last', text(number), 'bytes', text(bytes))
-    call('SET', KEYS[9], text(written), 'EX', ARGV[5])
+    call('SET', KEYS[10], text(written), 'EX', ARGV[5])
 end
 return {taken, number, events, bytes}
 """
@@ -436,5 +436,21 @@ MARKS = (
     + """
 -- Changes nothing. Returns the target of this buffer; nil if there is no buffer.
 return call('HGET', META, 'target')
+"""
+)
+
+AGREE = (
+    _COMMON
+    + """
+-- Keeps a text on which all processes agree. Stores a new one if no process has stored another one
+-- since the caller has read it. If an answer was lost, the caller reads its own text, and goes on
+-- from there. Arguments: the version that was read, or -1 to read alone; the new text. Returns the
+-- version and the text that are there, the time, and whether the new one was stored.
+call('PERSIST', FLEET)
+local found = call('HMGET', FLEET, 'version', 'text')
+local version, old = tonumber(found[1] or '0'), found[2] or ''
+if tonumber(ARGV[2]) ~= version then return {version, old, now, 0} end
+call('HSET', FLEET, 'version', text(version + 1), 'text', ARGV[3])
+return {version + 1, ARGV[3], now, 1}
 """
 )
