@@ -256,3 +256,25 @@ def too_late():
     assert code == 0
     assert "moloco" not in errors.lower()
     assert ids(sandbox) == ["1"]
+
+
+@pytest.mark.parametrize(("end", "sent"), [("", ["main"]), ("thread.join()", ["main", "thread"])])
+def test_a_thread_that_outlives_the_main_thread_has_to_be_joined(
+    tmp_path: Path, sandbox: Sandbox, end: str, sent: list[str]
+) -> None:
+    """Amplitude's SDK ignores what a thread tracks after the main thread's end, as the docs say."""
+    script = f"""
+client = make_client(make())
+client.track(home("main"))
+
+def work():
+    if {not end}:
+        threading.main_thread().join()
+    client.track(home("thread"))
+
+thread = threading.Thread(target=work)
+thread.start()
+{end}
+"""
+    code, _, _ = run(tmp_path, script, sandbox.url, sandbox.amplitude_url)
+    assert (code, ids(sandbox)) == (0, sent)
