@@ -68,10 +68,10 @@ def test_the_law_holds_while_threads_put_resend_and_close(
     make_buffer: MakeBuffer, is_concurrent: bool
 ) -> None:
     """While three threads track and one resends dead letters, each look at the counters adds up."""
-    bench = untidy_bench(make_buffer(max_events=200), is_concurrent=is_concurrent)
+    bench = untidy_bench(make_buffer(max_events=60), is_concurrent=is_concurrent)
 
     def use(number: int) -> None:
-        for event in range(150):
+        for event in range(50):
             if number == 0:
                 bench.engine.resend()
             else:

@@ -123,7 +123,7 @@ class SharedBuffer:
         """When the event was put that was put first, of those that were never claimed."""
         return self._new[0][1] if self._new else inf
 
-    def put(self, id: str, sync: str, body: bytes) -> DropReason | None:
+    def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         self._new.append((next(self._numbers), self._world.now))
         return None
 

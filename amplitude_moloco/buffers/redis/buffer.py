@@ -144,10 +144,8 @@ class RedisBuffer:
 
     def put(self, id: str, sync: str, body: bytes, lane: str = "") -> DropReason | None:
         """As ``Buffer.put``: stage an entry. It waits for no network. Refuses one with a lane."""
-        if self._origin.is_elsewhere:
-            return DropReason.FORKED
-        if lane:  # several senders would get its entries at once
-            return DropReason.UNAVAILABLE
+        if lane or self._origin.is_elsewhere:  # several senders would get a lane's entries at once
+            return DropReason.UNAVAILABLE if lane else DropReason.FORKED
         events, bytes_ = self._writer.room
         try:
             if (events < 1 or len(body) > bytes_) and not self._is_closed:
