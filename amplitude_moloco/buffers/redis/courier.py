@@ -35,8 +35,10 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 1.0
 """The pause after Redis could not be used."""
-_LEAST_SECONDS, _MOST_SECONDS = 0.05, 0.5
-"""While senders wait, Redis is asked for more after such pauses. They grow."""
+_LEAST_SECONDS, _IDLE_SECONDS = 0.05, 2.0
+"""While senders wait, Redis is asked for more after such pauses. They double each time, so that a
+process with nothing to send costs next to nothing."""
+_SOON_SECONDS = 0.5
 _BATCH = 100
 _BATCHES = 50
 _SWEEP_SECONDS = 600.0
@@ -139,10 +141,12 @@ class Courier:
         if not self._desk.is_waiting:
             # What was fetched goes stale, and what found no room is tried again.
             is_soon = self._desk.ready or not self._writer.is_empty
-            return _MOST_SECONDS if is_soon else max(0.0, self._renew_at - now)
-        self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _MOST_SECONDS)
-        due_seconds = self._desk.next_seconds() or _LEAST_SECONDS
-        return min(self._poll_seconds, due_seconds)
+            return _SOON_SECONDS if is_soon else max(0.0, self._renew_at - now)
+        self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _IDLE_SECONDS)
+        due_seconds = self._desk.next_seconds()
+        if due_seconds is None:
+            return self._poll_seconds
+        return min(self._poll_seconds, max(due_seconds, _LEAST_SECONDS))
 
     def _write(self, now: float) -> bool:
         """Write what is staged. Returns whether there is more that can be written at once."""

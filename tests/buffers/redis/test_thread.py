@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from support.clock import Clock
 from support.engines import LONG, UnstartableThread
+from support.redis_buffers import open_still
 from support.redis_server import RedisServer, StartRedis
 
 from amplitude_moloco.buffers.base import BufferState, Entry
@@ -249,3 +251,22 @@ class TestWorker:
         worker.recover()
         worker.stop(LONG)
         assert len(steps) == 2
+
+
+def test_a_process_that_waits_asks_less_and_less_often(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    """While senders wait and nothing comes, the pauses double up to two seconds."""
+    buffer = open_still(redis_server.url(), clock, is_ahead=True)
+    buffer.claim(10)
+    pauses = [buffer.step() for _ in range(8)]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0])
+    assert buffer.put("a", "HOME", b"a") is None
+    buffer.step()
+    (entry,) = buffer.claim(10).entries
+    buffer.retry(entry, 0.3, attempts=1)
+    buffer.step()
+    buffer.claim(10)
+    for _ in range(4):  # it asks again as soon as the retry is due
+        assert buffer.step() <= 0.3
+    buffer.close()

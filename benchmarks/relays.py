@@ -1,0 +1,178 @@
+"""What relays on a buffer in Redis cost, and how fast they are.
+
+    python benchmarks/relays.py [--events 10000] [--rounds 3] [--seconds 20] [--idle 10]
+
+Needs ``redis-server`` and the extras ``cli``, ``curl``, ``redis``. Starts its own Redis, and plays
+MCM. Each relay is a process. While events are stored it stands still, so that its own work alone is
+measured: from the first claim to the last acknowledgement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from purchase import body
+from redis_buffer import Server as RedisServer
+from redis_buffer import until
+from server import Server
+
+from amplitude_moloco.relay.configuration import read_configuration
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_SETTLE_SECONDS = 3.0
+
+
+class Measured(NamedTuple):
+    """One trial."""
+
+    seconds: float
+    cpu_micros: float
+    """Of all relays, for each event."""
+    redis_micros: float
+
+    def per_second(self, events: int) -> float:
+        """Returns the speed."""
+        return events / self.seconds
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+class Relays:
+    """Some relays on one new stream, as processes of their own."""
+
+    def __init__(self, count: int, redis: RedisServer, server: Server, folder: str) -> None:
+        self.redis = redis
+        self.url = redis.url()
+        self._config = Path(folder) / "moloco.json"
+        settings = {
+            "api_key": "key",
+            "platform_id": "SHOP",
+            "base_url": server.url,
+            "channel_type": "SITE",
+            "buffer": self.url,
+            "transport": "curl",
+            "syncs": [{"event_type": "HOME", "events": ["Home"]}],
+        }
+        self._config.write_text(json.dumps(settings), encoding="utf-8")
+        command = [sys.executable, "-m", "amplitude_moloco", "relay", str(self._config)]
+        self.processes = [
+            subprocess.Popen([*command, "--listen", "off"], stderr=subprocess.DEVNULL)
+            for _ in range(count)
+        ]
+
+    def __enter__(self) -> Relays:
+        time.sleep(_SETTLE_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each."""
+        for process in self.processes:
+            process.send_signal(number)
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Returns the CPU time of all relays, and of Redis."""
+        own = sum(cpu_seconds(process.pid) for process in self.processes)
+        return own, cpu_seconds(self.redis.process.pid)
+
+    def fill(self, events: int) -> None:
+        """Store events, while the relays stand still."""
+        settings = read_configuration(self._config).settings.engine_settings()
+        buffer: Any = settings.open_buffer()
+        payload = body()
+        for number in range(events):
+            while buffer.put(str(number), "PURCHASE", payload):
+                time.sleep(0.01)  # the stage is full
+        until(buffer.share)
+        buffer.close()
+
+
+def deliver(relays: Relays, server: Server, events: int) -> Measured:
+    """Have the relays deliver this many events."""
+    relays.signal(signal.SIGSTOP)
+    relays.fill(events)
+    taken, before = server.taken, relays.cpu_seconds()
+    started = time.perf_counter()
+    relays.signal(signal.SIGCONT)
+    while server.taken - taken < events:
+        time.sleep(0.02)
+    seconds = time.perf_counter() - started
+    time.sleep(1.0)  # the last acknowledgements
+    after = relays.cpu_seconds()
+    own, redis = ((b - a) / events * 1e6 for a, b in zip(before, after, strict=True))
+    return Measured(seconds, own, redis)
+
+
+def speeds(redis: RedisServer, folder: str, events: int, rounds: int) -> None:
+    """Print the price of an event, and what a second relay is worth."""
+    with Server() as server, Relays(1, redis, server, folder) as relays:
+        found = [deliver(relays, server, events) for _ in range(rounds)]
+    own, its = (statistics.median(each[column] for each in found) for column in (1, 2))
+    speed = statistics.median(each.per_second(events) for each in found)
+    print(f"one relay, answers at once: {own:.0f} us of CPU time an event, {its:.0f} us in Redis")
+    print(f"  {speed:,.0f} a second")
+    ratios, one = [], []
+    with Server() as server, ExitStack() as stack:
+        server.set("delay_millis", 50)
+        both = [stack.enter_context(Relays(count, redis, server, folder)) for count in (1, 2)]
+        for _ in range(rounds):
+            single, double = (deliver(each, server, events) for each in both)
+            ratios.append(single.seconds / double.seconds)
+            one.append(single.per_second(events))
+    speed, ratio = statistics.median(one), statistics.median(ratios)
+    print(f"answers after 50 ms: one relay {speed:,.0f} a second, two x{ratio:.2f}")
+
+
+def idle(redis: RedisServer, folder: str, count: int, seconds: float) -> None:
+    """Print what relays cost that have nothing to do."""
+    with Server() as server, Relays(count, redis, server, folder) as relays:
+        time.sleep(_SETTLE_SECONDS)
+        before = relays.cpu_seconds()
+        time.sleep(seconds)
+        own, its = (b - a for a, b in zip(before, relays.cpu_seconds(), strict=True))
+    own, its = own / seconds, its / seconds
+    print(f"{count} idle relays: {own:.2%} of a core together, Redis {its:.2%}")
+
+
+def main() -> None:
+    """Run all measurements."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--idle", type=int, default=10)
+    parser.add_argument("--only", choices=["speed", "idle"])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        redis = RedisServer(folder)
+        try:
+            if arguments.only != "idle":
+                speeds(redis, folder, arguments.events, arguments.rounds)
+            if arguments.only != "speed":
+                idle(redis, folder, arguments.idle, arguments.seconds)
+        finally:
+            redis.process.kill()
+            redis.process.wait()
+
+
+if __name__ == "__main__":
+    main()
