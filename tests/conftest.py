@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,12 @@ settings.load_profile("unhurried")
 # Of every Python that the tests start.
 _PATHS = str(Path(startup.__file__).parent), os.environ.get("PYTHONPATH", "")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PATHS))
+
+# Half of the time on disk would be waiting for it. A process that is killed leaves the same in
+# memory as on a disk. The torture suite stays on the disk.
+_MEMORY_DISK = "/dev/shm"  # noqa: S108  # pytest makes a private folder there
+if Path(_MEMORY_DISK).is_dir() and shutil.disk_usage(_MEMORY_DISK).free > 2 * 1024**3:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY_DISK)
 
 _SETTINGS_OF_REQUESTS = (
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC"

@@ -28,7 +28,7 @@ from amplitude_moloco.history import Plan, Progress
 from amplitude_moloco.history.state import Ended, Outcome
 from amplitude_moloco.sandbox import Sandbox
 
-KILLS = int(os.environ.get("MOLOCO_KILLS", "5"))
+KILLS = int(os.environ.get("MOLOCO_KILLS", "3"))
 CONNECTIONS = 8
 SINCE = ("--since", "2025-01-01")
 Run = Callable[..., tuple[int, str, str]]

@@ -14,7 +14,7 @@ from support.faulty_server import FaultyServer
 
 from amplitude_moloco.sandbox import Sandbox
 
-FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
+FORKS = int(os.environ.get("TORTURE_FORKS", "20"))
 
 
 @pytest.mark.parametrize("transport", ["requests", "curl"])

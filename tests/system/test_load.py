@@ -15,7 +15,7 @@ from amplitude import Amplitude, BaseEvent, Config
 
 from amplitude_moloco import MolocoDestination, ecommerce_syncs
 
-PURCHASES = int(os.environ.get("TORTURE_PURCHASES", "3000"))
+PURCHASES = int(os.environ.get("TORTURE_PURCHASES", "1500"))
 TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 
 

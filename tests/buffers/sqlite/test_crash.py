@@ -27,7 +27,7 @@ from support.sqlite_files import is_sound
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
-FORKS = int(os.environ.get("TORTURE_FORKS", "50"))
+FORKS = int(os.environ.get("TORTURE_FORKS", "20"))
 STRIDE = int(os.environ.get("TORTURE_STRIDE", "2"))
 """How many calls of the system lie between two kills."""
 PUTS = int(os.environ.get("TORTURE_PUTS", "250"))
