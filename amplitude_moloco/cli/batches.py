@@ -42,10 +42,12 @@ class Batches:
         self._last = 0
         self.seconds = 0.0
         """How long the changes took."""
-        self.total = 0
+        self.total = self.in_lanes = 0
+        """How many there were, and how many of them are sent in a fixed order."""
         for letter in reader.letters():
             if letter in choice:
                 self.total += 1
+                self.in_lanes += bool(letter.lane)
                 self._last = int(str(letter.key))
 
     def left(self) -> int:

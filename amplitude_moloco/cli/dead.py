@@ -185,6 +185,11 @@ def _run(change: Change, batches: Batches, *, as_json: bool) -> None:
         typer.echo(f"{_letters(done)} {change.value} in {batches.seconds:.1f} s{speed}.")
         if change is Change.RESEND and done:
             typer.echo("They wait in the buffer: the app sends them, now or when it starts.")
+        if change is Change.RESEND and batches.in_lanes:
+            typer.echo(
+                f"{batches.in_lanes:,} of them belong to a partner that takes each device's events "
+                f"in order: what is older than the newest event that it has will be refused."
+            )
     if is_interrupted:
         end(
             INTERRUPTED,

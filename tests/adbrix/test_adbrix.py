@@ -25,6 +25,7 @@ from amplitude_moloco.adbrix import (
 )
 from amplitude_moloco.adbrix.answers import accepts, classify, error_message
 from amplitude_moloco.adbrix.file import SHAPE
+from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.engine.verdict import Verdict
 from amplitude_moloco.files.loading import keys_in
@@ -296,6 +297,13 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from_dict.close()
     with pytest.raises(ConfigurationError, match="use a list of events"):
         AdbrixSettings.from_dict({"token": "t", "events": "shop"})
+
+
+def test_a_buffer_of_the_apps_own() -> None:
+    """A callable may open the buffer."""
+    destination = AdbrixDestination("token", AdbrixEvent("Own", "own"), buffer=MemoryBuffer)
+    assert destination.buffer_state().waiting == 0
+    destination.close()
 
 
 def test_a_password_of_redis_is_not_shown() -> None:

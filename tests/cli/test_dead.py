@@ -54,8 +54,9 @@ def bury(
     reason: DeadLetterReason = DeadLetterReason.REJECTED,
     message: str = "no",
     body: bytes = b'{"event_type":"HOME"}',
+    lane: str = "",
 ) -> None:
-    buffer.put(id, sync, body)
+    buffer.put(id, sync, body, lane)
     (entry,) = buffer.claim(1).entries
     assert buffer.bury(entry, reason, status=400, message=message)
 
@@ -197,12 +198,26 @@ class TestShow:
 class TestChanges:
     """Resending and deleting, while the app runs."""
 
+    def test_resend_in_order(self, path: Path, buffer: SqliteBuffer) -> None:
+        """Of events that have to arrive in order, it says which ones will be refused."""
+        bury(buffer, "a")
+        bury(buffer, "b", lane="token device", body=b"s2s=1&event_token=abc")
+        assert len(dead(buffer)) == 2
+        assert '"s2s=1&event_token=abc"' in run("dead", "show", path, "b").out
+        code, out, _ = run("dead", "resend", path, "--all")
+        assert code == 0
+        assert out.endswith(
+            "1 of them belong to a partner that takes each device's events in order: what is older "
+            "than the newest event that it has will be refused.\n"
+        )
+
     def test_resend_some(self, path: Path, letters: SqliteBuffer) -> None:
         """Those that are chosen wait again, and the app can claim them; the others stay."""
         code, out, err = run("dead", "resend", path, "a", "c", "--rate", "1000")
         assert (code, err) == (0, "")
         assert out.startswith("2 dead letters resent in ")
         assert "They wait in the buffer: the app sends them" in out
+        assert "in order" not in out
         assert dead(letters) == ["b", "d"]
         assert letters.state().waiting == 2
 

@@ -613,6 +613,7 @@ def test_the_page_about_apps_sends_what_it_shows(
     run(code.replace("sqlite:///adjust.db", "memory://"), "mobile.md", names)
     properties = {"total": 20, "currency": "USD", "ids": ["76524"], "product_id": "76524"}
     event = BaseEvent("Order Completed", idfv="8c6cbcb539b34d3ca9f51d2f0c1f7d3e", platform="iOS")
+    event.time, event.insert_id = int(time.time() * 1000), "order-1"
     event.user_id, event.event_properties = "shopper", properties
     (from_code,) = names["destination"].preview(event)
     names["client"].shutdown()

@@ -107,7 +107,12 @@ class Outbox:
                     if is_interruption(error):
                         raise
                     self.lose_journal(error, number)
-            tail.add_new(event, size)
+            if lane:
+                tail.lanes.add(lane, event)
+            else:
+                tail.new.append(event)
+            tail.events += 1
+            tail.bytes += size
             return None
 
     def _next_number(self) -> int:

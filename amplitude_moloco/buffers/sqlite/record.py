@@ -74,10 +74,8 @@ def frame_of(event: Event) -> bytes:
     """Returns the frame of an event. Raises UnicodeEncodeError where a text can't be encoded."""
     number, accepted_at, sync, id, body, attempts, strikes, _, _, lane = event
     sync_bytes, id_bytes = sync.encode(), id.encode()
-    sizes = len(sync_bytes), len(id_bytes)
-    meta = _META.pack(number, accepted_at, attempts, strikes, sizes[0], sizes[1])
-    start = b"%b%b%b" % (meta, sync_bytes, id_bytes)
-    kind = EVENT
+    meta = _META.pack(number, accepted_at, attempts, strikes, len(sync_bytes), len(id_bytes))
+    start, kind = b"%b%b%b" % (meta, sync_bytes, id_bytes), EVENT
     if lane:
         lane_bytes = lane.encode()
         start += _LANE.pack(len(lane_bytes)) + lane_bytes

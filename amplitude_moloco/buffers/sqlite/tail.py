@@ -142,15 +142,6 @@ class Tail:
         events = (*self, *(letter.event for letter in letters))
         return min((event.number for event in events), default=inf)
 
-    def add_new(self, event: Event, size: int) -> None:
-        """Keep an event that was put just now, with a body of this size."""
-        if event.lane:
-            self.lanes.add(event.lane, event)
-        else:
-            self.new.append(event)
-        self.events += 1
-        self.bytes += size
-
     def remove(self, key: Hashable) -> Event | None:
         """Take out an event that is claimed with this key, and is settled; None if none is."""
         event = self.claimed.pop(key, None)
