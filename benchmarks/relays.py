@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from amplitude_moloco.relay.configuration import read_configuration
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SETTLE_SECONDS = 3.0
+_START_SECONDS = 120.0
 
 
 class Measured(NamedTuple):
@@ -58,7 +60,7 @@ class Relays:
     def __init__(self, count: int, redis: RedisServer, server: Server, folder: str) -> None:
         self.redis = redis
         self.url = redis.url()
-        self._config = Path(folder) / "moloco.json"
+        self._config = Path(folder) / f"{uuid.uuid4().hex}.json"
         settings = {
             "api_key": "key",
             "platform_id": "SHOP",
@@ -76,7 +78,13 @@ class Relays:
         ]
 
     def __enter__(self) -> Relays:
-        time.sleep(_SETTLE_SECONDS)
+        """Wait until all have started: then they use next to no CPU time."""
+        used, ends_at = 0.0, time.monotonic() + _START_SECONDS
+        while time.monotonic() < ends_at:
+            time.sleep(_SETTLE_SECONDS)
+            before, used = used, self.cpu_seconds()[0]
+            if used - before < 0.02 * _SETTLE_SECONDS * len(self.processes):
+                break
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -153,9 +153,11 @@ def messages_of(news: list[News]) -> list[str]:
 
 
 def stored(url: str) -> int:
-    """How many events lie in Redis."""
+    """How many events lie in Redis; -1 if it was too slow to say, on a busy machine."""
     try:
         with closing(RedisReader(parse_address(url, {}))) as reader:
             return reader.contents().waiting
     except ConfigurationError:  # nothing has been stored yet
         return 0
+    except OSError:
+        return -1
