@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from amplitude_moloco.adbrix.answers import accepts, classify, error_message
 from amplitude_moloco.adbrix.converter import Converter
 from amplitude_moloco.adbrix.event import AdbrixEvent
+from amplitude_moloco.arguments import hides_arguments
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.url import BufferUrl
 from amplitude_moloco.engine.breaker import BreakerPolicy
@@ -22,7 +23,6 @@ from amplitude_moloco.partner.address import base_url_of, token_of
 from amplitude_moloco.partner.plain import settings_of_data, settings_of_file
 from amplitude_moloco.partner.settings import engine_settings_of
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
-from amplitude_moloco.transports.secret import Secret
 
 if TYPE_CHECKING:
     from amplitude_moloco.files.loading import Shape
@@ -31,6 +31,7 @@ BASE_URL = "https://openapi.dfinery.io"
 _ADBRIX = Partner("Adbrix", "the API token or the address", classify)
 
 
+@hides_arguments
 @dataclass(frozen=True)
 class AdbrixSettings:
     """What a destination is made of: the arguments of :class:`AdbrixDestination`.
@@ -71,8 +72,6 @@ class AdbrixSettings:
         events = self.events
         is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
         object.__setattr__(self, "events", tuple(events) if is_list else (events,))  # type: ignore[arg-type]  # just checked
-        if isinstance(self.token, str):
-            object.__setattr__(self, "token", Secret(self.token))
         if isinstance(self.buffer, str):
             object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # it may hold a login
         checks = Checks()

@@ -14,6 +14,7 @@ from amplitude_moloco.adjust.endpoint import endpoint
 from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.form import too_old
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
+from amplitude_moloco.arguments import hides_arguments
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.redis.address import is_redis
 from amplitude_moloco.buffers.url import public_url
@@ -28,7 +29,6 @@ from amplitude_moloco.partner.settings import engine_settings_of, one_of
 from amplitude_moloco.partner.sources import Source, read_source
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint, TransportFactory
-from amplitude_moloco.transports.secret import Secret
 
 if TYPE_CHECKING:
     from amplitude_moloco.files.loading import Shape
@@ -37,6 +37,7 @@ _APP_TOKEN = re.compile(r"[0-9A-Za-z]{12}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 
+@hides_arguments
 @dataclass(frozen=True)
 class AdjustSettings:
     """What a destination is made of: the arguments of :class:`AdjustDestination`.
@@ -89,8 +90,6 @@ class AdjustSettings:
         events = self.events
         is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
         object.__setattr__(self, "events", tuple(events) if is_list else (events,))  # type: ignore[arg-type]  # just checked
-        if isinstance(self.token, str):
-            object.__setattr__(self, "token", Secret(self.token))
         checks = Checks()
         checks.run(self.endpoint)
         checks.run(self.converter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -203,7 +203,7 @@ class MolocoSettings:
                 raise ConfigurationError(
                     f"path: found {type(path).__name__}; use the path of a .json or .toml file"
                 )
-            path = Path(path)
+            path = Path(fspath(path))  # Path alone may look at it only later
         more = hidden(cls, more)
         data = hidden(cls, shortened(lambda: read_file(path)))
 

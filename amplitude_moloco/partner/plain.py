@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amplitude_moloco.arguments import hidden, shortened
+from amplitude_moloco.engine.unreadable import refusing_unreadable
 from amplitude_moloco.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def settings_of_data(
     def load() -> Settings:
         from amplitude_moloco.files.loading import arguments_of  # needs the extra "config"
 
-        return kind(**arguments_of(kind, data, more, shape()))
+        with refusing_unreadable(data if type(data) is dict else {"settings": data}):
+            return kind(**arguments_of(kind, data, more, shape()))
 
     return shortened(load)
 
@@ -44,16 +46,18 @@ def settings_of_file(
     more: Mapping[str, Any],
 ) -> Settings:
     """Returns settings from a JSON or TOML file; raises as ``settings_of_data``, with the path."""
-    if not isinstance(path, (str, PathLike)):
-        raise ConfigurationError(
-            f"path: found {type(path).__name__}; use the path of a .json or .toml file"
-        )
+    with refusing_unreadable({"path": path}):
+        if not isinstance(path, (str, PathLike)):
+            raise ConfigurationError(
+                f"path: found {type(path).__name__}; use the path of a .json or .toml file"
+            )
+        path = Path(fspath(path))  # Path alone may look at it only later
     more = hidden(kind, more)
 
     def load() -> Settings:
         from amplitude_moloco.files.reading import named_in_errors, read_file  # as above
 
-        data = hidden(kind, shortened(lambda: read_file(Path(path))))
+        data = hidden(kind, shortened(lambda: read_file(path)))
         with named_in_errors(path):
             return settings_of_data(kind, shape, data, more)
 

@@ -191,6 +191,21 @@ def test_what_an_ended_process_has_left_goes_first(tmp_path: Path, clock: Clock)
     second.close()
 
 
+def test_what_another_process_leaves_meanwhile_goes_first(tmp_path: Path, clock: Clock) -> None:
+    """Entries that came into the file unnoticed go before those in memory."""
+    path = tmp_path / "buffer.db"
+    other, mine = open_file(path, clock), open_file(path, clock)
+    assert claim(mine) == []
+    put(other, "x", "x1")
+    other.close()
+    put(mine, "x", "x2")
+    for id in ("x1", "x2"):
+        entry = claim_one(mine)
+        assert entry.id == id
+        assert mine.ack(entry)
+    mine.close()
+
+
 def test_a_restart_keeps_the_delay_of_a_lane(tmp_path: Path, clock: Clock) -> None:
     """A retry holds its lane beyond a restart, until it is due."""
     path = tmp_path / "buffer.db"

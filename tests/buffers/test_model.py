@@ -29,7 +29,7 @@ from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "25"))
 MAX_EVENTS = 6
 MAX_BYTES = 20
 

@@ -18,6 +18,10 @@ from amplitude_moloco import (
     Sync,
     ecommerce_syncs,
 )
+from amplitude_moloco.adbrix import AdbrixEvent
+from amplitude_moloco.adbrix.settings import AdbrixSettings
+from amplitude_moloco.adjust import AdjustEvent
+from amplitude_moloco.adjust.settings import AdjustSettings
 from amplitude_moloco.engine.unreadable import refusing_unreadable
 
 
@@ -69,6 +73,12 @@ GOOD: dict[str, Any] = {
     "syncs": Sync("HOME", "Home"),
     "transport": "none",
 }
+ADJUST: dict[str, Any] = {
+    "app_token": "abc123def456",
+    "events": AdjustEvent("Home", "abc123"),
+    "environment": "sandbox",
+}
+ADBRIX: dict[str, Any] = {"token": "abc", "events": AdbrixEvent("Home", "home")}
 PLAIN = {**GOOD, "syncs": [{"event_type": "HOME", "events": ["Home"]}]}
 
 
@@ -94,6 +104,10 @@ def test_whatever_raises_is_refused_by_name(make: Make, wrap: Callable[[Any], An
     for kind, good, names in [
         (MolocoSettings, GOOD, [each.name for each in fields(MolocoSettings)]),
         (MolocoDestination, GOOD, ["syncs", "hooks", "buffer", "transport"]),
+        (AdjustSettings, ADJUST, [each.name for each in fields(AdjustSettings)]),
+        (AdbrixSettings, ADBRIX, [each.name for each in fields(AdbrixSettings)]),
+        (AdjustSettings.from_dict, {}, ["data"]),
+        (AdjustSettings.from_file, {}, ["path"]),
         (MolocoSettings.from_dict, {}, ["data"]),
         (MolocoSettings.from_file, {}, ["path"]),
         (Sync, sync, signature(Sync).parameters),
