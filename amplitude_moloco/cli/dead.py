@@ -38,6 +38,7 @@ from amplitude_moloco.cli.buffers import (
     choice_of,
     reading,
 )
+from amplitude_moloco.cli.finite import finite
 from amplitude_moloco.cli.terminal import (
     FAILED,
     INTERRUPTED,
@@ -123,7 +124,8 @@ def resend(
     newer_than: NewerOption = None,
     is_all: AllOption = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.1, max=100_000, help="At most this many per second.")
+        float | None,
+        typer.Option(min=0.1, max=100_000, callback=finite, help="At most this many per second."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

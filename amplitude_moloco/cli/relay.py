@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from amplitude_moloco.cli.finite import finite
 from amplitude_moloco.cli.terminal import FAILED, INTERRUPTED, UNUSABLE, end
 from amplitude_moloco.engine.checks import number
 from amplitude_moloco.errors import ConfigurationError
@@ -35,7 +36,11 @@ ConnectionsOption = Annotated[
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(min=0.1, help="The highest rate, in events a second. Goes before the file's."),
+    typer.Option(
+        min=0.1,
+        callback=finite,
+        help="The highest rate, in events a second. Goes before the file's.",
+    ),
 ]
 ListenOption = Annotated[
     str,

@@ -19,6 +19,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from amplitude_moloco.cli.finite import finite
 from amplitude_moloco.cli.request_lines import RequestLines
 from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_well, print_json
 from amplitude_moloco.sandbox import MmpSettings, Postbacks, Sandbox
@@ -61,7 +62,12 @@ HostNameOption = Annotated[
 ]
 FailRateOption = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="The share of events that fail: 0.2 for every fifth one."),
+    typer.Option(
+        min=0,
+        max=1,
+        callback=finite,
+        help="The share of events that fail: 0.2 for every fifth one.",
+    ),
 ]
 StatusOption = Annotated[
     int | None,
