@@ -20,17 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from math import inf, isfinite
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-import orjson
-
 from amplitude_moloco.adbrix.event import AdbrixEvent
 from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.json import dumps
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.partner.converter import Failed, PartConverter, raised
+from amplitude_moloco.partner.number import finite_decimal
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "amplitude-moloco/adbrix")
 _MOST_MILLIS = 10**14
@@ -64,7 +64,7 @@ class Converter(PartConverter[AdbrixEvent]):
             **_read(each.attributes, event, omissions),
         }
         payload = {"event_attributes": attributes, "user_attributes": {"user_id": user_id}}
-        return Conversion(each.name, id, payload, orjson.dumps(payload), (), tuple(omissions))
+        return Conversion(each.name, id, payload, dumps(payload), (), tuple(omissions))
 
 
 def _event_id(id: str) -> str:
@@ -143,13 +143,9 @@ def _is_unicode(value: str) -> bool:
 
 def _number(value: object) -> float | None:
     """Returns a finite number, or text that holds one; None for all else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        return None
-    try:
-        found = float(Decimal(str(value).strip()))
-    except (InvalidOperation, OverflowError):
-        return None
-    return found if abs(found) != float("inf") and found == found else None  # noqa: PLR0124  # NaN
+    found = finite_decimal(value)
+    number = inf if found is None else float(found)
+    return number if isfinite(number) else None
 
 
 def _count(value: object) -> int | None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import orjson
-
 from amplitude_moloco.adjust import form
 from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.identifiers import identifiers_of
 from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.convert.json import dumps
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.partner.converter import Failed, PartConverter, raised
+from amplitude_moloco.partner.number import finite_decimal
 
 Read = Callable[[Any], Any]
 _MAPPING_FAILED = ProblemReason.MAPPING_FAILED
@@ -74,7 +74,7 @@ class Converter(PartConverter[AdjustEvent]):
         ):
             params = _params(name, reads, event, omissions)
             if params:
-                fields[name] = orjson.dumps(params).decode()
+                fields[name] = dumps(params).decode()
         id = str(attributes.get("insert_id")) + (f"-{earlier + 1}" if earlier else "")
         device = attributes.get("device_id") or next(iter(identifiers.values()))
         body, lane = form.encode(fields), f"{each.token} {device}"
@@ -101,7 +101,7 @@ class Converter(PartConverter[AdjustEvent]):
         value = each.revenue(event) if each.revenue else _own_revenue(vars(event))
         if value is None:
             return {}
-        found = form.amount(value)
+        found = finite_decimal(value)
         if found is None:
             raise Failed(
                 "revenue", ProblemReason.NOT_A_NUMBER, type(value).__name__, "use a finite number"
@@ -185,7 +185,7 @@ def _own_revenue(event: Mapping[str, Any]) -> Any:
     """Returns the revenue that an event states in Amplitude's own ways; None for none."""
     if event.get("revenue") is not None:
         return event["revenue"]
-    price, quantity = form.amount(event.get("price")), form.amount(event.get("quantity"))
+    price, quantity = finite_decimal(event.get("price")), finite_decimal(event.get("quantity"))
     if price is not None:
         return price * (Decimal(1) if quantity is None else quantity)
     properties = event.get("event_properties") or {}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from ipaddress import IPv4Address
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-import orjson
+from amplitude_moloco.convert.json import dumps
 
 LEAST_REVENUE = Decimal("0.001")
 MOST_REVENUE = Decimal(100_000_000_000)
@@ -37,17 +38,6 @@ def encode(fields: Mapping[str, str]) -> bytes:
     return urlencode(fields, quote_via=quote).encode()
 
 
-def amount(value: object) -> Decimal | None:
-    """Returns a finite number, or text that holds one, as it is written; None for all else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        return None
-    try:
-        found = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() else None
-
-
 def plain(value: Decimal) -> str:
     """Returns a decimal without exponent, sign of thousands or superfluous zeros."""
     text = format(value, "f")
@@ -63,8 +53,10 @@ def flat(value: object) -> str:
         value.encode()
         return value
     if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("no finite number")
         return plain(Decimal(str(value)))
-    return orjson.dumps(value).decode()
+    return dumps(value).decode()
 
 
 def ipv4(value: object) -> str | None:

@@ -119,11 +119,27 @@ def _flatten(node: Node, on: _Shape) -> _Shape:
 
 def _multi_select_dict(node: Node, on: _Shape) -> _Shape:
     pairs = node["children"]
-    return _object({pair["value"]: _shape(pair["children"][0], on) for pair in pairs})
+    shapes = _some([pair["children"][0] for pair in pairs], on)
+    return _object({pair["value"]: shape for pair, shape in zip(pairs, shapes, strict=True)})
 
 
 def _multi_select_list(node: Node, on: _Shape) -> _Shape:
-    return _known_list([_shape(child, on) for child in node["children"]])
+    return _known_list(_some(node["children"], on))
+
+
+def _some(nodes: Sequence[Node], on: _Shape) -> list[_Shape]:
+    """Returns the shapes of parts that are selected together. Raises if none can be found."""
+    shapes: list[_Shape] = []
+    reasons: list[NeverFound] = []
+    for node in nodes:
+        try:
+            shapes.append(_shape(node, on))
+        except NeverFound as reason:
+            reasons.append(reason)
+            shapes.append(_NULL)
+    if len(reasons) == len(nodes):
+        raise reasons[0]
+    return shapes
 
 
 def _literal(node: Node, on: _Shape) -> _Shape:

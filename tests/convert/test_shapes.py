@@ -30,6 +30,8 @@ def refusal(source: str) -> str:
         ("{a: {b: user_id}}.a.c", "reads 'c' of an object with only 'b'"),
         ('`{"a": 1}`.b', "reads 'b' of an object with only 'a'"),
         ("`{}`.b", "reads 'b' of an object with only no field"),
+        ("{a: user_id}.[b, c]", "reads 'b' of an object with only 'a'"),
+        ("{a: user_id}.{b: b, c: c}", "reads 'b' of an object with only 'a'"),
         ("'text'.a", "reads 'a' of text"),
         ("`1`.a", "reads 'a' of a number"),
         ("`1.5`.a", "reads 'a' of a number"),
@@ -92,6 +94,7 @@ def test_any_other_part_that_can_not_be_there_is_refused(source: str, reason: st
         *("(event_properties.a || 'x').b", "(event_properties.a && `[]`)[0]", "`[]` | [].a"),
         *("max_by(event_properties.a, &b).c", "merge(event_properties, `{}`).b"),
         *("not_null(event_properties.a, 'x').b", "map(&a, event_properties.b)[0].c", "@.user_id"),
+        *("{a: user_id}.[a, b]", "{a: user_id}.{a: a, b: b}"),
         *("!(event_properties.a)", "event_properties.a == null", "event_properties.a[?b == null]"),
     ],
 )

@@ -42,6 +42,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from amplitude_moloco.convert.json import dumps
 from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.moloco.wire import values
 from amplitude_moloco.moloco.wire.identifiers import (
@@ -50,7 +51,6 @@ from amplitude_moloco.moloco.wire.identifiers import (
     read_identifiers,
 )
 from amplitude_moloco.moloco.wire.items import read_items
-from amplitude_moloco.moloco.wire.json import dumps
 from amplitude_moloco.moloco.wire.money import (
     check_currencies,
     common_currency,

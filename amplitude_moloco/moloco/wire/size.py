@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from amplitude_moloco.convert.json import dumps
 from amplitude_moloco.convert.problem import Problem, ProblemReason
-from amplitude_moloco.moloco.wire.json import dumps
 from amplitude_moloco.moloco.wire.omissions import is_needed
 from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, ChannelType
 

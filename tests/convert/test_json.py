@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amplitude_moloco.moloco.wire.json import dumps, dumps_without_orjson
+from amplitude_moloco.convert.json import dumps, dumps_without_orjson
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = (
