@@ -37,8 +37,8 @@ class Tending:
         self._monotonic = monotonic
         self._due_at = -inf
         self.may_drain = may_drain
-        is_asked = may_drain and bool(getattr(buffer, "drain_at_exit", False))
-        self.drains_at_exit = not buffer.is_durable or is_asked
+        is_asked = bool(getattr(buffer, "drain_at_exit", False))
+        self.drains_at_exit = may_drain and (is_asked or not buffer.is_durable)
         """Whether the end waits for what waits in the buffer: else it is safe there."""
 
     def __bool__(self) -> bool:
