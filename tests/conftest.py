@@ -20,14 +20,22 @@ from support.clock import Clock, RealClock
 from support.faulty_server import FaultyServer, StartServer
 from support.redis_buffers import open_redis
 from support.redis_server import NEEDS_SERVER, PROGRAM, RedisServer, StartRedis, running
+from support.repeats import IS_TORTURE, repeats
 from support.startup import sitecustomize as startup
 from support.tls import Tls
 
 from amplitude_moloco.buffers.base import Storage
 from amplitude_moloco.sandbox import Sandbox
 
-# No test may depend on how fast the machine is.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test may depend on how fast the machine is. The quick suite tries the same examples each time;
+# the torture suite looks for new ones.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    derandomize=not IS_TORTURE,
+    max_examples=repeats(40, 1_000),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("unhurried")
 
 # Of every Python that the tests start.

@@ -28,7 +28,6 @@ TEXTS = st.text() | st.text(st.sampled_from(f"ab %s{{}}{FORGING}"))
 EVERYTHING = f"Level %(levelname)s %(message)s {'%(event_id)s %(sync)s %(reason)s'}"
 
 
-@settings(deadline=None)
 @given(TEXTS)
 @example(FORGING)
 def test_a_text_stays_on_one_line(text: str) -> None:
@@ -41,7 +40,6 @@ def test_a_text_stays_on_one_line(text: str) -> None:
     assert one_line(line) == line
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" ")))
 def test_a_printable_text_is_unchanged(text: str) -> None:
     """Text in any language is shown as it is."""
@@ -166,7 +164,6 @@ def _reraised(error: BaseException) -> BaseException:
         return caught
 
 
-@settings(deadline=None)
 @given(TEXTS)
 @example(FORGING)
 def test_a_traceback_holds_no_line_of_its_message(text: str) -> None:

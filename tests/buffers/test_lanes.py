@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 from support.buffers import MakeBuffer
 from support.clock import Clock
+from support.repeats import repeats
 
 from amplitude_moloco.buffers.base import BufferState, Entry, Storage
 from amplitude_moloco.buffers.lanes import Lanes
@@ -30,7 +31,7 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.letters import LetterFile
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "40"))
+EXAMPLES = repeats(20, 1_500)
 REJECTED = DeadLetterReason.REJECTED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,13 +22,14 @@ from hypothesis.stateful import (
 from support.clock import Clock
 from support.redis_buffers import PromptRedisBuffer, open_still
 from support.redis_server import RedisServer
+from support.repeats import repeats
 
 from amplitude_moloco.buffers.base import BufferState, DeadLetter, Entry, Storage
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.reasons import DeadLetterReason, DropReason
 
-EXAMPLES = int(os.environ.get("TORTURE_EXAMPLES", "25"))
+EXAMPLES = repeats(15, 1_500)
 MAX_EVENTS = 6
 MAX_BYTES = 20
 

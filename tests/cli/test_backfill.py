@@ -19,6 +19,7 @@ from rich.console import Console
 from support.exports import HISTORY_CONFIG, as_lines, numbered, record, write_hour
 from support.faulty_server import FaultyServer, Received
 from support.measuring import unmeasured
+from support.repeats import repeats
 from support.waiting import await_that
 from typer.testing import CliRunner
 
@@ -28,7 +29,7 @@ from amplitude_moloco.history import Plan, Progress
 from amplitude_moloco.history.state import Ended, Outcome
 from amplitude_moloco.sandbox import Sandbox
 
-KILLS = int(os.environ.get("MOLOCO_KILLS", "3"))
+KILLS = repeats(2, 40)
 CONNECTIONS = 8
 SINCE = ("--since", "2025-01-01")
 Run = Callable[..., tuple[int, str, str]]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from support.cli import Done, run
 from support.exports import as_gzip, as_zip, numbered, write_hour
 from support.faulty_server import Exchange, FaultyServer
 
@@ -30,6 +31,21 @@ KEYS = {"AMPLITUDE_API_KEY": "the-api-key", "AMPLITUDE_SECRET_KEY": "the-secret-
 ZIP = as_zip({"a.json.gz": as_gzip(numbered(2))})
 DAY = 20_484 * 24  # 2026-01-31T00
 Start = Callable[..., "subprocess.Popen[str]"]
+Fetch = Callable[..., Done]
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, bare_environment: pytest.MonkeyPatch) -> Fetch:
+    """Runs ``fetch`` into the folder ``out`` in this process, with keys in its environment."""
+    bare_environment.chdir(tmp_path)
+
+    def fetch(*options: str, **environment: str) -> Done:
+        done = run("fetch", "--out", "out", *options, **{**KEYS, **environment})
+        assert "the-api-key" not in done.out + done.err
+        assert "the-secret-key" not in done.out + done.err
+        return done
+
+    return fetch
 
 
 @pytest.fixture
@@ -110,23 +126,23 @@ class TestCommand:
         ids = [event.insert_id for _, event in read_export(tmp_path / "out")]
         assert ids == [f"id-{10 * number + more}" for number in range(4) for more in (0, 1)]
 
-    def test_goes_on(self, start: Start, exporting: Sandbox) -> None:
+    def test_goes_on(self, fetch: Fetch, exporting: Sandbox) -> None:
         """Run again, it asks only for the hours that are missing, and says when there are none."""
-        assert ended(start(*ONE_DAY, "--url", exporting.url))[0] == 0
-        code, out, _ = ended(start(*TWO_DAYS, "--url", exporting.url))
+        assert fetch(*ONE_DAY, "--url", exporting.url).code == 0
+        code, out, _ = fetch(*TWO_DAYS, "--url", exporting.url)
         assert code == 0
         assert out.startswith("24 of 48 hours are there already\n")
-        code, out, _ = ended(start(*TWO_DAYS, "--url", exporting.url))
+        code, out, _ = fetch(*TWO_DAYS, "--url", exporting.url)
         assert (code, out) == (
             0,
             "48 of 48 hours are there already\nAll hours of 20260130T00-20260131T23 are in out\n",
         )
         assert len(exporting.requests) == 2
 
-    def test_no_data(self, start: Start, exporting: Sandbox) -> None:
+    def test_no_data(self, fetch: Fetch, exporting: Sandbox) -> None:
         """Hours without data are no failure, and it says that there was none."""
         options = range_of("2026-01-29T00", "2026-01-29T05")
-        code, out, err = ended(start(*options, "--url", exporting.url))
+        code, out, err = fetch(*options, "--url", exporting.url)
         assert (code, err) == (0, "")
         assert out == (
             "20260129T00-20260129T05: no data (6 of 6 hours)\n"
@@ -134,9 +150,9 @@ class TestCommand:
             "All hours of 20260129T00-20260129T05 are in out\n"
         )
 
-    def test_json(self, start: Start, exporting: Sandbox) -> None:
+    def test_json(self, fetch: Fetch, exporting: Sandbox) -> None:
         """With --json, the result is all that it prints."""
-        code, out, err = ended(start(*ONE_DAY, "--json", "--url", exporting.url))
+        code, out, err = fetch(*ONE_DAY, "--json", "--url", exporting.url)
         assert (code, err) == (0, "")
         assert json.loads(out) == {
             "folder": "out",
@@ -153,13 +169,13 @@ class TestCommand:
         _, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (1, "")
 
-    def test_splits_and_waits(self, start: Start, tmp_path: Path) -> None:
+    def test_splits_and_waits(self, fetch: Fetch, tmp_path: Path) -> None:
         """What is too large comes in parts, and a wait that Amplitude asks for is shown."""
         folder = tmp_path / "exports"
         sizes = [write_hour(folder, f"2026-01-31_{hour}", numbered(2)).stat() for hour in (1, 20)]
         with Sandbox(exports=folder, max_export_bytes=sizes[0].st_size) as sandbox:
             sandbox.fail_next(429, retry_after=1, target="export")
-            code, out, err = ended(start(*ONE_DAY, "--url", sandbox.url))
+            code, out, err = fetch(*ONE_DAY, "--url", sandbox.url)
         assert (code, err) == (0, "")
         assert "Amplitude answers 429 a fault was requested; next attempt in 1 s\n" in out
         assert "20260131T00-20260131T23: too much for one request, so in parts (400 The f" in out
@@ -250,27 +266,25 @@ class TestInterruption:
 class TestExitCodes:
     """How a script knows what happened."""
 
-    def test_refused(self, start: Start, exporting: Sandbox) -> None:
+    def test_refused(self, fetch: Fetch, exporting: Sandbox) -> None:
         """Wrong keys end it with 1."""
-        process = start(
-            *(*ONE_DAY, "--url", exporting.url), environment={"AMPLITUDE_SECRET_KEY": "wrong"}
-        )
-        code, out, err = ended(process)
+        wrong = {"AMPLITUDE_SECRET_KEY": "wrong"}
+        code, out, err = fetch(*ONE_DAY, "--url", exporting.url, **wrong)
         assert (code, out) == (1, "")
         assert err.startswith("amplitude-moloco: Amplitude refuses the keys (401 Invalid API key")
 
-    def test_another_project(self, start: Start, exporting: Sandbox, server: FaultyServer) -> None:
+    def test_another_project(self, fetch: Fetch, exporting: Sandbox, server: FaultyServer) -> None:
         """A folder with another project's exports is refused with 1."""
-        assert ended(start(*ONE_DAY, "--url", exporting.url))[0] == 0
-        code, _, err = ended(start(*TWO_DAYS, "--url", server.url))
+        assert fetch(*ONE_DAY, "--url", exporting.url).code == 0
+        code, _, err = fetch(*TWO_DAYS, "--url", server.url)
         assert code == 1
         assert "out holds the exports of another project or region" in err
         assert server.requests == []
 
-    def test_a_folder_that_can_not_be(self, start: Start, tmp_path: Path) -> None:
+    def test_a_folder_that_can_not_be(self, fetch: Fetch, tmp_path: Path) -> None:
         """A folder that can't be made ends it with 1."""
         (tmp_path / "out").touch()
-        code, _, err = ended(start(*ONE_DAY, "--url", "http://127.0.0.1:9"))
+        code, _, err = fetch(*ONE_DAY, "--url", "http://127.0.0.1:9")
         assert (code, err) == (1, "amplitude-moloco: out: File exists\n")
 
     @pytest.mark.parametrize(
@@ -288,27 +302,27 @@ class TestExitCodes:
     )
     def test_wrong_usage(
         self,
-        start: Start,
+        fetch: Fetch,
         tmp_path: Path,
         options: tuple[str, ...],
         environment: dict[str, str],
         message: str,
     ) -> None:
         """What can't work ends it with 2 before a request, and says what to change."""
-        code, out, err = ended(start(*options, environment=environment))
+        code, out, err = fetch(*options, **environment)
         assert (code, out) == (2, "")
         assert err.startswith(f"amplitude-moloco: {message}")
         assert err.count("\n") == 1
         assert not (tmp_path / "out").exists()
 
-    def test_missing_options(self, start: Start) -> None:
+    def test_missing_options(self, fetch: Fetch) -> None:
         """A missing option ends it with 2."""
-        assert ended(start())[0] == 2
+        assert fetch().code == 2
 
-    def test_later(self, start: Start, server: FaultyServer) -> None:
+    def test_later(self, fetch: Fetch, server: FaultyServer) -> None:
         """Too many failures end it with 3: the same command may succeed later."""
         server.decide = lambda request: FaultyServer.reply(503, b"busy", Retry_After="1")
-        code, out, err = ended(start(*ONE_DAY, "--url", server.url))
+        code, out, err = fetch(*ONE_DAY, "--url", server.url)
         assert code == 3
         assert err == (
             "amplitude-moloco: given up: Amplitude answers 503 busy; the same command goes on "
@@ -316,9 +330,9 @@ class TestExitCodes:
         )
         assert out.count("next attempt in 1 s") == len(server.requests) - 1 == 9
 
-    def test_help(self, start: Start) -> None:
+    def test_help(self, fetch: Fetch) -> None:
         """The help says what the codes mean, and where the keys come from."""
-        code, out, _ = ended(start("--help"))
+        code, out, _ = fetch("--help")
         assert code == 0
         words = " ".join(out.split())
         assert "Exit codes: 0 all hours are there, 1 refused, 2 wrong usage, 3 try again" in words

@@ -9,7 +9,7 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco import ConfigurationError
@@ -104,7 +104,6 @@ def outcome(search: Callable[[Any], Any], value: Any) -> str:
 
 
 @given(source=COMPILED, value=JSON)
-@settings(max_examples=300)
 def test_compiled_shapes_find_what_jmespath_finds(source: str, value: Any) -> None:
     """Expressions of these shapes are compiled, and give the same results as jmespath.
 

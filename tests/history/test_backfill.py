@@ -219,7 +219,7 @@ def test_an_outage_is_waited_for(tmp_path: Path, server: FaultyServer) -> None:
 
 def test_events_that_wait_are_bounded(tmp_path: Path, server: FaultyServer) -> None:
     """It reads about a thousand events ahead of the first that has no outcome."""
-    write_hour(tmp_path / "exports", "2026-01-30_9", records(3_000))
+    write_hour(tmp_path / "exports", "2026-01-30_9", records(1_500))
     is_full, read = threading.Event(), []
 
     def wait_and_answer(exchange: Exchange) -> None:
@@ -232,7 +232,7 @@ def test_events_that_wait_are_bounded(tmp_path: Path, server: FaultyServer) -> N
             is_full.set()
 
     server.decide = lambda request: wait_and_answer
-    assert backfill(tmp_path, server.url).run(note).counts == {DELIVERED: 3_000}
+    assert backfill(tmp_path, server.url).run(note).counts == {DELIVERED: 1_500}
     assert is_full.is_set()
     assert 1_000 in read
 

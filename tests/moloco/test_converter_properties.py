@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.events import FIVE_MINUTES, NOW, bare_event
 
@@ -439,7 +439,6 @@ def test_a_valid_event_is_sent(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=200)
 def test_any_event_is_sent_by_the_rules_or_not_at_all(case: Case) -> None:
     """Any event gives, for each sync, a body that keeps every rule, or problems."""
     for conversion in case.convert():
@@ -499,7 +498,6 @@ all_settings = st.fixed_dictionaries(
     st.lists(syncs | plain_syncs, min_size=1, max_size=3),
     st.builds(lambda some, more: {**some, **more}, settings_of_destination, all_settings),
 )
-@settings(max_examples=200)
 def test_a_shortcut_changes_nothing_but_the_time(
     event: Any, several: list[Sync], chosen: dict[str, Any]
 ) -> None:

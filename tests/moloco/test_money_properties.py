@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.events import NOW, event
 
@@ -150,7 +150,6 @@ def total_of(order: Order) -> Fraction | None:
         "USD",
     )
 )
-@settings(max_examples=300)
 def test_an_order_is_sent_in_its_one_currency_or_refused(order: Order) -> None:
     """What is sent has one currency: the one that a second reading of the order finds."""
     conversion = order.convert(OWN)
@@ -168,7 +167,6 @@ def test_an_order_is_sent_in_its_one_currency_or_refused(order: Order) -> None:
 
 
 @given(orders)
-@settings(max_examples=300)
 def test_a_ready_sync_sends_one_currency_too(order: Order) -> None:
     """The ready PURCHASE never sends two currencies, nor revenue in another than its items'."""
     conversion = order.convert(READY)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from amplitude import BaseEvent
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amplitude_moloco import (
@@ -306,7 +306,6 @@ def made_or_refused(make: Callable[..., Any], name: str, arguments: dict[str, An
     return made
 
 
-@settings(deadline=None, max_examples=400)
 @given(name=st.sampled_from(NAMES), value=JSON)
 @example(name="default_currency", value=["USD"])
 @example(name="flush_interval_millis", value=10**400)
@@ -322,7 +321,6 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: Any) -> None:
         kept.engine_settings()
 
 
-@settings(deadline=None, max_examples=100)
 @given(name=st.sampled_from(sorted({*NAMES} - {"buffer", "base_url", "ca_bundle"})), value=JSON)
 def test_any_value_makes_a_destination_or_is_refused(name: str, value: Any) -> None:
     """What the settings take opens a destination that sends nothing, and closes."""
@@ -333,14 +331,12 @@ def test_any_value_makes_a_destination_or_is_refused(name: str, value: Any) -> N
         destination.close()
 
 
-@settings(deadline=None, max_examples=300)
 @given(name=st.sampled_from([*inspect.signature(Sync).parameters]), value=JSON)
 def test_any_value_of_a_sync_is_taken_or_refused_by_name(name: str, value: Any) -> None:
     """Whatever an argument of a sync is, it is taken, or refused with its name, on one line."""
     made_or_refused(Sync, name, {"event_type": "HOME", "events": ["Viewed"], name: value})
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data(), st.sampled_from([(RetrySchedule, "retry: "), (BreakerPolicy, "breaker: ")]), JSON)
 def test_any_value_of_a_policy_is_taken_or_refused(
     data: st.DataObject, kind: tuple[Any, str], value: Any

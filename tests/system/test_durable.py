@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from amplitude import Amplitude, BaseEvent, Config
 from support.engines import is_lawful
+from support.repeats import repeats
 from support.waiting import await_that
 
 from amplitude_moloco import Dropped, Fact, MolocoDestination, Paused, RetrySchedule, Sync
@@ -31,8 +32,8 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.sandbox import Sandbox
 from amplitude_moloco.transports.base import SendResult, TransportFactory
 
-ROUNDS = int(os.environ.get("MOLOCO_KILLS", "6"))
-EVENTS = 10_000 if ROUNDS >= 20 else 2_000
+ROUNDS = repeats(3, 40)
+EVENTS = repeats(1_000, 10_000)
 TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 SENDERS = 16
 """How many events a process has on its way at most, and as many may be staged for them."""
@@ -207,14 +208,14 @@ def test_four_processes_share_one_file_and_one_is_killed(
     tmp_path: Path, sandbox: Sandbox, transport: str
 ) -> None:
     """Of four processes with one file, none sends what a living one has on its way."""
-    children = [start(tmp_path, sandbox, f"process-{n}", range(250), transport) for n in range(4)]
-    await_that(partial(has_tracked, tmp_path, 400))
+    children = [start(tmp_path, sandbox, f"process-{n}", range(120), transport) for n in range(4)]
+    await_that(partial(has_tracked, tmp_path, 200))
     children[0].kill()
     for child in children[1:]:
         _, errors = child.communicate(timeout=200)
         assert child.returncode == 0, errors
     children[0].communicate()
-    assert len(tracked(tmp_path)) >= 750
+    assert len(tracked(tmp_path)) >= 360
     judge(tmp_path, sandbox, kills=1)
     senders: dict[str, list[str]] = {}
     for name, id in lines_of(tmp_path / "sent"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from support.measuring import unmeasured
 from support.redis_buffers import stored
 from support.redis_server import RedisServer, StartRedis
 from support.relays import until, write_settings
+from support.repeats import repeats
 
 from amplitude_moloco.sandbox import Sandbox
 
-ROUNDS = int(os.environ.get("MOLOCO_KILLS", "3"))
+ROUNDS = repeats(3, 40)
 SHOPS, RELAYS = 2, 2
 
 # Tracks events until it is killed, and writes each down once track() has returned.
@@ -165,7 +165,9 @@ def killed_at_random(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
+@pytest.mark.parametrize(
+    "appendfsync", ["always", pytest.param("everysec", marks=pytest.mark.torture)]
+)
 def test_with_a_durable_stage_no_kill_loses_an_event(
     start_redis: StartRedis, sandbox: Sandbox, tmp_path: Path, appendfsync: str
 ) -> None:

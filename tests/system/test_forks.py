@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from support.app_process import PRELUDE, ids, run
 from support.faulty_server import FaultyServer
+from support.repeats import repeats
 
 from amplitude_moloco.sandbox import Sandbox
 
-FORKS = int(os.environ.get("TORTURE_FORKS", "20"))
+FORKS = repeats(10, 200)
 
 
 @pytest.mark.parametrize("transport", ["requests", "curl"])

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from support.exports import HISTORY_CONFIG, record, write_hour
 from support.measuring import unmeasured
+from support.repeats import repeats
 from support.waiting import await_that
 
 from amplitude_moloco.sandbox import Sandbox
 
-KILLS = int(os.environ.get("MOLOCO_KILLS", "2"))
+KILLS = repeats(2, 40)
 DAYS = max(3, KILLS // 2)
 HOURS = (0, 9, 23)
 CONNECTIONS = 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,10 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 from amplitude import Amplitude, BaseEvent, Config
+from support.repeats import repeats
 
 from amplitude_moloco import MolocoDestination, ecommerce_syncs
 
-PURCHASES = int(os.environ.get("TORTURE_PURCHASES", "1500"))
+PURCHASES = repeats(1_000, 10_000)
 TRANSPORTS = ["requests", pytest.param("curl", marks=pytest.mark.torture)]
 
 

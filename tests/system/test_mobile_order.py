@@ -6,7 +6,6 @@ The sandbox refuses an event that is earlier than one of the same device and tok
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -21,16 +20,17 @@ from pathlib import Path
 import pytest
 from support.measuring import unmeasured
 from support.mmp import APP_TOKEN
+from support.repeats import repeats
 from support.waiting import await_that
 
 from amplitude_moloco.sandbox import MmpSettings, Sandbox
 from amplitude_moloco.sandbox.mmp.settings import DAY
 
-KILLS = int(os.environ.get("MOLOCO_KILLS", "3"))
+KILLS = repeats(2, 40)
 DEVICES = 200
 BURST = 6
 """How many events a device tracks in a row, of both tokens by turns."""
-EVENTS = 10_000 if KILLS >= 20 else 1_600
+EVENTS = repeats(1_000, 10_000)
 TOKENS = ("cartt0k", "buyt0k")
 
 # Tracks from one number to another with Amplitude's SDK, and writes each number down once track()

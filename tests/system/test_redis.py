@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -14,10 +13,11 @@ import pytest
 from support.measuring import unmeasured
 from support.redis_buffers import stored
 from support.redis_server import LONG, RedisServer, StartRedis
+from support.repeats import repeats
 
 from amplitude_moloco.sandbox import Sandbox
 
-ROUNDS = int(os.environ.get("MOLOCO_KILLS", "4"))
+ROUNDS = repeats(2, 40)
 
 # Tracks this many events, and writes each down once track() has returned. "never" answers nothing.
 SCRIPT = """

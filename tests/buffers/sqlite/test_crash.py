@@ -21,16 +21,17 @@ from pathlib import Path
 import pytest
 from support.clock import Clock
 from support.measuring import unmeasured
+from support.repeats import repeats
 from support.sqlite_buffers import TARGET
 from support.sqlite_files import is_sound
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 
-KILLS = int(os.environ.get("TORTURE_KILLS", "10"))
-FORKS = int(os.environ.get("TORTURE_FORKS", "20"))
-STRIDE = int(os.environ.get("TORTURE_STRIDE", "2"))
+KILLS = repeats(6, 40)
+FORKS = repeats(10, 200)
+STRIDE = repeats(3, 1)
 """How many calls of the system lie between two kills."""
-PUTS = int(os.environ.get("TORTURE_PUTS", "250"))
+PUTS = repeats(250, 5_000)
 FOREVER = 1e12
 """A Unix time at which everything is due."""
 
@@ -289,8 +290,7 @@ for number in range(0, 900, int(sys.argv[2])):
 )
 def test_each_step_is_done_or_is_not(tmp_path: Path, step: str, ends: list[str]) -> None:
     """A kill at any call of the system leaves nothing half done: lost, twice, or miscounted."""
-    stride = 3 if step == "move" else STRIDE
-    lines = run(tmp_path, STEPS, step, stride, is_measured=False)
+    lines = run(tmp_path, STEPS, step, STRIDE, is_measured=False)
     assert len(lines) > 1
     assert {each[2:] for each in lines} <= {"a b c d e | a b", *ends}
 

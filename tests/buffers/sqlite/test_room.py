@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import Clock
+from support.repeats import repeats
 from support.sqlite_buffers import (
     DAY,
     TARGET,
@@ -34,7 +35,7 @@ from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.reasons import DropReason
 
-ROWS = int(os.environ.get("TORTURE_ROWS", "30000"))
+ROWS = repeats(30_000, 1_000_000)
 DUMP = Path(__file__).parents[1] / "golden" / "schema-1.sql"
 
 
