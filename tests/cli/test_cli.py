@@ -121,9 +121,9 @@ class TestSandbox:
 class TestDemo:
     """The command ``amplitude-moloco demo``."""
 
-    def test_shows_everything(self, start: Start) -> None:
+    def test_shows_everything(self) -> None:
         """It shows all eight types at MCM, the invalid event with its fix, and the counters."""
-        code, out, err = ended(start("-c", MAIN, "demo"))
+        code, out, err = run_command("demo")
 
         assert (code, err) == (0, "")
         for event_type in EventType:
@@ -140,9 +140,9 @@ class TestDemo:
         }
         assert max(map(len, out.splitlines())) <= 80
 
-    def test_narrow(self, start: Start) -> None:
+    def test_narrow(self) -> None:
         """At 60 columns nothing is cut, and each event is on a line with its type."""
-        code, out, _ = ended(start("-c", MAIN, "demo", COLUMNS="60"))
+        code, out, _ = run_command("demo", COLUMNS="60")
 
         assert code == 0
         assert max(map(len, out.splitlines())) <= 60
@@ -151,9 +151,9 @@ class TestDemo:
             assert re.search(rf"^ \w[\w ]+ {event_type.value} +yes *$", out, re.MULTILINE)
         assert "amplitude-moloco init" in out
 
-    def test_json(self, start: Start) -> None:
+    def test_json(self) -> None:
         """With --json it prints what each side received."""
-        code, out, _ = ended(start("-c", MAIN, "demo", "--json"))
+        code, out, _ = run_command("demo", "--json")
 
         found = json.loads(out)
         assert code == 0
@@ -164,11 +164,11 @@ class TestDemo:
         ]
         assert found["events"][0]["moloco"]["event_type"] == "LAND"
 
-    def test_no_proxy(self, start: Start) -> None:
+    def test_no_proxy(self) -> None:
         """The demo ignores a proxy that is set in the environment."""
         proxy = "http://127.0.0.1:9"
 
-        code, _, _ = ended(start("-c", MAIN, "demo", http_proxy=proxy, HTTP_PROXY=proxy))
+        code, _, _ = run_command("demo", http_proxy=proxy, HTTP_PROXY=proxy)
 
         assert code == 0
 
@@ -221,9 +221,9 @@ def test_missing_extra(start: Start, package: str) -> None:
     )
 
 
-def test_help(start: Start) -> None:
+def test_help() -> None:
     """Without a command, it lists the commands."""
-    code, out, err = ended(start("-c", MAIN))
+    code, out, err = run_command()
 
     assert (code, err) == (2, "")
     assert "sandbox" in out
