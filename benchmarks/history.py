@@ -1,11 +1,11 @@
 """How fast are exported events read, and made MCM events?
 
-    python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1]
+    python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1] [--only STEP]
 
 Writes an export (see ``exports.py``) and reads it in one process: the lines alone, with each record
 made a ``BaseEvent``, with each event converted by the ready-made syncs, and with all of it counted,
-as ``amplitude-moloco check`` does. The four take turns. CPU time counts. The memory is how much the
-peak rises from the first tenth to the end.
+as ``amplitude-moloco check`` does. The four take turns, or one is measured alone. CPU
+time counts. The memory is how much the peak rises from the first tenth to the end.
 """
 
 from __future__ import annotations
@@ -86,16 +86,19 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    names = {step.__name__: step for step in STEPS}
+    parser.add_argument("--only", choices=names, metavar="STEP", help=" or ".join(names))
     given = parser.parse_args()
+    steps = [names[given.only]] if given.only else STEPS
     with tempfile.TemporaryDirectory() as folder:
         (few,) = write(Path(folder, "few"), given.events // 10, 2, given.seed, as_zip=True)
         (all_of_them,) = write(Path(folder, "all"), given.events, 24, given.seed, as_zip=True)
-        for read in STEPS:
+        for read in steps:
             read(few)
         before = peak()
         print(f"{'':24}{'us/event':>10}{'events/s':>12}")
-        rounds = [[measure(read, all_of_them) for read in STEPS] for _ in range(given.rounds)]
-        for read, results in zip(STEPS, zip(*rounds, strict=True), strict=True):
+        rounds = [[measure(read, all_of_them) for read in steps] for _ in range(given.rounds)]
+        for read, results in zip(steps, zip(*rounds, strict=True), strict=True):
             micros = statistics.median(seconds for _, seconds in results) / given.events * 1e6
             print(f"{read.__name__:24}{micros:10.1f}{1e6 / micros:12,.0f}")
         print(f"{results[0][0]:,} of {given.events:,} events can be sent")
