@@ -31,6 +31,7 @@ class Tending:
         self._buffer = buffer
         self._tend: Callable[[], list[News]] | None = getattr(buffer, "tend", None)
         self._beats = beats
+        self._is_wanted = self._tend is not None or bool(beats)
         tend_seconds: float = getattr(buffer, "tend_seconds", inf)
         self._every_seconds = min(tend_seconds, beat_seconds) if beats else tend_seconds
         self._ledger = ledger
@@ -43,7 +44,7 @@ class Tending:
 
     def __bool__(self) -> bool:
         """Whether something is to be done, even while all senders wait for answers."""
-        return self._tend is not None or bool(self._beats)
+        return self._is_wanted
 
     @property
     def is_resting(self) -> bool:
@@ -63,7 +64,7 @@ class Tending:
 
     def begin_in(self) -> float:
         """Returns the seconds until it is due; infinity if never. If it is 0, the caller tends."""
-        if not self:
+        if not self._is_wanted:
             return inf
         now = self._monotonic()
         if now < self._due_at:
