@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import random
 import uuid
 import zipfile
@@ -20,6 +19,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 PROJECT = 187520
 FIRST_HOUR = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -182,9 +183,9 @@ def write(folder: Path, events: int, hours: int, seed: int, *, as_zip: bool = Fa
     files: list[Path] = []
     for hour, of_hour in groupby(records(events, hours, seed), key=lambda each: each[0]):
         files.append(folder / f"{PROJECT}_{hour:%Y-%m-%d}_{hour.hour}#0.json.gz")
-        with gzip.open(files[-1], "wb", compresslevel=6) as lines:
+        with gzip.open(files[-1], "wb", compresslevel=1) as lines:
             for _, record in of_hour:
-                lines.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+                lines.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
     return [_zipped(folder, files)] if as_zip else files
 
 
