@@ -12,7 +12,7 @@ import time
 import uuid
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
@@ -48,6 +48,11 @@ EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name
 
 class Converter(Protocol):
     """Turns an event into requests. Safe from any thread, and never raises."""
+
+    @property
+    def syncs(self) -> Sequence[Any]:
+        """What selects events, each with its ``name``, and ``matches_name``."""
+        ...
 
     def convert(
         self, event: Any, now_millis: int, watch: SelectionWatch | None = None
