@@ -17,8 +17,8 @@ from support.cli import run
 from amplitude_moloco import EventType, MolocoDestination, Sync
 from amplitude_moloco.cli.proposals import Proposals, type_of
 from amplitude_moloco.cli.starters import Framework, code_text, settings_text, toml_text
+from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.history.tracked import event_of_any
-from amplitude_moloco.moloco.file import read_file
 from amplitude_moloco.sandbox import Sandbox
 
 HOSTILE = 'home "x\\\x1b[31m\u202e\nname = 5'
