@@ -32,6 +32,8 @@ class Activity:
     considered: Decision | None = None
     """What was decided because of it. None for an event."""
     warnings: tuple[str, ...] = ()
+    is_shared: bool = True
+    """Whether partners may be told."""
 
     @property
     def partner(self) -> str | None:

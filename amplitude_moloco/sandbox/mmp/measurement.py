@@ -103,11 +103,18 @@ class Measurement:
 
     def opt_out(self, ids: Mapping[str, str]) -> bool:
         """Makes a device opt out, in every app. Returns False if it is not known."""
-        named = identifiers(ids).items()
         with self._lock:
-            found = [device for device in self._devices.values() if named & device.ids.items()]
+            found = self._named(ids)
             for device in found:
                 device.is_opted_out = True
+            return bool(found)
+
+    def stop_sharing(self, ids: Mapping[str, str]) -> bool:
+        """Keeps what a device does from partners, from now on. Returns False if it is not known."""
+        with self._lock:
+            found = self._named(ids)
+            for device in found:
+                device.is_shared = False
             return bool(found)
 
     def clear(self) -> None:
@@ -265,6 +272,10 @@ class Measurement:
             if self._by_id.setdefault((device.app_token, name, value), device) is device:
                 device.ids.setdefault(name, value)
 
+    def _named(self, ids: Mapping[str, str]) -> list[Device]:
+        named = identifiers(ids).items()
+        return [device for device in self._devices.values() if named & device.ids.items()]
+
     def _device_of(self, app_token: str, ids: Mapping[str, str]) -> Device | None:
         named = ((app_token, name, ids[name]) for name in DEVICE_IDS if name in ids)
         return next((self._by_id[each] for each in named if each in self._by_id), None)
@@ -293,4 +304,5 @@ class Measurement:
             partner_params=partner_params or {},
             considered=considered,
             warnings=form.warnings,
+            is_shared=device.is_shared,
         )

@@ -172,18 +172,37 @@ class TestAddresses:
             ("http://h/p?e={event_name}&r={revenue}", "http://h/p?e=add+to+cart&r=1.5"),
             ("http://h/{event_name}?x=1", "http://h/add%20to%20cart?x=1"),
             ("http://h/p?c={campaign_name}&x=&y=a{label}", "http://h/p?x=&y=a"),
-            ("http://h/p", "http://h/p?event_name=add+to+cart&revenue=1.5"),
-            ("http://h/p?k=v", "http://h/p?k=v&event_name=add+to+cart&revenue=1.5"),
+            ("http://h/p?k=v", "http://h/p?k=v"),
         ],
     )
     def test_placeholders(self, template: str, url: str) -> None:
         """Placeholders are filled in and encoded; a parameter without data is left out."""
         assert filled(template, self.FIELDS) == url
 
-    def test_another_scheme(self) -> None:
-        """A postback goes to http or https."""
-        with pytest.raises(ValueError, match="must begin with https://"):
-            Postbacks(url="file:///etc/passwd")
+    @pytest.mark.parametrize("query", ["", "?k=v"])
+    def test_without_placeholders(self, query: str) -> None:
+        """The address of a partner gets all there is as parameters if it has no placeholder."""
+        mmp = mmp_with(url=f"https://partner.test/p{query}")
+        posted(mmp, "own")
+        found = parse_qs(urlsplit(mmp.postbacks[-1].message.url).query)
+        assert found["event"] == ["abc123"]
+        assert found.get("k") == (["v"] if query else None)
+
+    @pytest.mark.parametrize(
+        "url",
+        ["file:///etc/passwd", "http://partner.test/", "https://", "http://[", "http://10.0.0.1"],
+    )
+    def test_another_scheme(self, url: str) -> None:
+        """A postback goes by https, or by http to this machine."""
+        with pytest.raises(ValueError, match="must begin with https://, or be http:// to this"):
+            Postbacks(url=url)
+        for here in (
+            "http://127.0.0.1:9/",
+            "http://localhost/x",
+            "http://[::1]/",
+            "https://a.test",
+        ):
+            assert Postbacks(url=here).url == here
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_texts_are_utf_8(sandbox: Sandbox) -> None:
 
 def test_without_an_identifier(sandbox: Sandbox) -> None:
     """A click without an identifier matches by the address and the user agent of its request."""
-    get(sandbox, "/api/v1/click/another1", m_campaign="x")
+    get(sandbox, "/api/v1/click/another1", m_adgroup="x")
     get(sandbox, "/api/v1/impression/moloco1", m_adid="another")
     post(sandbox, "/session", SESSION)
     source = sandbox.mmp.devices[0].sources[0]

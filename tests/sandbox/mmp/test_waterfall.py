@@ -439,7 +439,7 @@ def test_durations() -> None:
 
 def test_a_link_of_adbrix() -> None:
     """Adbrix's parameter of the advertising id matches both systems' identifiers."""
-    click = touch("click", 60, m_adid=GAID, m_campaign="summer", m_cost="{{price.cost_amount}}")
+    click = touch("click", 60, m_adid=GAID, m_adgroup="summer", m_cost="{{price.cost_amount}}")
     assert (click.ids["idfa"], click.ids["gps_adid"]) == (GAID, GAID)
-    assert click.parameters["campaign"] == "summer"
+    assert click.parameters["adgroup"] == "summer"
     assert click.unfilled == ("cost_amount", "m_cost")

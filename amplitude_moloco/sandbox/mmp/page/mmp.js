@@ -137,12 +137,13 @@ function reasons(candidates) {
 }
 
 function postback(step, each) {
-  if (each.silence) return element("p", { class: "postback silent" }, decoration("⊘"), `No postback to ${each.partner}: ${each.silence}`);
-  if (!each.state) return element("p", { class: "postback silent" }, decoration("⊘"), `Postback to ${each.partner}: no longer kept`);
+  const name = each.callback ? `Callback ${each.callback} to ${each.partner}` : `Postback to ${each.partner}`;
+  if (each.silence) return element("p", { class: "postback silent" }, decoration("⊘"), `No ${name[0].toLowerCase()}${name.slice(1)}: ${each.silence}`);
+  if (!each.state) return element("p", { class: "postback silent" }, decoration("⊘"), `${name}: no longer kept`);
   const tries = each.statuses.length ? ` (${each.statuses.map((status) => status ?? "no answer").join(", ")})` : "";
-  const heading = `Postback to ${each.partner}: ${WHOSE[each.kind]}; ${STATES[each.state]}${tries}`;
+  const heading = `${name}: ${WHOSE[each.kind]}; ${STATES[each.state]}${tries}`;
   const url = each.url ? [element("p", { class: "url" }, element("code", {}, each.url))] : [];
-  return element("div", { class: `postback state-${each.state}` }, folded(`${step.number} ${each.partner}`, heading, ...url, pairs(each.fields)));
+  return element("div", { class: `postback state-${each.state}` }, folded(`${step.number} ${each.partner} ${each.callback}`, heading, ...url, pairs(each.fields)));
 }
 
 function folded(key, heading, ...content) {
