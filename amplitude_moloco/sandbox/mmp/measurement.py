@@ -12,7 +12,7 @@ from amplitude_moloco.sandbox.mmp.decision import Decision
 from amplitude_moloco.sandbox.mmp.device import Device
 from amplitude_moloco.sandbox.mmp.form import OWN_WORDS, Form, form_of, partner_params
 from amplitude_moloco.sandbox.mmp.identity import ADVERTISING_IDS, DEVICE_IDS, identifiers
-from amplitude_moloco.sandbox.mmp.refusal import Refused
+from amplitude_moloco.sandbox.mmp.refusal import OUT_OF_ORDER, Refused
 from amplitude_moloco.sandbox.mmp.settings import DAY, MmpSettings
 from amplitude_moloco.sandbox.mmp.touch import Touch, TouchKind, touch_of
 from amplitude_moloco.sandbox.mmp.waterfall import (
@@ -175,7 +175,7 @@ class Measurement:
                 self._refusals.append(
                     Refusal(
                         *(self._next_number(), self._now(), key, dict(parameters)),
-                        *(refused.status, refused.message, refused.is_out_of_order),
+                        *(refused.status, refused.message, refused.why),
                     )
                 )
                 raise
@@ -229,12 +229,12 @@ class Measurement:
         if last is not None and token in self._settings.unique_events:
             raise Refused(400, "Ignoring event, earlier unique event tracked")
         if form.created_at < self._now() - _MOST_AGE_SECONDS:
-            raise Refused(400, "Bad event state")
+            raise Refused(400, "Bad event state", "it is older than 58 days")
         # A request names whole seconds.
         if form.created_at < int(device.installed_at):
-            raise Refused(400, "Bad event state")
+            raise Refused(400, "Bad event state", "it is earlier than the install")
         if last is not None and form.created_at < last:
-            raise Refused(400, "Bad event state", is_out_of_order=True)
+            raise Refused(400, "Bad event state", OUT_OF_ORDER)
         shared = partner_params(parameters)
         device.event_at[token] = form.created_at
         device.active_at = max(device.active_at, form.created_at)

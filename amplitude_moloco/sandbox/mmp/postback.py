@@ -59,7 +59,7 @@ def message_of(partner: Partner, postbacks: Postbacks, activity: Activity) -> Me
         return Message(partner.name, kind, {}, f"attributed only, and this is {whose}")
     linked = postbacks.events
     if activity.kind == "event" and linked is not None and activity.event_token not in linked:
-        return Message(partner.name, kind, {}, f"{activity.event_token} is not linked")
+        return Message(partner.name, kind, {}, "this event is not linked")
     fields = _fields(kind, postbacks, activity)
     return Message(partner.name, kind, fields, "", _address(postbacks.url, fields))
 

@@ -116,7 +116,7 @@ def _touch_step(touch: Touch, postbacks: list[Postback]) -> Step:
         "at": touch.at,
         "kind": touch.kind,
         "title": f"{touch.kind} {touch.number}: {touch.partner}",
-        "notes": [f"link {touch.link}", *(f"{name} was not filled in" for name in touch.unfilled)],
+        "notes": [f"link {touch.link}", *(f"not filled in: {name}" for name in touch.unfilled)],
         "parameters": {**touch.parameters, **touch.callbacks},
         "postbacks": _postbacks(callbacks_of_touch(touch), postbacks),
     }
@@ -156,7 +156,7 @@ def _refusal_step(refusal: Refusal) -> Step:
         "at": refusal.at,
         "kind": "refused",
         "title": f"refused: {refusal.status} {refusal.message}",
-        "notes": ["earlier than the one before it"] if refusal.is_out_of_order else [],
+        "notes": [refusal.why] if refusal.why else [],
         "parameters": dict(refusal.parameters),
     }
 

@@ -119,6 +119,12 @@ class TestEvents:
         assert mmp.record_event(form()).kind == "event"
         mmp.move_clock(1)
         assert refusal_of(mmp, form()) == (400, "Bad event state")
+        assert (mmp.refusals[-1].why, mmp.out_of_order) == ("it is older than 58 days", [])
+
+    def test_before_the_install(self, mmp: Mmp) -> None:
+        """An event before the install of its device is refused, and the sandbox says why."""
+        assert refusal_of(mmp, form(NOW - 1)) == (400, "Bad event state")
+        assert mmp.refusals[-1].why == "it is earlier than the install"
 
     def test_a_unique_event(self) -> None:
         """An event that is set to be unique counts once for a device."""

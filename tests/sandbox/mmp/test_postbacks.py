@@ -137,7 +137,7 @@ class TestSwitches:
         """An event is posted back only if it is linked."""
         mmp = mmp_with(events={"xyz789": "cart"})
         assert [each["activity_kind"] for each in posted(mmp, "own")] == ["install"]
-        assert mmp.messages(mmp.events[0])[0].silence == "abc123 is not linked"
+        assert mmp.messages(mmp.events[0])[0].silence == "this event is not linked"
 
     def test_without_a_list_all_are_linked(self) -> None:
         """Without linked events, each is posted back under its own token."""
