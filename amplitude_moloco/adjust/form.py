@@ -77,6 +77,23 @@ def os_name_of(event: Mapping[str, Any]) -> str | None:
     return None
 
 
+def att_status(value: object) -> str | None:
+    """Returns what the user of an iOS device answered, from 0 to 3; None for anything else."""
+    return _digit(value, most=3)
+
+
+def tracking_enabled(value: object) -> str | None:
+    """Returns 1 or 0 for whether a device may be tracked; None for anything else."""
+    return str(int(value)) if isinstance(value, bool) else _digit(value, most=1)
+
+
+def _digit(value: object, most: int) -> str | None:
+    known = {str(number) for number in range(most + 1)}
+    text = value.strip() if isinstance(value, str) else value
+    is_whole = isinstance(text, (int, str)) and not isinstance(text, bool)
+    return str(text) if is_whole and str(text) in known else None
+
+
 def too_old(body: bytes, clock: Callable[[], float] = time.time) -> str:
     """Returns why a body must not be sent any more; empty if it may be."""
     created_at = int(dict(parse_qsl(body.decode())).get("created_at_unix", "0"))

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from amplitude_moloco.adjust.answers import Classifier
-from amplitude_moloco.adjust.converter import App, Converter, Read
+from amplitude_moloco.adjust.converter import CONSENT, App, Converter, Read
 from amplitude_moloco.adjust.endpoint import endpoint
 from amplitude_moloco.adjust.event import AdjustEvent
 from amplitude_moloco.adjust.form import too_old
@@ -23,7 +23,7 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.partner.answers import with_ambiguity
 from amplitude_moloco.partner.checks import one_of
 from amplitude_moloco.partner.settings import DeliverySettings
-from amplitude_moloco.partner.sources import Source, parts_of, read_source
+from amplitude_moloco.partner.sources import Source, parts_of, read_sources
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint
 
@@ -55,6 +55,8 @@ class AdjustSettings(DeliverySettings):
         default_currency: For the revenue of events that state no currency.
         identifiers: Expressions or callables for identifiers of devices that Amplitude has no
             attribute for, by Adjust's names: ``{"adid": "user_properties.adjust_id"}``.
+        consent: The same for what the device's user allows: ``att_status`` (0 to 3, of iOS) or
+            ``tracking_enabled`` (0 or 1). What the app does not know is not sent, and never both.
 
     Raises:
         ConfigurationError: Settings can't work; the text says of each what to use instead.
@@ -69,6 +71,7 @@ class AdjustSettings(DeliverySettings):
     on_ambiguous: str = "retry"
     default_currency: str | None = None
     identifiers: Mapping[str, Source] | None = None
+    consent: Mapping[str, Source] | None = None
 
     @classmethod
     def _shape(cls) -> Shape:
@@ -90,7 +93,8 @@ class AdjustSettings(DeliverySettings):
             checks.run(_app_tokens_of, self.app_token),
             checks.run(one_of, "environment", self.environment, ("sandbox", "production")),
             checks.run(_currency_of, self.default_currency),
-            checks.run(_identifiers_of, self.identifiers),
+            checks.run(_reads_of, "identifiers", self.identifiers, IDENTIFIERS),
+            checks.run(_reads_of, "consent", self.consent, CONSENT),
         )
         checks.raise_errors()
         return Converter(events, app)
@@ -135,19 +139,14 @@ def _currency_of(currency: object) -> str | None:
     )
 
 
-def _identifiers_of(identifiers: object) -> dict[str, Read]:
-    found = {} if identifiers is None else identifiers
-    unknown = (
-        [each for each in found if each not in IDENTIFIERS] if isinstance(found, Mapping) else [""]
-    )
-    if not isinstance(found, Mapping) or unknown:
+def _reads_of(setting: str, found: object, known: Iterable[str]) -> dict[str, Read]:
+    """Returns how to read values of events by these names of Adjust's."""
+    found = {} if found is None else found
+    is_dict = isinstance(found, Mapping)
+    unknown = [name for name in found if name not in known] if is_dict else [""]  # type: ignore[attr-defined]  # just checked
+    if unknown:
         raise ConfigurationError(
-            f"identifiers: found {shown(unknown[0])}; use a dict with names such "
-            f"as {', '.join(IDENTIFIERS)}"
+            f"{setting}: found {shown(unknown[0])}; use a dict with names such "
+            f"as {', '.join(known)}"
         )
-    checks = Checks()
-    reads = {
-        name: checks.run(read_source, f"identifiers.{name}", each) for name, each in found.items()
-    }
-    checks.raise_errors()
-    return {name: each for name, each in reads.items() if each is not None}
+    return read_sources(setting, found)  # type: ignore[arg-type]  # as above

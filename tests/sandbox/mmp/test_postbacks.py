@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,9 @@ from support.mmp import APP_TOKEN, GAID, NOW, form, make_mmp
 from amplitude_moloco.sandbox.mmp.delivery import REPEAT_SECONDS
 from amplitude_moloco.sandbox.mmp.mmp import Mmp
 from amplitude_moloco.sandbox.mmp.postback import filled
+from amplitude_moloco.sandbox.mmp.refusal import Refused
 from amplitude_moloco.sandbox.mmp.settings import (
+    DAY,
     DEFAULT_PARTNERS,
     HOUR,
     MmpSettings,
@@ -112,6 +115,16 @@ class TestKinds:
         silences = [each.silence for one in mmp.activities for each in mmp.messages(one)]
         assert [bool(silence) for silence in silences] == [not number, not number]
 
+    def test_a_reattribution_is_posted_as_such(self) -> None:
+        """A device that is won back is posted as a reattribution, and never as an install again."""
+        mmp = mmp_with()
+        mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        mmp.move_clock(8 * DAY)
+        touch(mmp, "own")
+        mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        kinds = [each.message.fields["activity_kind"] for each in mmp.postbacks]
+        assert kinds == ["install", "reattribution"]
+
     def test_a_link_cannot_speak_for_the_mmp(self) -> None:
         """A parameter of a link does not replace what the MMP says itself."""
         mmp = mmp_with()
@@ -147,6 +160,26 @@ class TestSwitches:
         """Revenue and parameters have a switch each."""
         purchase = posted(mmp_with(revenue=False, parameters=False), "own")[1]
         assert not {"revenue", "currency", "partner_parameters"} & set(purchase)
+
+    def test_an_event_that_is_repeated(self) -> None:
+        """A copy is posted back as well, but for a token that is set to be unique."""
+        for unique, count in [(frozenset[str](), 3), (frozenset({"abc123"}), 2)]:
+            mmp = make_mmp(unique_events=unique)
+            mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+            mmp.record_event(form())
+            with suppress(Refused):
+                mmp.record_event(form())
+            assert len(mmp.postbacks) == count
+
+    def test_no_postback_of_a_device_that_opted_out(self) -> None:
+        """After an opt-out no partner learns of the device's events."""
+        mmp = mmp_with()
+        posted(mmp, "own")
+        count = len(mmp.postbacks)
+        mmp.opt_out(gps_adid=GAID)
+        with pytest.raises(Refused, match="opted out"):
+            mmp.record_event(form(NOW + 1))
+        assert len(mmp.postbacks) == count
 
     def test_no_postback_of_a_refused_event(self) -> None:
         """A refused event is not posted back; one that came twice is, twice."""
