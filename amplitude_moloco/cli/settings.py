@@ -51,16 +51,27 @@ def load(path: Path) -> MolocoSettings:
 
     Raises ConfigurationError with an error for each mistake, or for settings of another partner.
     """
+    settings = load_any(path)
+    if not isinstance(settings, MolocoSettings):
+        raise ConfigurationError(
+            f"{one_line(path)}: these settings are for {_NAMES[type(settings)]}, and this command "
+            f"is for MCM; use a file with a platform_id"
+        )
+    return settings
+
+
+def load_any(path: Path) -> DeliverySettings:
+    """Returns any partner's settings in a file, for a command that sends.
+
+    Raises ConfigurationError with an error for each mistake.
+    """
     data = read_file(path)
     kind = kind_of(data)
-    if kind is not MolocoSettings:
-        raise ConfigurationError(
-            f"{one_line(path)}: these settings are for {_NAMES[kind]}, and this command is for "
-            f"MCM; use a file with a platform_id"
-        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MolocoSettings.from_dict(data, deliver=True)
+        if kind is MolocoSettings:
+            return kind.from_dict(data, deliver=True)
+        return kind.from_dict(data)
 
 
 def kind_of(data: Mapping[str, Any]) -> type[DeliverySettings]:
