@@ -1,17 +1,16 @@
-"""The parts of Adjust's form: revenue, flat parameters, addresses, and the age of a body.
+"""The parts of Adjust's form: revenue, flat parameters, addresses, consent.
 
 Nothing here is rounded, and no value is guessed.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import IPv4Address
 from math import isfinite
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from amplitude_moloco.convert.json import dumps
 
@@ -92,11 +91,3 @@ def _digit(value: object, most: int) -> str | None:
     text = value.strip() if isinstance(value, str) else value
     is_whole = isinstance(text, (int, str)) and not isinstance(text, bool)
     return str(text) if is_whole and str(text) in known else None
-
-
-def too_old(body: bytes, clock: Callable[[], float] = time.time) -> str:
-    """Returns why a body must not be sent any more; empty if it may be."""
-    created_at = int(dict(parse_qsl(body.decode())).get("created_at_unix", "0"))
-    if clock() - created_at <= MAX_AGE_SECONDS:
-        return ""
-    return "Adjust refuses events that are older than 58 days"

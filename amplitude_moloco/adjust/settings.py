@@ -8,10 +8,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from amplitude_moloco.adjust.answers import Classifier
+from amplitude_moloco.adjust.barrier import Barrier
 from amplitude_moloco.adjust.converter import CONSENT, App, Converter, Read
 from amplitude_moloco.adjust.endpoint import endpoint
 from amplitude_moloco.adjust.event import AdjustEvent
-from amplitude_moloco.adjust.form import too_old
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.arguments import hides_arguments
 from amplitude_moloco.buffers.base import BufferFactory
@@ -103,7 +103,8 @@ class AdjustSettings(DeliverySettings):
         """Returns what the engine needs to know of Adjust."""
         classify = with_ambiguity(self.on_ambiguous, Classifier())
         names = "the S2S token, the app token or the address"
-        return Partner("Adjust", names, classify, None, too_old)
+        barrier = Barrier()
+        return Partner("Adjust", names, classify, why_not=barrier.why_not, refused=barrier.refused)
 
     def chosen_buffer(self) -> str | BufferFactory:
         """Returns what ``buffer`` chooses; not Redis, which keeps no order."""

@@ -12,9 +12,10 @@ from amplitude import BaseEvent, IdentifyEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amplitude_moloco.adjust.barrier import Barrier
 from amplitude_moloco.adjust.converter import Converter
 from amplitude_moloco.adjust.event import AdjustEvent
-from amplitude_moloco.adjust.form import MAX_AGE_SECONDS, plain, too_old
+from amplitude_moloco.adjust.form import MAX_AGE_SECONDS, plain
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.adjust.settings import AdjustSettings
 from amplitude_moloco.convert.conversion import Conversion
@@ -97,9 +98,11 @@ def test_an_event_is_sent_until_it_is_58_days_old() -> None:
     limit = NOW - MAX_AGE_SECONDS * 1000
     body = convert(event(time=limit)).body
     assert problem(event(time=limit - 1)) == ("created_at_unix", "too_old")
-    assert too_old(body, lambda: NOW / 1000) == ""
-    assert "58 days" in too_old(body, lambda: NOW / 1000 + 1)
-    assert too_old(b"created_at_unix=1")
+    assert Barrier(lambda: NOW / 1000).why_not(body) is None
+    refusal = Barrier(lambda: NOW / 1000 + 1).why_not(body)
+    assert refusal is not None
+    assert (refusal.reason, "58 days" in refusal.text) == ("expired", True)
+    assert Barrier().why_not(b"created_at_unix=1") is not None
 
 
 # -- identifiers -----------------------------------------------------------------------------------
