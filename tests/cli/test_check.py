@@ -454,6 +454,24 @@ class TestAdjust:
         assert "these settings are for Adjust, and this command is for MCM" in out + err
 
 
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ('channel_type = "SITE"', "platform_id: found nothing"),
+        ('environment = "sandbox"', "app_token: found nothing"),
+        ('token = "t"\nevents = []', "events: "),
+        ('platform_id = "x"\nevents = []', "events: no such setting"),
+    ],
+)
+def test_whose_settings_they_are(tmp_path: Path, text: str, mistake: str) -> None:
+    """A file counts as the partner's whose names it has, and as MCM's if it has none."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    code, out, _ = run("check", path)
+    assert code == 2
+    assert f"- {mistake}" in out
+
+
 class TestAdbrix:
     """Settings of AdbrixDestination, which have events and no app."""
 
