@@ -162,6 +162,16 @@ def test_names_may_be_chosen() -> None:
         postback_template("https://x.test/", {"a": "{event_name}"})
 
 
+def test_a_template_may_have_adbrix_macros() -> None:
+    """Adbrix's macros stand in a template as they are, and count as absent if not filled in."""
+    names = {"id": "a_key", "event": "req.evt.event_name"}
+    template = postback_template("https://x.test/", names)
+    assert template == "https://x.test/?id={a_key}&event={req.evt.event_name}"
+    assert parse_postback(template).values == {}
+    filled = template.replace("{req.evt.event_name}", "abx:purchase")
+    assert parse_postback(filled).values == {"event": "abx:purchase"}
+
+
 @pytest.mark.parametrize("url", ["http://x.test", "https://", "https://x.test?a=1", "https://x#a"])
 def test_a_template_needs_https(url: str) -> None:
     """Postbacks go to https, and the template's address has no query."""
