@@ -177,5 +177,5 @@ def _get(url: str) -> int | None:
                 url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
             ) as answer:
                 return answer.status_code
-        except requests.RequestException:
+        except Exception:  # for an odd host, urllib3 raises what requests does not know
             return None

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.faulty_server import FaultyServer
 from support.mmp import APP_TOKEN, GAID, NOW, form, make_mmp
 
@@ -131,6 +133,15 @@ def test_an_address_without_tls_is_not_called(address: str) -> None:
     assert road is not None
     told = {each["callback"]: each["silence"] for each in road["steps"][1]["postbacks"]}
     assert told == {"": "", "install_callback": "its address is not https"}
+
+
+@given(st.text(), st.text())
+def test_any_address_is_taken(rest: str, value: str) -> None:
+    """Whatever a link asks for and says, a click is recorded, and its callback kept or refused."""
+    mmp = make_mmp()
+    asked = {"click_callback": f"https://network.test/{rest}", "impression_callback": rest}
+    mmp.click("moloco1", **{"gps_adid": GAID, "label": value, **asked})
+    assert called(mmp) == [("click_callback", "click")]
 
 
 @pytest.fixture

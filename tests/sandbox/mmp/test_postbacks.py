@@ -297,6 +297,21 @@ class TestDelivery:
         sending.wait()
         assert (sending.postbacks[0].state, len(server.requests)) == ("failed", 1)
 
+    @pytest.mark.parametrize("host", ["a" * 70 + ".test", "a..test"])
+    def test_an_address_that_can_not_be_called(self, server: FaultyServer, host: str) -> None:
+        """A host that can't be holds up no other postback."""
+        partners = (
+            Partner("Odd", {}, postbacks=Postbacks(f"https://{host}/")),
+            Partner("Moloco", {}, postbacks=Postbacks(f"{server.url}/postback")),
+        )
+        mmp = make_mmp(partners=partners)
+        mmp.courier.start()
+        mmp.session(gps_adid=GAID)
+        mmp.wait()
+        mmp.courier.stop()
+        odd, sound = mmp.postbacks
+        assert (odd.statuses, sound.state) == ((None,), "delivered")
+
     def test_forgotten_meanwhile(self, sending: Mmp, server: FaultyServer) -> None:
         """A postback that is forgotten while it is on its way stays forgotten."""
         server.will(lambda exchange: sending.clear(), server.reply(200))
