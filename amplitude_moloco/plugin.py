@@ -121,7 +121,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if inspector is not None:
             from amplitude_moloco.watch.inspector import Inspector  # needs the extra "sandbox"
 
-            self._inspector = Inspector(inspector, self.stats, self.status)
+            self._inspector = Inspector(inspector, settings.partner.server, self.stats, self.status)
             settings = replace(settings, hooks=(*settings.hooks, self._inspector))
         self._settings = settings = replace(settings, near_name=converter.near_name)
         self._engine = build_engine(settings)
