@@ -6,7 +6,8 @@ among them. What no repr of the settings shows is not shown there, either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Container
 from dataclasses import fields
 from functools import wraps
 from types import MappingProxyType
@@ -60,13 +61,24 @@ def hides_arguments(settings: type[_Settings]) -> type[_Settings]:
         with refusing_unreadable(vars(self)):
             init(self, *arguments, **more)
 
-    kind.__init__ = init_with_hidden
+    wrapper: Any = init_with_hidden
+    wrapper.__signature__ = _own_first(init, own=kind.__annotations__)
+    kind.__init__ = wrapper
     return settings
+
+
+def _own_first(init: Callable[..., None], own: Container[str]) -> inspect.Signature:
+    """Returns a constructor's signature, with what a class inherits after what is its own."""
+    found = inspect.signature(init)
+    this, *arguments = found.parameters.values()
+    return found.replace(
+        parameters=[this, *sorted(arguments, key=lambda each: each.name not in own)]
+    )
 
 
 def _hidden_in_order(settings: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns positional arguments as ``hidden``. Too many of them are refused by the settings."""
-    names = [each.name for each in fields(settings)]
+    names = [each.name for each in fields(settings) if not each.kw_only]
     given = hidden(settings, dict(zip(names, arguments, strict=False)))
     return (*given.values(), *arguments[len(given) :])
 

@@ -12,7 +12,7 @@ import time
 import uuid
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
@@ -48,6 +48,11 @@ EVENT_ATTRIBUTES = frozenset(name for name in vars(BaseEvent("any")) if not name
 
 class Converter(Protocol):
     """Turns an event into requests. Safe from any thread, and never raises."""
+
+    @property
+    def syncs(self) -> Sequence[Any]:
+        """What selects events, each with its ``name``, and ``matches_name``."""
+        ...
 
     def convert(
         self, event: Any, now_millis: int, watch: SelectionWatch | None = None
@@ -116,7 +121,7 @@ class PartnerDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK ha
         if inspector is not None:
             from amplitude_moloco.watch.inspector import Inspector  # needs the extra "sandbox"
 
-            self._inspector = Inspector(inspector, self.stats, self.status)
+            self._inspector = Inspector(inspector, settings.partner.server, self.stats, self.status)
             settings = replace(settings, hooks=(*settings.hooks, self._inspector))
         self._settings = settings = replace(settings, near_name=converter.near_name)
         self._engine = build_engine(settings)

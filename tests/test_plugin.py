@@ -76,7 +76,7 @@ def test_a_destination_that_is_not_constructed_has_a_repr_and_an_end() -> None:
 
     with pytest.raises(ConfigurationError):
         Mine()
-    assert shown == ["MolocoDestination(not constructed)"]
+    assert shown == ["Mine(not constructed)"]
 
 
 # -- interrupted -----------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ answer                                          verdict        what follows
 401, 403 (4003, 4004), 404, 3xx                                is probed.
 400 otherwise (4002, 4007), other 4xx           REJECTED       A dead letter.
 429 (4006)                                      THROTTLED      Sent again later, everything slower.
-no answer, 407, 408, 421, 425, 426, 5xx         RETRY          Sent again later, under the same
-                                                               ``event_id``.
+no answer after it was sent, 502, 504           RETRY, or      By ``on_ambiguous``: Adbrix may have
+                                                UNKNOWN        it, and suppress a copy, or not.
+no connection, 407, 408, 421, 425, 426,         RETRY          Sent again later, under the same
+other 5xx                                                      ``event_id``.
 ==============================================  =============  ====================================
 
 The form of an answer's body is not documented: the codes and texts are looked for in it.
@@ -20,16 +22,16 @@ from __future__ import annotations
 import re
 
 from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.partner.answers import FROM_GATEWAYS
 from amplitude_moloco.transports.base import SendResult
 
-_FROM_GATEWAYS = (407, 408, 421, 425, 426)
 _OF_ALL_EVENTS = re.compile(r"\b400[15]\b|invalid api token|api is closed", re.IGNORECASE)
 
 
 def classify(result: SendResult) -> Verdict:
     """Returns what a result means for its event."""
     status = result.status
-    if status is None or status < 200 or status >= 500 or status in _FROM_GATEWAYS:
+    if status is None or status < 200 or status >= 500 or status in FROM_GATEWAYS:
         return Verdict.RETRY
     if status < 300:
         return Verdict.DELIVERED
@@ -40,11 +42,6 @@ def classify(result: SendResult) -> Verdict:
     if status == 400 and _OF_ALL_EVENTS.search(result.message):
         return Verdict.MISCONFIGURED
     return Verdict.REJECTED
-
-
-def accepts(body: bytes, is_complete: bool) -> bool:
-    """Returns whether the body of a 2xx may be Adbrix's, not a page on the way."""
-    return not body.lstrip().startswith(b"<")
 
 
 def error_message(body: bytes) -> str:

@@ -27,8 +27,8 @@ import json
 import logging
 
 from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.partner.answers import FROM_GATEWAYS
 from amplitude_moloco.transports.base import SendResult
-from amplitude_moloco.transports.causes import was_never_sent
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +39,12 @@ _MISCONFIGURED = (
     "app is inactive",
     "tracking disabled",
 )
-_FROM_GATEWAYS = (407, 408, 421, 425, 426)
-_AMBIGUOUS = (502, 504)
 
 
 class Classifier:
-    """Reads the results of one destination's requests. Safe from any thread.
+    """Reads the results of one destination's requests. Safe from any thread."""
 
-    Args:
-        repeats_ambiguous: Whether an event is sent again that Adjust may have: then it may count
-            twice. Otherwise it becomes a dead letter.
-    """
-
-    def __init__(self, *, repeats_ambiguous: bool) -> None:
-        self._repeats_ambiguous = repeats_ambiguous
+    def __init__(self) -> None:
         self._has_warned = False
 
     def __call__(self, result: SendResult) -> Verdict:
@@ -63,15 +55,13 @@ class Classifier:
                 "Adjust accepts events, but says that the S2S token is missing or wrong: give the "
                 "app's token before its check is enforced"
             )
-        if not self._repeats_ambiguous and _is_ambiguous(result):
-            return Verdict.UNKNOWN
         return classify(result)
 
 
 def classify(result: SendResult) -> Verdict:
     """Returns what a result means for its event. What is ambiguous is retried."""
     status, message = result.status, result.message.lower()
-    if status is None or status < 200 or status >= 500 or status in _FROM_GATEWAYS:
+    if status is None or status < 200 or status >= 500 or status in FROM_GATEWAYS:
         return Verdict.RETRY
     if status < 300 or _DUPLICATE in message:
         return Verdict.DELIVERED
@@ -82,18 +72,6 @@ def classify(result: SendResult) -> Verdict:
     if status == 404 and "device not found" not in message:
         return Verdict.MISCONFIGURED
     return Verdict.REJECTED
-
-
-def _is_ambiguous(result: SendResult) -> bool:
-    """Whether Adjust may have accepted the event although there is no good answer."""
-    if result.status is None:
-        return not was_never_sent(result)
-    return result.status in _AMBIGUOUS
-
-
-def accepts(body: bytes, is_complete: bool) -> bool:
-    """Returns whether the body of a 2xx may be Adjust's, not a page on the way."""
-    return not body.lstrip().startswith(b"<")
 
 
 def error_message(body: bytes) -> str:

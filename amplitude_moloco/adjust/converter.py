@@ -19,6 +19,11 @@ from amplitude_moloco.partner.number import finite_decimal
 
 Read = Callable[[Any], Any]
 _MAPPING_FAILED = ProblemReason.MAPPING_FAILED
+CONSENT: Mapping[str, Callable[[object], str | None]] = {
+    "att_status": form.att_status,
+    "tracking_enabled": form.tracking_enabled,
+}
+"""The parameters that say what a device's user allows. The first one that is known is sent."""
 
 
 class App(NamedTuple):
@@ -30,6 +35,8 @@ class App(NamedTuple):
     default_currency: str | None
     identifiers: Mapping[str, Read]
     """How to read identifiers that Amplitude has no attribute for, by Adjust's names."""
+    consent: Mapping[str, Read]
+    """How to read what the device's user allows, by Adjust's names."""
 
 
 class Converter(PartConverter[AdjustEvent]):
@@ -67,6 +74,7 @@ class Converter(PartConverter[AdjustEvent]):
         fields |= {"os_name": os_name} if os_name else {}
         fields |= {"ip_address": address} if address else {}
         fields |= {"user_agent": user_agent} if user_agent and isinstance(user_agent, str) else {}
+        fields |= self._consent(event, omissions)
         fields |= self._revenue(event, each, omissions)
         for name, reads in (
             ("callback_params", each.callback_params),
@@ -93,6 +101,18 @@ class Converter(PartConverter[AdjustEvent]):
                 f"give the event an os_name or a platform; tokens are for {', '.join(tokens)}",
             )
         return token
+
+    def _consent(self, event: Any, omissions: list[Problem]) -> dict[str, str]:
+        """Returns what the user allows, as far as the app knows: one of the two, never both."""
+        for name, check in CONSENT.items():
+            value = self._app.consent[name](event) if name in self._app.consent else None
+            found = check(value)
+            if found is not None:
+                return {name: found}
+            if value is not None:
+                kind, fix = type(value).__name__, f"use a number that {name} can be"
+                omissions.append(Problem(name, ProblemReason.UNKNOWN_VALUE, kind, fix))
+        return {}
 
     def _revenue(self, event: Any, each: AdjustEvent, omissions: list[Problem]) -> dict[str, str]:
         """Returns revenue and currency: both or neither."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from os import PathLike
 from typing import Any
 
 from amplitude_moloco.adjust.settings import AdjustSettings
-from amplitude_moloco.arguments import hidden, takes_arguments_of
-from amplitude_moloco.plugin import PartnerDestination
-from amplitude_moloco.watch.address import address_of
+from amplitude_moloco.arguments import takes_arguments_of
+from amplitude_moloco.partner.destination import ConfiguredDestination
 
 
-class AdjustDestination(PartnerDestination):
+class AdjustDestination(ConfiguredDestination):
     """Delivers in-app events to Adjust, by its server-to-server API. Experimental.
 
         client.add(AdjustDestination("abc123def456", [AdjustEvent("Order Completed", "f0ob4r")],
@@ -30,43 +27,12 @@ class AdjustDestination(PartnerDestination):
     ConfigurationError if settings can't work; the text says of each what to use instead.
     """
 
+    settings_class = AdjustSettings
+
     @takes_arguments_of(AdjustSettings)
     def __init__(self, settings: AdjustSettings) -> None:
-        converter, address = settings.converter(), settings.endpoint().url
-        super().__init__(
-            converter,
-            settings.engine_settings(),
-            settings.shutdown_timeout_seconds,
-            address,
-            address_of(settings.inspector),
-        )
-        self._url, self._tokens = address, {each.token for each in converter.syncs}
-        self._events = len(converter.syncs)
+        super().__init__(settings)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> AdjustDestination:
-        """Returns a destination from plain data, as JSON has it; see :meth:`from_file`."""
-        data, more = hidden(AdjustSettings, data), hidden(AdjustSettings, more)
-        return cls(**vars(AdjustSettings.from_dict(data, **more)))
-
-    @classmethod
-    def from_file(cls, path: str | PathLike[str], **more: Any) -> AdjustDestination:
-        """Returns a destination from a JSON or TOML file; see :meth:`AdjustSettings.from_file`."""
-        more = hidden(AdjustSettings, more)
-        settings = AdjustSettings.from_file(path, **more)
-        from amplitude_moloco.files.reading import named_in_errors  # needs the extra "config"
-
-        with named_in_errors(path):
-            return cls(**vars(settings))
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_events"):  # its constructor has raised, or is not done yet
-            return "AdjustDestination(not constructed)"
-        return f"AdjustDestination({self._url!r}, {self._events} events)"
-
-    def _common_with(self, other: Any) -> str:
-        """Returns in words what another destination of the client may send too."""
-        if not isinstance(other, AdjustDestination) or other._url != self._url:  # noqa: SLF001  # ours
-            return ""
-        common = self._tokens & other._tokens  # noqa: SLF001  # as above
+    def _overlap_with(self, other: Any) -> str:
+        common = {each.token for each in self.syncs} & {each.token for each in other.syncs}
         return f"may both send events of the token {min(common)}" if common else ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from amplitude_moloco.adjust.answers import accepts, error_message
+from amplitude_moloco.adjust.answers import error_message
 from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.partner.address import base_url_of, token_of
+from amplitude_moloco.partner.answers import accepts
 from amplitude_moloco.transports.base import Endpoint
 from amplitude_moloco.transports.secret import Secret
 

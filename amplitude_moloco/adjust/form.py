@@ -1,17 +1,16 @@
-"""The parts of Adjust's form: revenue, flat parameters, addresses, and the age of a body.
+"""The parts of Adjust's form: revenue, flat parameters, addresses, consent.
 
 Nothing here is rounded, and no value is guessed.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import IPv4Address
 from math import isfinite
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from amplitude_moloco.convert.json import dumps
 
@@ -77,9 +76,18 @@ def os_name_of(event: Mapping[str, Any]) -> str | None:
     return None
 
 
-def too_old(body: bytes, clock: Callable[[], float] = time.time) -> str:
-    """Returns why a body must not be sent any more; empty if it may be."""
-    created_at = int(dict(parse_qsl(body.decode())).get("created_at_unix", "0"))
-    if clock() - created_at <= MAX_AGE_SECONDS:
-        return ""
-    return "Adjust refuses events that are older than 58 days"
+def att_status(value: object) -> str | None:
+    """Returns what the user of an iOS device answered, from 0 to 3; None for anything else."""
+    return _digit(value, most=3)
+
+
+def tracking_enabled(value: object) -> str | None:
+    """Returns 1 or 0 for whether a device may be tracked; None for anything else."""
+    return str(int(value)) if isinstance(value, bool) else _digit(value, most=1)
+
+
+def _digit(value: object, most: int) -> str | None:
+    known = {str(number) for number in range(most + 1)}
+    text = value.strip() if isinstance(value, str) else value
+    is_whole = isinstance(text, (int, str)) and not isinstance(text, bool)
+    return str(text) if is_whole and str(text) in known else None

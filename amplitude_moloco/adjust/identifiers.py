@@ -10,6 +10,8 @@ web_uuid
 android_id          lower case, without hyphens
 adid                Adjust's own id: 32 hexadecimal digits. Advised for iOS, and
                     beside another one
+external_device_id  as it is; for PCs, consoles and television alone
+others              as they are: hashed android_ids, imei, meid, Windows' ids
 ==================  ==============================================================
 
 Devices that opted out of tracking report all zeros: treated as absent.
@@ -21,7 +23,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-IDENTIFIERS = ("idfa", "gps_adid", "fire_adid", "oaid", "web_uuid", "idfv", "android_id", "adid")
+IDENTIFIERS = (
+    *("idfa", "gps_adid", "fire_adid", "oaid", "web_uuid", "idfv", "android_id", "adid"),
+    *("android_id_lower_md5", "android_id_lower_sha1"),
+    *("android_id_upper_md5", "android_id_upper_sha1"),
+    *("external_device_id", "imei", "imei_lower_md5", "meid", "win_naid", "win_hwid"),
+)
 """The best one first: this order is fixed, since the order of events depends on it."""
 _HEX = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _ANDROID_ID = re.compile(r"[0-9a-f]{1,32}", re.IGNORECASE)

@@ -5,30 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amplitude_moloco.adjust.answers import Classifier
-from amplitude_moloco.adjust.converter import App, Converter, Read
+from amplitude_moloco.adjust.barrier import Barrier
+from amplitude_moloco.adjust.converter import CONSENT, App, Converter, Read
 from amplitude_moloco.adjust.endpoint import endpoint
 from amplitude_moloco.adjust.event import AdjustEvent
-from amplitude_moloco.adjust.form import too_old
 from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.arguments import hides_arguments
 from amplitude_moloco.buffers.base import BufferFactory
 from amplitude_moloco.buffers.redis.address import is_redis
 from amplitude_moloco.buffers.url import public_url
-from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.checks import Checks
-from amplitude_moloco.engine.engine import EngineSettings, Partner
-from amplitude_moloco.engine.facts import Hook
-from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.engine import Partner
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.partner.plain import settings_of_data, settings_of_file
-from amplitude_moloco.partner.settings import engine_settings_of, one_of
-from amplitude_moloco.partner.sources import Source, read_source
+from amplitude_moloco.partner.answers import with_ambiguity
+from amplitude_moloco.partner.checks import one_of
+from amplitude_moloco.partner.settings import DeliverySettings
+from amplitude_moloco.partner.sources import Source, parts_of, read_sources
 from amplitude_moloco.text import shown
-from amplitude_moloco.transports.base import Endpoint, TransportFactory
+from amplitude_moloco.transports.base import Endpoint
 
 if TYPE_CHECKING:
     from amplitude_moloco.files.loading import Shape
@@ -39,11 +36,12 @@ _CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 @hides_arguments
 @dataclass(frozen=True)
-class AdjustSettings:
+class AdjustSettings(DeliverySettings):
     """What a destination is made of: the arguments of :class:`AdjustDestination`.
 
-    Checked once constructed, but nothing is opened. The repr does not show the token. The
-    arguments from ``buffer`` on mean the same as those of :class:`MolocoSettings`.
+    Checked once constructed, but nothing is opened. The repr does not show the token. It also takes
+    the arguments ``buffer``, ``flush_queue_size`` and so on, with the meaning and the defaults that
+    :class:`MolocoSettings` documents, but for ``deliver``.
 
     Args:
         app_token: The app's token of 12 characters; or a dict with one for each of Adjust's names
@@ -57,6 +55,8 @@ class AdjustSettings:
         default_currency: For the revenue of events that state no currency.
         identifiers: Expressions or callables for identifiers of devices that Amplitude has no
             attribute for, by Adjust's names: ``{"adid": "user_properties.adjust_id"}``.
+        consent: The same for what the device's user allows: ``att_status`` (0 to 3, of iOS) or
+            ``tracking_enabled`` (0 or 1). What the app does not know is not sent, and never both.
 
     Raises:
         ConfigurationError: Settings can't work; the text says of each what to use instead.
@@ -71,47 +71,13 @@ class AdjustSettings:
     on_ambiguous: str = "retry"
     default_currency: str | None = None
     identifiers: Mapping[str, Source] | None = None
-    buffer: str | BufferFactory = "memory://"
-    flush_queue_size: int = 16
-    flush_interval_millis: int = 200
-    hooks: Hook | Iterable[Hook] = ()
-    connections: int | None = None
-    timeout_seconds: float = 10.0
-    ca_bundle: str | PathLike[str] | None = None
-    shutdown_timeout_seconds: float = 5.0
-    flush_timeout_seconds: float | None = None
-    max_requests_per_second: float | None = None
-    retry: RetrySchedule | None = None
-    breaker: BreakerPolicy | None = None
-    transport: str | TransportFactory = "auto"
-    inspector: str | None = None
-
-    def __post_init__(self) -> None:
-        events = self.events
-        is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
-        object.__setattr__(self, "events", tuple(events) if is_list else (events,))  # type: ignore[arg-type]  # just checked
-        checks = Checks()
-        checks.run(self.endpoint)
-        checks.run(self.converter)
-        checks.run(self.engine_settings)
-        checks.raise_errors()
+    consent: Mapping[str, Source] | None = None
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> AdjustSettings:
-        """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
-        return settings_of_data(cls, _shape, data, more)
+    def _shape(cls) -> Shape:
+        from amplitude_moloco.adjust.file import SHAPE  # needs the extra "config"
 
-    @classmethod
-    def from_file(cls, path: str | PathLike[str], **more: Any) -> AdjustSettings:
-        """Returns settings from a JSON or TOML file with the names of the fields.
-
-        ``events`` is a list with the arguments of :class:`AdjustEvent`; in TOML, ``[[events]]``.
-        ``${NAME}`` in a text stands for an environment variable. ``more`` are settings that the
-        file lacks, or can't hold, such as ``hooks``; they replace the file's. Raises
-        ConfigurationError naming the place in the file: an unknown key, a wrong type, a missing
-        field, a value that can't work.
-        """
-        return settings_of_file(cls, _shape, path, more)
+        return SHAPE
 
     def endpoint(self) -> Endpoint:
         """Returns Adjust's address and headers."""
@@ -120,47 +86,34 @@ class AdjustSettings:
     def converter(self) -> Converter:
         """Returns a converter of Amplitude events to Adjust's form. Safe from any thread."""
         checks = Checks()
-        events = checks.run(_events_of, self.events)
+        events = checks.run(
+            parts_of, AdjustEvent, self.events, "AdjustEvent('Order Completed', 'abc123')"
+        )
         app = App(
             checks.run(_app_tokens_of, self.app_token),
             checks.run(one_of, "environment", self.environment, ("sandbox", "production")),
             checks.run(_currency_of, self.default_currency),
-            checks.run(_identifiers_of, self.identifiers),
+            checks.run(_reads_of, "identifiers", self.identifiers, IDENTIFIERS),
+            checks.run(_reads_of, "consent", self.consent, CONSENT),
         )
         checks.raise_errors()
         return Converter(events, app)
 
-    def engine_settings(self) -> EngineSettings:
-        """Returns what ``build_engine()`` needs. Opens nothing."""
-        checks = Checks()
-        ambiguous = checks.run(one_of, "on_ambiguous", self.on_ambiguous, ("retry", "drop"))
-        classify = Classifier(repeats_ambiguous=ambiguous == "retry")
+    def partner(self) -> Partner:
+        """Returns what the engine needs to know of Adjust."""
+        classify = with_ambiguity(self.on_ambiguous, Classifier())
         names = "the S2S token, the app token or the address"
-        partner = Partner("Adjust", names, classify, None, too_old)
-        made = checks.run(engine_settings_of, self, partner, self.endpoint, _check_lanes)
-        checks.raise_errors()
-        return made
+        barrier = Barrier()
+        return Partner("Adjust", names, classify, why_not=barrier.why_not, refused=barrier.refused)
 
-
-def _shape() -> Shape:
-    from amplitude_moloco.adjust.file import SHAPE  # needs the extra "config"
-
-    return SHAPE
-
-
-def _check_lanes(buffer: str | BufferFactory) -> None:
-    if isinstance(buffer, str) and is_redis(buffer):
-        raise ConfigurationError(
-            f"buffer: found {shown(public_url(buffer))}; Redis can't keep each device's events in "
-            f"order; use memory:// or a file, as in sqlite:///adjust.db"
-        )
-
-
-def _events_of(events: Iterable[object]) -> tuple[AdjustEvent, ...]:
-    found = tuple(events)
-    if not found or not all(isinstance(each, AdjustEvent) for each in found):
-        raise ConfigurationError("events: use AdjustEvent('Order Completed', 'abc123'), or several")
-    return found  # type: ignore[return-value]  # just checked
+    def chosen_buffer(self) -> str | BufferFactory:
+        """Returns what ``buffer`` chooses; not Redis, which keeps no order."""
+        if isinstance(self.buffer, str) and is_redis(self.buffer):
+            raise ConfigurationError(
+                f"buffer: found {shown(public_url(self.buffer))}; Redis can't keep each device's "
+                f"events in order; use memory:// or a file, as in sqlite:///adjust.db"
+            )
+        return super().chosen_buffer()
 
 
 def _app_tokens_of(tokens: object) -> str | Mapping[str, str]:
@@ -187,19 +140,14 @@ def _currency_of(currency: object) -> str | None:
     )
 
 
-def _identifiers_of(identifiers: object) -> dict[str, Read]:
-    found = {} if identifiers is None else identifiers
-    unknown = (
-        [each for each in found if each not in IDENTIFIERS] if isinstance(found, Mapping) else [""]
-    )
-    if not isinstance(found, Mapping) or unknown:
+def _reads_of(setting: str, found: object, known: Iterable[str]) -> dict[str, Read]:
+    """Returns how to read values of events by these names of Adjust's."""
+    found = {} if found is None else found
+    is_dict = isinstance(found, Mapping)
+    unknown = [name for name in found if name not in known] if is_dict else [""]  # type: ignore[attr-defined]  # just checked
+    if unknown:
         raise ConfigurationError(
-            f"identifiers: found {shown(unknown[0])}; use a dict with names such "
-            f"as {', '.join(IDENTIFIERS)}"
+            f"{setting}: found {shown(unknown[0])}; use a dict with names such "
+            f"as {', '.join(known)}"
         )
-    checks = Checks()
-    reads = {
-        name: checks.run(read_source, f"identifiers.{name}", each) for name, each in found.items()
-    }
-    checks.raise_errors()
-    return {name: each for name, each in reads.items() if each is not None}
+    return read_sources(setting, found)  # type: ignore[arg-type]  # as above

@@ -13,6 +13,7 @@ import typer
 
 from amplitude_moloco.cli.backfill_report import plan_data, result_data
 from amplitude_moloco.cli.backfill_view import Bar, show_plan, show_result
+from amplitude_moloco.cli.settings import load
 from amplitude_moloco.cli.terminal import (
     FAILED,
     UNUSABLE,
@@ -28,7 +29,6 @@ from amplitude_moloco.history.export import read_export
 from amplitude_moloco.history.files import STANDARD_INPUT
 from amplitude_moloco.history.place import ExportError
 from amplitude_moloco.history.plan import Plan
-from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.text import one_line
 
 _MOST_ERRORS = 10
@@ -106,7 +106,7 @@ class _Job:
         self._errors: list[ExportError] = []
         self._unreadable = 0
         self._reader = read_export(export, on_error=self._note, **filters)
-        self._settings = MolocoSettings.from_file(config, deliver=True)
+        self._settings = load(config)
         self._url = self._settings.endpoint().url
         self._state = state or config.with_name(f"{config.stem}.backfill.db")
         self._rate = rate

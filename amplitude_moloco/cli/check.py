@@ -21,8 +21,8 @@ from amplitude import BaseEvent
 
 from amplitude_moloco.cli import check_view
 from amplitude_moloco.cli.progress import watched
-from amplitude_moloco.cli.settings import AnySettings, inspect
-from amplitude_moloco.cli.tally import Converter, Tally
+from amplitude_moloco.cli.settings import inspect
+from amplitude_moloco.cli.tally import Tally
 from amplitude_moloco.cli.terminal import (
     FAILED,
     UNUSABLE,
@@ -36,6 +36,8 @@ from amplitude_moloco.history import ExportError, ExportReader, Place
 from amplitude_moloco.history.files import find_files
 from amplitude_moloco.history.filters import Filters
 from amplitude_moloco.history.tracked import event_of_any
+from amplitude_moloco.partner.settings import DeliverySettings
+from amplitude_moloco.plugin import Converter
 from amplitude_moloco.text import one_line
 
 
@@ -56,9 +58,9 @@ def check(
 ) -> None:
     """Find all mistakes of a settings file, and show what would become of events.
 
-    The settings are MolocoDestination's, or AdjustDestination's if there is an app_token. Nothing
-    is sent, and no key is needed. An event is one line of JSON: as Amplitude exports it, or
-    with the attributes of a BaseEvent: {"event_type": "Order Completed", "user_id": "u-1"}.
+    The settings are for MCM, for Adjust or for Adbrix, as their names tell. Nothing is sent, and
+    no key is needed. An event is one line of JSON: as Amplitude exports it, or with the
+    attributes of a BaseEvent: {"event_type": "Order Completed", "user_id": "u-1"}.
 
     Exit codes: 0 all is well, 1 events would be refused or can't be read, 2 the settings or a path
     can't work, 130 interrupted.
@@ -79,7 +81,7 @@ def check(
 
 
 def _read(
-    settings: AnySettings, sources: list[str], report: check_view.Report, explain: int
+    settings: DeliverySettings, sources: list[str], report: check_view.Report, explain: int
 ) -> None:
     """Counts what becomes of the events. Ends the command if a path can't be read at all."""
     converter = settings.converter()

@@ -10,7 +10,13 @@ from typing import Any
 from amplitude_moloco.sandbox import ReceivedRequest, Sandbox
 from amplitude_moloco.text import one_line
 
-_NAMES = {"moloco": "MCM", "amplitude": "Amplitude", "export": "export", "mmp": "MMP"}
+_NAMES = {
+    "moloco": "MCM",
+    "amplitude": "Amplitude",
+    "export": "export",
+    "mmp": "MMP",
+    "adbrix": "Adbrix",
+}
 _MOST_CHARACTERS = 200
 
 
@@ -58,6 +64,9 @@ class RequestLine:
             return "  ".join(filter(None, (body["path"], token)))
         if request.target == "moloco":
             return "  ".join(str(body[key]) for key in ("event_type", "id") if key in body)
+        if request.target == "adbrix":
+            event = body.get("event_attributes")
+            return str(event.get("event_name", "")) if isinstance(event, dict) else ""
         events = body.get("events")
         count = len(events) if isinstance(events, list) else 0
         return f"{count} event{'' if count == 1 else 's'}"

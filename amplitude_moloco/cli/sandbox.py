@@ -25,7 +25,7 @@ from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_w
 from amplitude_moloco.sandbox import MmpSettings, Postbacks, Sandbox
 
 _INSTRUCTIONS = """\
-The sandbox answers for MCM, Amplitude and an MMP at {url}
+The sandbox answers for MCM, Amplitude, an MMP and Adbrix at {url}
 
 Point the plugin and the SDK to it:
 
@@ -107,6 +107,12 @@ PostbackUrlOption = Annotated[
 AttributedOnlyOption = Annotated[
     bool, typer.Option("--mmp-attributed-only", help="Post back only what Moloco drove.")
 ]
+SendCallbacksOption = Annotated[
+    bool,
+    typer.Option(
+        "--mmp-send-callbacks", help="Send the callbacks that links ask for, not only show them."
+    ),
+]
 
 
 def sandbox(
@@ -124,15 +130,17 @@ def sandbox(
     mmp_event: LinkedEventOption = None,
     mmp_postback_url: PostbackUrlOption = None,
     mmp_attributed_only: AttributedOnlyOption = False,
+    mmp_send_callbacks: SendCallbacksOption = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a local stand-in for MCM, for Amplitude's HTTP API and for an MMP.
+    """Run a local stand-in for MCM, Amplitude's HTTP API, an MMP and Adbrix's API.
 
     Prints a line for each request as it comes. With --json, the first line has the addresses.
 
     Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 the address can't be listened on, 2 wrong usage.
     """
     mmp = _mmp_of(mmp_app_token, mmp_event, mmp_postback_url, is_full=not mmp_attributed_only)
+    mmp = replace(mmp, sends_callbacks=mmp_send_callbacks)
     with ending_well(), suppress(KeyboardInterrupt):
         try:
             with Sandbox(

@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from amplitude_moloco import ConfigurationError, MolocoSettings
+from amplitude_moloco.adbrix import AdbrixSettings
 from amplitude_moloco.adjust import AdjustSettings
 from amplitude_moloco.files.environment import unset_variables
+from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.moloco.endpoint import API_KEY_VARIABLE
-from amplitude_moloco.moloco.file import read_file
 from amplitude_moloco.moloco.overlaps import warn_of_overlaps
 from amplitude_moloco.moloco.private_host import EXPOSURE
+from amplitude_moloco.partner.settings import DeliverySettings
 from amplitude_moloco.text import one_line
 
 _NO_KEY = "not-the-key"
-AnySettings = MolocoSettings | AdjustSettings
+_NAMES: Mapping[type[DeliverySettings], str] = {AdjustSettings: "Adjust", AdbrixSettings: "Adbrix"}
 
 
 class Loaded(NamedTuple):
     """A settings file, checked."""
 
-    settings: AnySettings | None
+    settings: DeliverySettings | None
     """None if there is a mistake."""
     mistakes: tuple[str, ...]
     """Each with its place, and what to use instead."""
@@ -48,15 +51,37 @@ def load(path: Path) -> MolocoSettings:
 
     Raises ConfigurationError with an error for each mistake, or for settings of another partner.
     """
-    data = read_file(path)
-    if _is_of_adjust(data):
+    settings = load_any(path)
+    if not isinstance(settings, MolocoSettings):
         raise ConfigurationError(
-            f"{one_line(path)}: app_token: these settings are for Adjust, and this command is for "
-            f"MCM; use a file with a platform_id"
+            f"{one_line(path)}: these settings are for {_NAMES[type(settings)]}, and this command "
+            f"is for MCM; use a file with a platform_id"
         )
+    return settings
+
+
+def load_any(path: Path) -> DeliverySettings:
+    """Returns any partner's settings in a file, for a command that sends.
+
+    Raises ConfigurationError with an error for each mistake.
+    """
+    data = read_file(path)
+    kind = kind_of(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MolocoSettings.from_dict(data, deliver=True)
+        if kind is MolocoSettings:
+            return kind.from_dict(data, deliver=True)
+        return kind.from_dict(data)
+
+
+def kind_of(data: Mapping[str, Any]) -> type[DeliverySettings]:
+    """Returns whose settings these are, by the names that only one partner has."""
+    if {"platform_id", "syncs"}.isdisjoint(data):
+        if not {"app_token", "environment"}.isdisjoint(data):
+            return AdjustSettings
+        if "events" in data:
+            return AdbrixSettings
+    return MolocoSettings
 
 
 def inspect(path: Path) -> Loaded:
@@ -65,8 +90,8 @@ def inspect(path: Path) -> Loaded:
     Raises ConfigurationError if the file can't be read at all.
     """
     data = read_file(path)
-    kind: type[AnySettings] = AdjustSettings if _is_of_adjust(data) else MolocoSettings
-    data, found = _without_token(data) if kind is AdjustSettings else _without_key(data)
+    kind = kind_of(data)
+    data, found = _without_key(data) if kind is MolocoSettings else _without_token(data)
     settings = None
     mistakes: tuple[str, ...] = ()
     with warnings.catch_warnings(record=True) as caught:
@@ -101,16 +126,11 @@ def _without_key(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _without_token(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns Adjust's settings, and a warning, without a token that is not set here."""
+    """Returns the settings with some token, and a warning, if the token is not set here."""
     unset = [*unset_variables({"token": data.get("token")}, os.environ)]
     if not unset:
         return data, []
-    kept = {name: value for name, value in data.items() if name != "token"}
-    return kept, [f"{unset[0]} (this check needs no token)"]
-
-
-def _is_of_adjust(data: dict[str, Any]) -> bool:
-    return "app_token" in data and "platform_id" not in data
+    return {**data, "token": _NO_KEY}, [f"{unset[0]} (this check needs no token)"]
 
 
 def _overlaps(settings: MolocoSettings) -> list[str]:

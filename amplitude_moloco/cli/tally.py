@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from amplitude_moloco.convert.problem import Problem
 from amplitude_moloco.history import Place
-from amplitude_moloco.plugin import Converter as AnyConverter
+from amplitude_moloco.plugin import Converter
 
 OTHERS = "(others)"
 _MOST_NAMES = 1_000
 _MOST_REASONS = 100
 _MOST_CHARACTERS = 200
-
-
-class Converter(AnyConverter, Protocol):
-    """What turns events into a partner's, and names its syncs."""
-
-    @property
-    def syncs(self) -> Sequence[Any]:
-        """Each with its ``name`` and ``matches_name``."""
-        ...
 
 
 @dataclass

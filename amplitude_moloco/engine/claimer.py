@@ -66,7 +66,7 @@ class Claimer:
         entries, next_seconds = self._buffer.claim(limit, newest=newest)
         if is_durable:
             self._ledger.take_over(len(entries))
-        claimed, entries = len(entries), self._delivery.without_stale(entries)
+        claimed, entries = len(entries), self._delivery.without_barred(entries)
         again_seconds = inf if next_seconds is None else next_seconds
         if next_seconds == 0 and claimed < limit:
             # It was stored just now, so that put() sets the time, or has set it already.

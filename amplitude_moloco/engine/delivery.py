@@ -22,7 +22,7 @@ from amplitude_moloco.engine.measures import Measures
 from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.engine.throttled import ThrottledIdentifiers
-from amplitude_moloco.engine.verdict import Classify, Verdict
+from amplitude_moloco.engine.verdict import Classify, Refusal, Verdict
 from amplitude_moloco.reasons import DeadLetterReason, PauseReason
 from amplitude_moloco.transports.base import SendResult
 
@@ -34,7 +34,8 @@ class Delivery:
         classify: Reads a result as the partner's failure protocol wants it.
         identify: Returns a one-way fingerprint of a body's identifier. Called only when the server
             throttles.
-        why_stale: Returns why a body must not be sent any more, or empty text.
+        why_not: Returns why a body must not be sent any more; None if it may be.
+        refused: Told of each body that the server refuses for good.
         measures: Learns how each attempt ended, and how long it took.
         monotonic: Gives seconds that never go back.
     """
@@ -49,7 +50,8 @@ class Delivery:
         retry: RetrySchedule,
         ledger: Ledger,
         identify: Callable[[bytes], str] | None = None,
-        why_stale: Callable[[bytes], str] | None = None,
+        why_not: Callable[[bytes], Refusal | None] | None = None,
+        refused: Callable[[bytes, SendResult], None] | None = None,
         measures: Measures | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +62,8 @@ class Delivery:
         self._retry = retry
         self._ledger = ledger
         self._identify = identify
-        self._why_stale = why_stale
+        self._why_not = why_not
+        self._refused = refused
         self._measures = measures or Measures()
         # Of our own: an app that seeds Python's random numbers counts on each of them.
         self._chance = random.Random().random  # noqa: S311  # no secret: it spreads retries
@@ -97,18 +100,18 @@ class Delivery:
             self._let_go()
             raise
 
-    def without_stale(self, entries: list[Entry]) -> list[Entry]:
+    def without_barred(self, entries: list[Entry]) -> list[Entry]:
         """Bury the claimed entries that must not be sent any more. Returns the others."""
-        if self._why_stale is None:
+        if self._why_not is None:
             return entries
-        fresh = []
+        free = []
         for entry in entries:
-            why = self._why_stale(entry.body)
-            if why:
-                self._bury(entry, DeadLetterReason.EXPIRED, None, why)
+            refusal = self._why_not(entry.body)
+            if refusal is None:
+                free.append(entry)
             else:
-                fresh.append(entry)
-        return fresh
+                self._bury(entry, refusal.reason, None, refusal.text)
+        return free
 
     def give_back(self, entry: Entry) -> None:
         """Return a claimed entry that was not sent. It is due at once, as if never claimed."""
@@ -123,6 +126,8 @@ class Delivery:
         others_pass = self._breaker.is_passing
         self._learn(verdict, result, is_probe)
         if verdict is Verdict.REJECTED:
+            if self._refused is not None:
+                self._refused(entry.body, result)
             self._bury_tried(entry, DeadLetterReason.REJECTED, result)
             return None
         if verdict is Verdict.UNKNOWN:

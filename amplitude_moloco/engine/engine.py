@@ -27,13 +27,13 @@ from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.engine.senders import Senders, senders_for
 from amplitude_moloco.engine.status import Status
 from amplitude_moloco.engine.tending import Tending
-from amplitude_moloco.engine.verdict import Classify
+from amplitude_moloco.engine.verdict import Classify, Refusal
 from amplitude_moloco.engine.wakeups import Wakeups
 from amplitude_moloco.engine.window import Window
 from amplitude_moloco.host.fork import Origin
 from amplitude_moloco.host.weak import weakly
 from amplitude_moloco.reasons import DropReason
-from amplitude_moloco.transports.base import ConcurrentTransport, Transport
+from amplitude_moloco.transports.base import ConcurrentTransport, SendResult, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,10 @@ class Partner:
     """Reads the result of a request as the partner's failure protocol wants it."""
     identify: Callable[[bytes], str] | None = None
     """Returns a one-way fingerprint of the identifier in a body; None: it is never named."""
-    why_stale: Callable[[bytes], str] | None = None
-    """Returns why a body must not be sent any more, or empty text. Asked before each attempt."""
+    why_not: Callable[[bytes], Refusal | None] | None = None
+    """Returns why a body must not be sent any more, or None. Asked before each attempt."""
+    refused: Callable[[bytes, SendResult], None] | None = None
+    """Told of each body that the server refuses for good: its answer may hold for others."""
 
 
 @dataclass(frozen=True)
@@ -430,7 +432,8 @@ def _delivery(
         retry=settings.retry,
         ledger=books.ledger,
         identify=settings.partner.identify,
-        why_stale=settings.partner.why_stale,
+        why_not=settings.partner.why_not,
+        refused=settings.partner.refused,
         measures=books.measures,
         monotonic=runtime.monotonic,
     )

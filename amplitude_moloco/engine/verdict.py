@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import NamedTuple
 
+from amplitude_moloco.reasons import DeadLetterReason
 from amplitude_moloco.transports.base import SendResult
 
 
@@ -26,3 +28,10 @@ class Verdict(Enum):
 
 Classify = Callable[[SendResult], Verdict]
 """Reads the result of a request as the partner's failure protocol wants it."""
+
+
+class Refusal(NamedTuple):
+    """Why a body must not be sent any more."""
+
+    reason: DeadLetterReason
+    text: str

@@ -43,6 +43,10 @@ class Shape:
     """Texts that stand for a list that is made in code."""
     strays: Callable[[Mapping[str, Any], Keys], Iterator[str]] = field(default=lambda *_: iter(()))
     """Yields a text for each setting that landed where any key is allowed."""
+    prepare: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = field(
+        default=lambda settings, more: settings
+    )
+    """Returns the settings as they are to be read, beside those that are given in code."""
 
 
 def keys_in(kind: Callable[..., object], shape: Shape) -> Keys:
@@ -65,6 +69,7 @@ def arguments_of(
         raise ConfigurationError(
             f"settings: found {type(settings).__name__}; use a dict with the constructor's names"
         )
+    settings = shape.prepare(settings, more)
     unset = [one_line(text) for text in unset_variables(settings, os.environ)]
     settings = expand(settings, os.environ)
     parts = settings.get(shape.name)

@@ -7,6 +7,8 @@ number in quotes is not a number, and 1 is not true.
 from __future__ import annotations
 
 import inspect
+import sys
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, field, make_dataclass
 from functools import cache, partial
@@ -77,7 +79,9 @@ def _loadable(kind: Any, part: Any) -> Any:
 
     dataclasses-json can load it. ``kind`` itself belongs to the core, which does without it.
     """
-    types = get_type_hints(kind.__init__)
+    # An argument may be inherited: its type is written in the words of another module.
+    words = ChainMap(*(vars(sys.modules[each.__module__]) for each in kind.__mro__))
+    types = get_type_hints(kind.__init__, dict(words))
     members = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if _plain_parts(types[name], part):

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import shown
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
 _PLACEHOLDERS: Final = (
     "activity_kind event_name network_name campaign_name adgroup_name creative_name tracker "
     "is_organic match_type impression_based gps_adid idfa idfv adid created_at installed_at "
     "click_time impression_time partner_parameters"
 ).split()
-_UNFILLED = re.compile(r"\{[a-z][a-z0-9_]*\}")
+_UNFILLED = re.compile(rf"\{{{_NAME.pattern}\}}")
 _IDENTIFIERS = ("gps_adid", "idfa", "idfv", "android_id", "adid")
 
 
@@ -60,7 +60,10 @@ def postback_template(base_url: str, names: Mapping[str, str] | None = None) -> 
     """Returns a URL with Adjust's placeholders, for a server of your own that receives postbacks.
 
     ``names`` has the placeholder for each parameter, without braces; by default the usual ones,
-    under their own names. Raises ConfigurationError if the URL is not https, or has a query.
+    under their own names. So it can have those of Adbrix instead: ``{"id": "a_key"}``.
+
+    Raises:
+        ConfigurationError: The URL is not https, or has a query, or a name is no placeholder.
     """
     parts = urlsplit(base_url)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:

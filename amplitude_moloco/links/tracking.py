@@ -38,7 +38,8 @@ _MACRO = re.compile(r"\{\{[^{}]*\}\}")
 _OTHER_MACRO = re.compile(r"%\{|\$\{|\{|\}|\[[A-Z_]+\]")
 _ADBRIX_PARAMETERS = frozenset(
     "m_adid m_publisher m_sub_publisher m_ad m_adgroup m_creative m_keyword m_placement m_cost "
-    "m_cost_currency m_cost_model cb_1 cb_2 cb_3 cb_4 cb_5 deeplink_custom_path".split()
+    "m_cost_currency m_cost_model m_play_percent cb_1 cb_2 cb_3 cb_4 cb_5 "
+    "deeplink_custom_path".split()
 )
 
 

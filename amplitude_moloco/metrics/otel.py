@@ -25,7 +25,7 @@ from amplitude_moloco.metrics.catalogue import (
     Metric,
 )
 from amplitude_moloco.metrics.roster import Roster
-from amplitude_moloco.moloco.destination import MolocoDestination
+from amplitude_moloco.partner.destination import ConfiguredDestination
 
 try:
     from opentelemetry.metrics import (
@@ -45,7 +45,7 @@ __all__ = ["register", "unregister"]
 
 
 def register(
-    destination: MolocoDestination,
+    destination: ConfiguredDestination,
     *,
     name: str = "moloco",
     meter_provider: MeterProvider | None = None,
@@ -74,7 +74,7 @@ def register(
 
 
 def unregister(
-    destination: MolocoDestination, *, meter_provider: MeterProvider | None = None
+    destination: ConfiguredDestination, *, meter_provider: MeterProvider | None = None
 ) -> None:
     """Show the metrics of a destination no longer; nothing if they are not shown."""
     roster = _roster_of(meter_provider)

@@ -21,7 +21,7 @@ from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.metrics.catalogue import DESTINATION, METRICS, Kind, Metric, Value
 from amplitude_moloco.metrics.reading import Source
 from amplitude_moloco.metrics.roster import Roster
-from amplitude_moloco.moloco.destination import MolocoDestination
+from amplitude_moloco.partner.destination import ConfiguredDestination
 
 try:
     from prometheus_client import (
@@ -57,7 +57,7 @@ _KINDS: dict[Kind, Callable[..., _Family]] = {
 
 
 def register(
-    destination: MolocoDestination,
+    destination: ConfiguredDestination,
     *,
     name: str = "moloco",
     registry: CollectorRegistry = REGISTRY,
@@ -93,7 +93,9 @@ def register(
         _collectors[registry] = collector
 
 
-def unregister(destination: MolocoDestination, *, registry: CollectorRegistry = REGISTRY) -> None:
+def unregister(
+    destination: ConfiguredDestination, *, registry: CollectorRegistry = REGISTRY
+) -> None:
     """Show the metrics of a destination no longer; nothing if they are not shown.
 
     Under ``PROMETHEUS_MULTIPROC_DIR``, the files keep the counters, and the gauges become 0.

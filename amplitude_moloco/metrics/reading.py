@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.measures import Measurements
 from amplitude_moloco.engine.status import Status
-from amplitude_moloco.moloco.sync import Sync
 
 _DISTRIBUTION = __name__.partition(".")[0].replace("_", "-")
 """The name of this library for pip."""
@@ -28,7 +27,9 @@ class Source(Protocol):
         ...
 
     @property
-    def syncs(self) -> Iterable[Sync]: ...
+    def syncs(self) -> Iterable[Any]:
+        """Each with its ``name``."""
+        ...
 
     @property
     def is_closed(self) -> bool: ...

@@ -25,15 +25,14 @@ from __future__ import annotations
 import json
 
 from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.partner.answers import FROM_GATEWAYS
 from amplitude_moloco.transports.base import SendResult
-
-_FROM_GATEWAYS = (407, 408, 421, 425, 426)
 
 
 def classify(result: SendResult) -> Verdict:
     """Return what a result means for its event."""
     status = result.status
-    if status is None or status < 200 or status >= 500 or status in _FROM_GATEWAYS:
+    if status is None or status < 200 or status >= 500 or status in FROM_GATEWAYS:
         return Verdict.RETRY
     if status < 300:
         return Verdict.DELIVERED

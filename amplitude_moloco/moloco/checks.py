@@ -8,21 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from os import PathLike
-from typing import TypeVar
 
 from amplitude_moloco.engine.checks import Checks, listed
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.identifiers import hash_identifier
-from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync, read_channel_type
 from amplitude_moloco.moloco.wire.event import ID_LESS_FIELDS
 from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, ChannelType
+from amplitude_moloco.partner.placeholders import refuse_placeholder
 from amplitude_moloco.text import is_unicode, shown
 
-T = TypeVar("T")
-
-TRANSPORT_VARIABLE = "MOLOCO_TRANSPORT"
 DELIVER_VARIABLE = "MOLOCO_DELIVER"
 
 
@@ -111,31 +106,6 @@ def flag_of(name: str, flag: bool) -> bool:
     if not isinstance(flag, bool):
         raise ConfigurationError(f"{name}: found {type(flag).__name__}; use True or False")
     return flag
-
-
-def ca_bundle_of(path: str | PathLike[str] | None) -> str | PathLike[str] | None:
-    """Returns the path of certificates, or None. The transport reads the file."""
-    refuse_placeholders("ca_bundle", path)
-    if path is not None and not (isinstance(path, (str, PathLike)) and path):
-        raise ConfigurationError(
-            f"ca_bundle: found {shown(path)}; use the path of a PEM file or of a directory of "
-            f"certificates, or None"
-        )
-    return path
-
-
-def switched(transport: T) -> T | str:
-    """Returns the setting, or "none" if the environment switches sending off."""
-    switch = os.environ.get(TRANSPORT_VARIABLE, "").strip()
-    if not switch:
-        refuse_placeholder("transport", transport)
-        return transport
-    if switch.lower() != "none":
-        raise ConfigurationError(
-            f"{TRANSPORT_VARIABLE}: found {switch!r}; use 'none', which switches sending off, or "
-            f"unset the variable"
-        )
-    return "none"
 
 
 def deliver_of(deliver: bool | None) -> bool:

@@ -13,8 +13,8 @@ from urllib3.util import parse_url
 from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.moloco.answers import accepts, error_message
-from amplitude_moloco.moloco.placeholders import refuse_placeholder, refuse_placeholders
 from amplitude_moloco.moloco.private_host import allowed_host, is_private
+from amplitude_moloco.partner.placeholders import refuse_placeholder, refuse_placeholders
 from amplitude_moloco.text import shown
 from amplitude_moloco.transports.base import Endpoint
 from amplitude_moloco.transports.loopback import is_loopback

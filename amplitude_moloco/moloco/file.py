@@ -1,4 +1,4 @@
-"""Loads settings from plain data, such as a JSON or TOML file. Needs the extra ``config``.
+"""How settings look as plain data, such as a JSON or TOML file. Needs the extra ``config``.
 
 ``syncs = "ecommerce"`` stands for the ready-made syncs.
 """
@@ -6,37 +6,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.files.environment import unset_variables
 from amplitude_moloco.files.loading import Shape, owner_of
-from amplitude_moloco.files.loading import arguments_of as any_arguments_of
-from amplitude_moloco.files.reading import named_in_errors, read_file
 from amplitude_moloco.files.schema import Keys
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS
 from amplitude_moloco.moloco.checks import deliver_of
 from amplitude_moloco.moloco.ecommerce import ecommerce_syncs
 from amplitude_moloco.moloco.sync import Sync
 
-__all__ = ["READY_SYNCS", "SHAPE", "arguments_of", "named_in_errors", "read_file"]
-
 READY_SYNCS = "ecommerce"
 """What stands for the ready-made syncs."""
-
-
-def arguments_of(
-    kind: Callable[..., object], settings: Mapping[str, Any], more: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Returns the arguments of ``kind``, a class of settings, that ``settings`` and ``more`` name.
-
-    Raises one ConfigurationError with the path of each key of ``settings`` that is unknown, missing
-    or of a wrong type, and of each value that can't work. ``more`` goes before ``settings``.
-    """
-    if isinstance(settings, Mapping):
-        settings = _without_needless_key(settings, more)
-    return any_arguments_of(kind, settings, more, SHAPE)
 
 
 def _without_needless_key(
@@ -76,4 +59,5 @@ SHAPE = Shape(
     goes_with={"platform_id": ("api_key", "platform_name")},
     ready={READY_SYNCS: ecommerce_syncs},
     strays=_strays_in_mappings,
+    prepare=_without_needless_key,
 )

@@ -10,7 +10,7 @@ import os
 from ipaddress import ip_address, ip_network
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.placeholders import refuse_placeholder
+from amplitude_moloco.partner.placeholders import refuse_placeholder
 from amplitude_moloco.text import shown
 
 PLAIN_HTTP_VARIABLE = "MOLOCO_ALLOW_PLAIN_HTTP"

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from os import PathLike, fspath
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from amplitude_moloco.arguments import hidden, hides_arguments, shortened
-from amplitude_moloco.buffers.base import BufferFactory
-from amplitude_moloco.buffers.url import BufferUrl
-from amplitude_moloco.engine.breaker import BreakerPolicy
-from amplitude_moloco.engine.checks import (
-    Checks,
-    callables_of_one,
-    instance_of,
-    number,
-    number_or_none,
-    whole_number,
-)
-from amplitude_moloco.engine.engine import EngineSettings, Partner
-from amplitude_moloco.engine.facts import Hook
-from amplitude_moloco.engine.rate import max_rate_of
-from amplitude_moloco.engine.retry import RetrySchedule
-from amplitude_moloco.engine.unreadable import refusing_unreadable
-from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.arguments import hides_arguments
+from amplitude_moloco.engine.checks import Checks
+from amplitude_moloco.engine.engine import Partner
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.checks import (
-    ca_bundle_of,
     channel_type_of,
     currency_of,
     deliver_of,
@@ -37,34 +18,26 @@ from amplitude_moloco.moloco.checks import (
     hash_of,
     id_less_fields_of,
     names_of,
-    switched,
     syncs_of,
     words_of,
 )
 from amplitude_moloco.moloco.converter import Converter
 from amplitude_moloco.moloco.endpoint import endpoint
 from amplitude_moloco.moloco.identifiers import fingerprint_of_body
-from amplitude_moloco.moloco.placeholders import refuse_placeholders
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire.vocabulary import ChannelType
-from amplitude_moloco.transports.absent import AbsentTransport
-from amplitude_moloco.transports.base import Endpoint, TransportFactory
-from amplitude_moloco.watch.address import address_of
-from amplitude_moloco.wiring import (
-    buffer_factory,
-    buffer_of,
-    connections_of,
-    durable_buffer_of,
-    transport_factory,
-    transport_of,
-)
+from amplitude_moloco.partner.settings import DeliverySettings
+from amplitude_moloco.transports.base import Endpoint
+
+if TYPE_CHECKING:
+    from amplitude_moloco.files.loading import Shape
 
 MCM = Partner("MCM", "the API key, the platform id or the address", classify, fingerprint_of_body)
 
 
 @hides_arguments
 @dataclass(frozen=True)
-class MolocoSettings:
+class MolocoSettings(DeliverySettings):
     """What a destination is made of: the arguments of :class:`MolocoDestination`.
 
     Its functions build the parts without a client of Amplitude. Checked once constructed, but
@@ -94,15 +67,15 @@ class MolocoSettings:
             sent with the personalization_mode ID_LESS too. By default none is.
         library_as_user_agent: Whether an event without a ``user_agent`` sends its ``library``, as
             Amplitude's own destination does. A server's library is no device's user agent.
+        deliver: Whether this process sends. False: it only stores events in a durable buffer, and
+            another process delivers them, such as ``amplitude-moloco relay``; no connection is
+            opened, and no key is needed. None: the environment variable ``MOLOCO_DELIVER``,
+            ``true`` or ``false``; without it, it sends.
         buffer: Where events wait: ``memory://``, or a file, which keeps them when the process ends
             and may be shared by all processes of a machine: ``sqlite:///relative.db`` or
             ``sqlite:////absolute/path.db``. Or Redis, which many machines share:
             ``redis://host:6379/0?stream=NAME``. See :func:`open_buffer` for the options. Or a
             callable without arguments that opens a ``Buffer``.
-        deliver: Whether this process sends. False: it only stores events in a durable buffer, and
-            another process delivers them, such as ``amplitude-moloco relay``; no connection is
-            opened, and no key is needed. None: the environment variable ``MOLOCO_DELIVER``,
-            ``true`` or ``false``; without it, it sends.
         flush_queue_size: Send as soon as this many events wait.
         flush_interval_millis: Send at the latest this long after an event was tracked.
         hooks: One or several callables. Each gets every fact, such as
@@ -145,73 +118,13 @@ class MolocoSettings:
     absent_identifiers: Iterable[str] = ()
     id_less_fields: Iterable[str] = ()
     library_as_user_agent: bool = True
-    buffer: str | BufferFactory = "memory://"
     deliver: bool | None = None
-    flush_queue_size: int = 16
-    flush_interval_millis: int = 200
-    hooks: Hook | Iterable[Hook] = ()
-    connections: int | None = None
-    timeout_seconds: float = 10.0
-    ca_bundle: str | PathLike[str] | None = None
-    shutdown_timeout_seconds: float = 5.0
-    flush_timeout_seconds: float | None = None
-    max_requests_per_second: float | None = None
-    retry: RetrySchedule | None = None
-    breaker: BreakerPolicy | None = None
-    transport: str | TransportFactory = "auto"
-    inspector: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("syncs", "hooks", "absent_identifiers", "id_less_fields"):
-            value = getattr(self, name)
-            if isinstance(value, Iterator):  # which can be read only once
-                object.__setattr__(self, name, tuple(value))
-        if isinstance(self.buffer, str):
-            object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # its repr hides a password
-        # All mistakes are found by building everything.
-        checks = Checks()
-        checks.run(self.endpoint)
-        checks.run(self.converter)
-        checks.run(self.engine_settings)
-        checks.raise_errors()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], **more: Any) -> MolocoSettings:
-        """Returns settings from plain data, as JSON has it; see :meth:`from_file`."""
-        from amplitude_moloco.moloco.file import arguments_of  # needs the extra "config"
+    def _shape(cls) -> Shape:
+        from amplitude_moloco.moloco.file import SHAPE  # needs the extra "config"
 
-        data, more = hidden(cls, data), hidden(cls, more)
-
-        def load() -> MolocoSettings:
-            with refusing_unreadable(data if type(data) is dict else {"settings": data}):
-                return cls(**arguments_of(cls, data, more))
-
-        return shortened(load)
-
-    @classmethod
-    def from_file(cls, path: str | PathLike[str], **more: Any) -> MolocoSettings:
-        """Returns settings from a JSON or TOML file with the names of the fields.
-
-        ``more`` are settings that the file lacks, or can't hold, such as ``hooks``; they replace
-        the file's. Raises ConfigurationError naming the place in the file: an unknown key, a wrong
-        type, a missing field, a value that can't work.
-        """
-        from amplitude_moloco.moloco.file import named_in_errors, read_file  # as above
-
-        with refusing_unreadable({"path": path}):
-            if not isinstance(path, (str, PathLike)):
-                raise ConfigurationError(
-                    f"path: found {type(path).__name__}; use the path of a .json or .toml file"
-                )
-            path = Path(fspath(path))  # Path alone may look at it only later
-        more = hidden(cls, more)
-        data = hidden(cls, shortened(lambda: read_file(path)))
-
-        def load() -> MolocoSettings:
-            with named_in_errors(path):
-                return cls.from_dict(data, **more)
-
-        return shortened(load)
+        return SHAPE
 
     def endpoint(self) -> Endpoint:
         """Returns MCM's address and headers."""
@@ -248,47 +161,6 @@ class MolocoSettings:
         """Returns whether ``deliver`` and the environment have this process send."""
         return deliver_of(self.deliver)
 
-    def chosen_transport(self) -> str | TransportFactory:
-        """Returns what ``transport`` and the environment choose here: a name, or a callable."""
-        return transport_of(switched(self.transport))
-
-    def engine_settings(self) -> EngineSettings:
-        """Returns what ``build_engine()`` needs. Opens nothing."""
-        checks = Checks()
-        retry = checks.run(instance_of, "retry", RetrySchedule, self.retry)
-        breaker = checks.run(instance_of, "breaker", BreakerPolicy, self.breaker)
-        hooks = checks.run(callables_of_one, "hooks", self.hooks, "one fact")
-        checks.run(refuse_placeholders, "buffer", self.buffer)
-        buffer = checks.run(buffer_of, self.buffer)
-        is_delivering = checks.run(self.delivers)
-        if is_delivering is False:
-            checks.run(durable_buffer_of, "deliver: False", buffer)
-        transport = checks.run(self.chosen_transport)
-        ca_bundle = checks.run(ca_bundle_of, self.ca_bundle)
-        connections = checks.run(connections_of, self.connections, transport)
-        checks.run(whole_number, "flush_queue_size", self.flush_queue_size)
-        for name in ("flush_interval_millis", "timeout_seconds", "shutdown_timeout_seconds"):
-            checks.run(number, name, getattr(self, name))
-        checks.run(number_or_none, "flush_timeout_seconds", self.flush_timeout_seconds)
-        checks.run(max_rate_of, self.max_requests_per_second)
-        checks.run(refuse_placeholders, "inspector", self.inspector)
-        checks.run(address_of, self.inspector)
-        checks.raise_errors()
-        address, seconds = self.endpoint(), self.timeout_seconds
-        return EngineSettings(
-            partner=MCM,
-            open_buffer=buffer_factory(buffer, address, retry, delivers=is_delivering),
-            open_transport=AbsentTransport
-            if not is_delivering
-            else transport_factory(transport, address, connections, seconds, ca_bundle),
-            delivers=is_delivering,
-            hooks=hooks,
-            retry=retry,
-            breaker=breaker,
-            max_requests_per_second=self.max_requests_per_second,
-            connections=connections,
-            flush_queue_size=self.flush_queue_size,
-            flush_interval_millis=self.flush_interval_millis,
-            flush_timeout_seconds=self.flush_timeout_seconds,
-            host=urlsplit(address.url).netloc,  # an endpoint's address holds no login
-        )
+    def partner(self) -> Partner:
+        """Returns what the engine needs to know of MCM."""
+        return MCM

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from amplitude_moloco.errors import ConfigurationError
+from amplitude_moloco.partner.placeholders import refuse_placeholder
 from amplitude_moloco.transports.loopback import is_loopback
 from amplitude_moloco.transports.secret import Secret
 
@@ -18,6 +19,7 @@ def token_of(token: object, use: str) -> Secret:
 
     Raises ConfigurationError, whose text does not quote the token.
     """
+    refuse_placeholder("token", token)
     if not isinstance(token, str) or not _VISIBLE.fullmatch(token):
         raise ConfigurationError(
             f"token: empty, or with blanks, line ends or other characters that no token has; use "

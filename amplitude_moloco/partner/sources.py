@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from amplitude_moloco.convert.expression import compile_event_expression, is_true
 from amplitude_moloco.engine.checks import Checks, callable_of_one
@@ -14,6 +14,21 @@ from amplitude_moloco.text import shown
 Source = str | Callable[[Any], Any]
 """A JMESPath expression over the event, or a callable that gets it."""
 NEVER_SENT = frozenset({"$identify", "$groupidentify"})
+Part = TypeVar("Part")
+
+
+def parts_of(kind: type[Part], events: Part | Iterable[Part], use: str) -> tuple[Part, ...]:
+    """Returns one or several parts of the settings as a tuple. There must be at least one.
+
+    Raises ConfigurationError for anything else; ``use`` shows such a part.
+    """
+    if isinstance(events, kind):
+        return (events,)
+    is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
+    found = tuple(events) if is_list else ()  # type: ignore[arg-type]  # just checked
+    if not found or not all(isinstance(each, kind) for each in found):
+        raise ConfigurationError(f"events: use {use}, or several")
+    return found
 
 
 def check_name(event: object) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amplitude_moloco.errors import ConfigurationError
-from amplitude_moloco.moloco.file import READY_SYNCS, read_file
+from amplitude_moloco.files.reading import read_file
+from amplitude_moloco.moloco.file import READY_SYNCS
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.wiring import durable_buffer_of
@@ -41,6 +42,11 @@ def read_configuration(path: Path) -> Configuration:
     missing.
     """
     data: dict[str, Any] = read_file(path)
+    if "platform_id" not in data and "events" in data:
+        raise ConfigurationError(
+            "events: these settings are for Adjust or Adbrix, and a relay delivers to MCM; use a "
+            "file with a platform_id"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the app
         settings = MolocoSettings.from_dict({"syncs": READY_SYNCS, **data}, deliver=True)

@@ -21,6 +21,7 @@ from amplitude_moloco.inspector.guard import Guard
 from amplitude_moloco.inspector.live import LivePage
 from amplitude_moloco.sandbox import answers
 from amplitude_moloco.sandbox.acceptance import Acceptance, report_of
+from amplitude_moloco.sandbox.adbrix import adbrix, adbrix_fault
 from amplitude_moloco.sandbox.answers import Answer
 from amplitude_moloco.sandbox.document import parse
 from amplitude_moloco.sandbox.export import ExportFolder
@@ -43,6 +44,7 @@ class Settings:
     platform_id: str | None
     amplitude_api_key: str | None
     amplitude_secret_key: str | None = None
+    adbrix_token: str | None = None
     host_names: tuple[str, ...] = ()
     """Names in the header Host, beside addresses and names without a dot."""
 
@@ -74,6 +76,7 @@ class Endpoints:
             Route(user_events, self.post_user_event, methods=["POST"]),
             Route("/2/httpapi", self.post_batch, methods=["POST"]),
             Route("/batch", self.post_batch, methods=["POST"]),
+            Route("/api/v1/events", self.post_adbrix_event, methods=["POST"]),
             Route("/api/2/export", self.get_export, methods=["GET"]),
             Route("/events", self.get_events, methods=["GET"]),
             Route("/events", self.delete_events, methods=["DELETE"]),
@@ -125,6 +128,19 @@ class Endpoints:
             if fault := self._faults.take("amplitude"):
                 answer = answers.amplitude_fault(fault)
         return await self._respond("amplitude", None, kept, answer, now_seconds)
+
+    async def post_adbrix_event(self, request: Request) -> Response:
+        """Handles an event for Adbrix's S2S Event API."""
+        raw = await _body(request, MAX_USER_EVENT_BYTES)
+        now_seconds = time.time()
+        if raw is None:
+            raw, answer = b"", adbrix_fault(Fault(413, target="adbrix"))
+        elif fault := self._faults.take("adbrix"):
+            answer = adbrix_fault(fault)
+        else:
+            known = self._settings.adbrix_token
+            answer = adbrix(raw, headers=request.headers, known_token=known)
+        return await self._respond("adbrix", None, raw, answer, now_seconds)
 
     async def get_export(self, request: Request) -> Response:
         """Handles Amplitude's export of the events of some hours."""

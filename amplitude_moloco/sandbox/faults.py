@@ -45,7 +45,7 @@ class Fault:
             raise ValueError(f"retry_after must be whole seconds, not {self.retry_after!r}")
         if self.target not in get_args(Target):
             raise ValueError(
-                f"target must be moloco, amplitude, export or mmp, not {self.target!r}"
+                f"target must be one of {', '.join(get_args(Target))}, not {self.target!r}"
             )
         if self.after_storing and self.target != "mmp":
             raise ValueError("after_storing is for the target mmp only")

@@ -71,7 +71,7 @@ class SandboxFeed:
 
 
 def _rows(number: int, request: ReceivedRequest) -> Iterator[dict[str, Any]]:
-    if request.target == "mmp":  # it has a page of its own
+    if request.target in ("mmp", "adbrix"):  # the page compares Amplitude and MCM
         return
     body = request.body
     events = _events_of(body) if request.target == "amplitude" else [body]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from amplitude_moloco.sandbox.document import parse
 
-Target = Literal["moloco", "amplitude", "export", "mmp"]
+Target = Literal["moloco", "amplitude", "export", "mmp", "adbrix"]
 """The API that a request is sent to."""
 _OBJECT_BYTES = 250  # of a request and the parts that all of them have
 
@@ -116,6 +116,10 @@ class Record:
         return [
             event for request in self._accepted("amplitude") for event in request.body["events"]
         ]
+
+    def adbrix_events(self) -> list[dict[str, Any]]:
+        """Returns the events that Adbrix accepted, oldest first."""
+        return [request.body for request in self._accepted("adbrix")]
 
     def as_json(self) -> str:
         """Returns the record as a JSON object, with the exact text of MCM's bodies."""

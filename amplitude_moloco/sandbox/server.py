@@ -23,7 +23,7 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Sandbox:
-    """A stand-in for MCM, for Amplitude's HTTP API and for an MMP, in a daemon thread.
+    """A stand-in for MCM, Amplitude's HTTP API, an MMP and Adbrix's API, in a daemon thread.
 
     ``with Sandbox() as sandbox:`` starts it and returns when it accepts connections. The end of the
     block stops it. Entered again, it listens on the same port and keeps its record. Its ``url``
@@ -38,6 +38,7 @@ class Sandbox:
         amplitude_api_key: The only key that Amplitude accepts. None accepts any that is not empty.
         amplitude_secret_key: The only secret key that Amplitude's Export API accepts, beside the
             key. None accepts any that is not empty.
+        adbrix_token: The only API token that Adbrix accepts. None accepts any that is not empty.
         exports: A folder with what the Export API has, in files that are named as Amplitude's:
             ``187520_2026-01-31_9#0.json.gz``. They may change while the sandbox runs.
         max_export_bytes: The largest size of the files of one export.
@@ -63,6 +64,7 @@ class Sandbox:
         platform_id: str | None = None,
         amplitude_api_key: str | None = None,
         amplitude_secret_key: str | None = None,
+        adbrix_token: str | None = None,
         exports: str | PathLike[str] | None = None,
         max_export_bytes: int = 4 * 1024**3,
         delay_seconds: float = 0.0,
@@ -80,6 +82,7 @@ class Sandbox:
         self._settings = Settings(
             *(api_key, platform_id, amplitude_api_key),
             amplitude_secret_key=amplitude_secret_key,
+            adbrix_token=adbrix_token,
             host_names=names,
         )
         folder = None if exports is None else Path(exports)
@@ -159,6 +162,11 @@ class Sandbox:
     def amplitude_events(self) -> list[dict[str, Any]]:
         """The events that Amplitude accepted, oldest first."""
         return self._record.amplitude_events()
+
+    @property
+    def adbrix_events(self) -> list[dict[str, Any]]:
+        """The events that Adbrix's S2S Event API accepted, oldest first."""
+        return self._record.adbrix_events()
 
     @property
     def forgotten(self) -> int:

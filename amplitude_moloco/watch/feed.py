@@ -20,14 +20,19 @@ _MOST = 5_000
 
 
 class FactFeed:
-    """Keeps the last 5,000 facts. The senders' threads add them, and the server reads them."""
+    """Keeps the last 5,000 facts. The senders' threads add them, and the page's server reads them.
+
+    ``server`` is the name of the server that events are sent to.
+    """
 
     def __init__(
         self,
+        server: str,
         stats: Callable[[], Stats],
         status: Callable[[], Status],
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._server = server
         self._stats = stats
         self._status = status
         self._wall = wall
@@ -67,7 +72,7 @@ class FactFeed:
         ]
         is_paused = status.circuit is not CircuitState.CLOSED
         note = f"Sending pauses; events are kept. {status.last_failure}" if is_paused else ""
-        return {"mode": "app", "counters": counters, "note": note}
+        return {"mode": "app", "server": self._server, "counters": counters, "note": note}
 
     def detail(self, number: int, part: int) -> None:
         """Returns None: facts hold no payload."""

@@ -33,15 +33,20 @@ class Inspector:
 
     Args:
         address: Where to listen.
+        server: The name of the server that events are sent to.
         stats, status: Read whenever an open page asks.
     """
 
     def __init__(
-        self, address: Address, stats: Callable[[], Stats], status: Callable[[], Status]
+        self,
+        address: Address,
+        server: str,
+        stats: Callable[[], Stats],
+        status: Callable[[], Status],
     ) -> None:
         self._address = address
         self._origin = fork.Origin()
-        self._feed = FactFeed(stats, status)
+        self._feed = FactFeed(server, stats, status)
         self._token = secrets.token_urlsafe(16)
         self._server: ThreadServer | None = None
         self._listeners: list[socket.socket] = []

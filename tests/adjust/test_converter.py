@@ -12,9 +12,11 @@ from amplitude import BaseEvent, IdentifyEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amplitude_moloco.adjust.barrier import Barrier
 from amplitude_moloco.adjust.converter import Converter
 from amplitude_moloco.adjust.event import AdjustEvent
-from amplitude_moloco.adjust.form import MAX_AGE_SECONDS, plain, too_old
+from amplitude_moloco.adjust.form import MAX_AGE_SECONDS, plain
+from amplitude_moloco.adjust.identifiers import IDENTIFIERS
 from amplitude_moloco.adjust.settings import AdjustSettings
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.explanation import Outcome, SelectionReason
@@ -35,7 +37,7 @@ def event(**more: Any) -> BaseEvent:
 def convert(tracked: BaseEvent, *, where: Any = None, **more: Any) -> Conversion:
     settings = {
         name: more.pop(name)
-        for name in ("app_token", "environment", "default_currency", "identifiers")
+        for name in ("app_token", "environment", "default_currency", "identifiers", "consent")
         if name in more
     }
     (conversion,) = converter(
@@ -96,9 +98,11 @@ def test_an_event_is_sent_until_it_is_58_days_old() -> None:
     limit = NOW - MAX_AGE_SECONDS * 1000
     body = convert(event(time=limit)).body
     assert problem(event(time=limit - 1)) == ("created_at_unix", "too_old")
-    assert too_old(body, lambda: NOW / 1000) == ""
-    assert "58 days" in too_old(body, lambda: NOW / 1000 + 1)
-    assert too_old(b"created_at_unix=1")
+    assert Barrier(lambda: NOW / 1000).why_not(body) is None
+    refusal = Barrier(lambda: NOW / 1000 + 1).why_not(body)
+    assert refusal is not None
+    assert (refusal.reason, "58 days" in refusal.text) == ("expired", True)
+    assert Barrier().why_not(b"created_at_unix=1") is not None
 
 
 # -- identifiers -----------------------------------------------------------------------------------
@@ -165,6 +169,70 @@ def test_every_identifier_that_is_known_is_sent() -> None:
     assert {"gps_adid", "idfa", "idfv", "android_id", "adid"} <= found.keys()
     alone = form(event(adid=None, user_properties={"adjust_id": own}), identifiers=read)
     assert alone["adid"] == own
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+def test_each_documented_identifier_may_be_the_only_one(name: str) -> None:
+    """Each of Adjust's identifiers can be configured, and is enough to name a device."""
+    value = {"android_id": "dc90f1"}.get(name, IDFA.replace("-", ""))
+    found = form(event(adid=None), identifiers={name: lambda event: value})
+    assert name in found
+
+
+@pytest.mark.parametrize(
+    ("properties", "sent"),
+    [
+        ({"att": 3}, {"att_status": "3"}),
+        ({"att": "0"}, {"att_status": "0"}),
+        ({"tracking": True}, {"tracking_enabled": "1"}),
+        ({"tracking": 0}, {"tracking_enabled": "0"}),
+        ({"att": 2, "tracking": 1}, {"att_status": "2"}),
+        ({}, {}),
+    ],
+)
+def test_consent_is_sent_as_the_app_gives_it(
+    properties: dict[str, Any], sent: dict[str, str]
+) -> None:
+    """att_status or tracking_enabled is sent if the app knows it, and never both."""
+    consent = {"att_status": "user_properties.att", "tracking_enabled": "user_properties.tracking"}
+    found = form(event(user_properties=properties), consent=consent)
+    names = ("att_status", "tracking_enabled")
+    assert {name: found[name] for name in names if name in found} == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("att_status", each) for each in (4, -1, True, 1.0, "yes", "03", [1])],
+        *[("tracking_enabled", each) for each in (2, "true", 1.0, b"")],
+    ],
+)
+def test_consent_that_can_not_be_is_left_out(name: str, value: object) -> None:
+    """What is no answer to the question of consent is left out and told, not guessed."""
+    conversion = convert(event(), consent={name: lambda event: value})
+    assert name not in conversion.payload
+    (found,) = conversion.omissions
+    assert (found.field, str(found.reason)) == (name, "unknown_value")
+
+
+@pytest.mark.parametrize(
+    ("fields", "os_name"),
+    [
+        ({"os_name": "iOS"}, "ios"),
+        ({"platform": "iPadOS"}, "ios"),
+        ({"os_name": "Android"}, "android"),
+        ({"os_name": "Fire TV"}, "fire-tv"),
+        ({"os_name": "tvOS"}, "apple-tv"),
+        ({"os_name": "Windows"}, "windows"),
+        ({"os_name": "Mac OS X"}, "macos"),
+        ({"os_name": "BeOS", "platform": "Android"}, "android"),
+        ({"platform": "Web"}, None),
+        ({}, None),
+    ],
+)
+def test_the_operating_system_has_adjusts_name(fields: dict[str, str], os_name: str | None) -> None:
+    """os_name is sent where it is known, under Adjust's name."""
+    assert form(event(**fields)).get("os_name") == os_name
 
 
 def test_nothing_is_sent_that_is_not_documented() -> None:

@@ -94,12 +94,18 @@ def test_a_wrong_app_token_pauses_and_loses_nothing(make: Make, server: FaultySe
 
 
 def test_an_opted_out_device_is_not_tried_again(make: Make, server: FaultyServer) -> None:
-    """A 451 ends the event: it is not sent again."""
-    server.decide = lambda request: server.reply(451, b"Device is opted out")
+    """A 451 ends the event, and what is tracked of the device later is not sent at all."""
+    refusal = server.reply(451, b"Device is opted out")
+    server.decide = lambda request: refusal if IDFA.encode() in request.body else server.reply(200)
     destination = make()
-    destination.execute(order())
-    assert destination.flush(LONG).result().dead_lettered == {"rejected": 1}
-    assert len(server.requests) == 1
+    for number in range(3):
+        destination.execute(order(number))
+        destination.flush(LONG).result()
+    destination.execute(order(idfa=None, idfv=IDFA.replace("8", "9")))
+    stats = destination.flush(LONG).result()
+    assert (stats.dead_lettered, stats.delivered) == ({"rejected": 3}, 1)
+    assert len(server.requests) == 2
+    assert [each.status for each in destination.dead_letters()] == [451, None, None]
 
 
 def test_a_202_is_delivered(

@@ -30,6 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "on_ambiguous": "drop",
     "default_currency": "USD",
     "identifiers": {"adid": "user_properties.adjust_id"},
+    "consent": {"att_status": "user_properties.att_status"},
     "buffer": "memory://?max_events=10",
     "flush_queue_size": 4,
     "flush_interval_millis": 50,

@@ -81,16 +81,22 @@ def test_a_wrong_address_is_refused(base_url: Any) -> None:
         ("environment", None),
         ("token", "with blank "),
         ("token", ""),
+        ("token", "${ADJUST_TOKEN}"),
         ("token", 5),
         ("on_ambiguous", "ask"),
         ("default_currency", "dollars"),
         ("identifiers", ["adid"]),
         ("identifiers", {"phone": "user_id"}),
         ("identifiers", {"adid": "user_properties.["}),
+        ("consent", {"gdpr": "user_id"}),
+        ("consent", "att_status"),
+        ("consent", {"att_status": "a["}),
         ("buffer", 5),
         ("buffer", "redis://127.0.0.1/0"),
         ("buffer", "unix:///run/redis.sock"),
         ("timeout_seconds", 0),
+        ("ca_bundle", ""),
+        ("inspector", "$HOST"),
     ],
 )
 def test_what_can_not_work_is_refused(setting: str, value: Any) -> None:
@@ -151,6 +157,9 @@ def test_none_is_no_parameter() -> None:
 def test_a_destination_has_a_repr_at_any_time() -> None:
     """A destination shows where it sends to; and one that could not be made shows that."""
     destination = AdjustDestination(APP, EVENT, environment="sandbox", transport="none")
-    assert repr(destination) == "AdjustDestination('https://s2s.adjust.com/event', 1 events)"
+    assert repr(destination) == (
+        "AdjustDestination('https://s2s.adjust.com/event', 1 events, buffer='memory://', "
+        "transport='none')"
+    )
     destination.close()
     assert "not constructed" in repr(AdjustDestination.__new__(AdjustDestination))

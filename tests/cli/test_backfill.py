@@ -76,6 +76,15 @@ def ids(sandbox: Sandbox) -> list[str]:
     return sorted(event["id"] for event in sandbox.moloco_events)
 
 
+def test_settings_of_another_partner_are_refused(run: Run, folder: Path) -> None:
+    """It delivers to MCM, and says so where the configuration is for Adjust."""
+    settings = 'app_token = "abc123def456"\nenvironment = "sandbox"\n[[events]]\n'
+    (folder / "conf.toml").write_text(f'{settings}event = "A"\ntoken = "b"\n')
+    code, _, err = run("ex", *SINCE)
+    assert code == 2
+    assert "these settings are for Adjust, and this command is for MCM" in err
+
+
 class TestRun:
     """What it sends and says."""
 

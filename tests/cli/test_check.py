@@ -449,6 +449,68 @@ class TestAdjust:
 
     def test_other_commands_say_what_they_are_for(self, config: Path) -> None:
         """A command that is for MCM alone refuses them."""
-        code, out, err = run("ping", config)
+        code, out, err = run("trigger", "HOME", "--config", config, ADJUST_TOKEN="s3cret")
         assert code == 2
         assert "these settings are for Adjust, and this command is for MCM" in out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ('channel_type = "SITE"', "platform_id: found nothing"),
+        ('environment = "sandbox"', "app_token: found nothing"),
+        ('token = "t"\nevents = []', "events: "),
+        ('platform_id = "x"\nevents = []', "events: no such setting"),
+    ],
+)
+def test_whose_settings_they_are(tmp_path: Path, text: str, mistake: str) -> None:
+    """A file counts as the partner's whose names it has, and as MCM's if it has none."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    code, out, _ = run("check", path)
+    assert code == 2
+    assert f"- {mistake}" in out
+
+
+class TestAdbrix:
+    """Settings of AdbrixDestination, which have events and no app."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        path = tmp_path / "adbrix.toml"
+        path.write_text('token = "${ADBRIX_TOKEN}"\nevents = "commerce"\n')
+        return path
+
+    def test_no_mistakes(self, config: Path) -> None:
+        """They are checked as such; a token that is not set here is a warning."""
+        code, out, _ = run("check", config)
+        assert code == 0
+        assert "warning: token: the environment variable ADBRIX_TOKEN is not set" in out
+        assert "13 syncs, to https://openapi.dfinery.io/api/v1/events" in out
+        assert "warning" not in run("check", config, ADBRIX_TOKEN="s3cret").out
+
+    def test_mistakes(self, config: Path) -> None:
+        """Mistakes are shown with their places, and it ends with 2."""
+        config.write_text('[[events]]\nevent = "Order Completed"\n')
+        code, out, _ = run("check", config)
+        assert code == 2
+        assert "- token: found nothing; this setting is required" in out
+        assert "- events[0].name: found nothing; this setting is required" in out
+
+    def test_events(self, config: Path, tmp_path: Path) -> None:
+        """It says what becomes of events, and explains them with the JSON that is sent."""
+        path = tmp_path / "events.jsonl"
+        bought = {"event_type": "Order Completed", "event_properties": {"order_id": "o-1"}}
+        path.write_text(lines({**bought, "user_id": "u"}, bought))
+        code, out, _ = run("check", config, path, "--json")
+        assert code == 1
+        (sync,) = [each for each in json.loads(out)["syncs"] if each["sent"]]
+        assert (sync["sync"], sync["invalid"]) == ("Order Completed (abx:purchase)", 1)
+        assert [each["code"] for each in sync["causes"]] == ["user_id no_identifier"]
+        assert "abx:purchase" in run("check", config, path, "--explain", "1").out
+
+    def test_other_commands_say_what_they_are_for(self, config: Path) -> None:
+        """A command that is for MCM alone refuses them."""
+        code, out, err = run("trigger", "HOME", "--config", config, ADBRIX_TOKEN="s3cret")
+        assert code == 2
+        assert "these settings are for Adbrix, and this command is for MCM" in out + err

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import run
 
 from amplitude_moloco import EventType, MolocoDestination, Sync
+from amplitude_moloco.adbrix import AdbrixDestination
+from amplitude_moloco.adjust import AdjustDestination
+from amplitude_moloco.cli.app_starters import STARTERS, Partner
 from amplitude_moloco.cli.proposals import Proposals, type_of
 from amplitude_moloco.cli.starters import Framework, code_text, settings_text, toml_text
+from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.history.tracked import event_of_any
-from amplitude_moloco.moloco.file import read_file
 from amplitude_moloco.sandbox import Sandbox
 
 HOSTILE = 'home "x\\\x1b[31m\u202e\nname = 5'
@@ -220,3 +226,51 @@ class TestText:
         assert quoted.isprintable()
         Path("any.toml").write_text(f"a = {quoted}\n", encoding="utf-8")
         assert read_file(Path("any.toml")) == {"a": text}
+
+
+class TestApps:
+    """Settings for Adjust and for Adbrix."""
+
+    @pytest.mark.parametrize(
+        ("partner", "kind", "count"),
+        [("adjust", AdjustDestination, 1), ("adbrix", AdbrixDestination, 13)],
+    )
+    def test_works_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, partner: str, kind: Any, count: int
+    ) -> None:
+        """The file has no mistakes, and the code that is shown uses it."""
+        monkeypatch.setenv("ADBRIX_TOKEN", "any")
+        code, out, err = run("init", "--partner", partner)
+        assert (code, err) == (0, "")
+        assert out.startswith(f"Wrote {partner}.toml\n")
+        assert f'{kind.__name__}.from_file("{partner}.toml")' in out
+        assert run("check", f"{partner}.toml", ADBRIX_TOKEN="any").code == 0
+        destination = kind.from_file(f"{partner}.toml")
+        assert len(destination.syncs) == count
+        destination.close()
+        assert run("init", "--partner", partner).code == 1
+
+    def test_the_steps_lead_to_an_event(self, folder: Path, sandbox: Sandbox) -> None:
+        """After the install that is shown, the code sends an order with its products."""
+        found = run("init", "--partner", "adjust", "--json").json
+        assert found["path"] == "adjust.toml"
+        path = folder / "adjust.toml"
+        path.write_text(path.read_text().replace("http://127.0.0.1:8765", sandbox.url))
+        form = re.search(r"curl -d '(.*?)'", STARTERS[Partner.ADJUST].next)
+        assert form is not None
+        requests.post(f"{sandbox.url}/session", dict(parse_qsl(form[1])), timeout=30)
+        setup = (
+            f"from amplitude import Config\nconfig = Config(server_url={sandbox.amplitude_url!r})\n"
+        )
+        shown = found["code"].replace('Amplitude("AMPLITUDE_API_KEY")', "Amplitude('k', config)")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", setup + shown]
+        subprocess.run(command, env=environment, timeout=120, check=True)
+        (event,) = sandbox.mmp.events
+        assert event.parameters["revenue"] == "20.5"
+        assert event.partner_params == {"product_id": '["sku-1"]'}
+
+    def test_what_is_for_moloco_alone(self) -> None:
+        """Sample events and frameworks are for MCM's settings."""
+        code, _, err = run("init", "--partner", "adjust", "--framework", "flask")
+        assert (code, "--partner: adjust has neither --events nor --framework" in err) == (2, True)

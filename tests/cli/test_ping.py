@@ -17,7 +17,7 @@ from support.tls import Tls
 from amplitude_moloco.cli.route import Route
 from amplitude_moloco.cli.terminal import FAILED, LATER, UNUSABLE
 from amplitude_moloco.moloco.endpoint import endpoint
-from amplitude_moloco.sandbox import Sandbox
+from amplitude_moloco.sandbox import MmpSettings, Sandbox
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
 TRANSPORTS = ["requests", "curl"]
@@ -242,3 +242,107 @@ def test_an_exchange_that_hangs(config: Path, server: FaultyServer) -> None:
     assert code == LATER
     assert "has not answered within 2 s" in out
     assert json.loads(server.requests[0].body)["event_type"] == "SEARCH"
+
+
+class TestAdjust:
+    """Settings for Adjust."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        path = tmp_path / "adjust.toml"
+        path.write_text(
+            'app_token = "abc123def456"\nenvironment = "sandbox"\ntoken = "the-secret-key"\n'
+            'base_url = "${URL}"\ntransport = "${KIND}"\n'
+            '[[events]]\nevent = "Order Completed"\ntoken = "buyt0k"\n'
+        )
+        return path
+
+    @pytest.mark.parametrize("kind", TRANSPORTS)
+    def test_one_harmless_request(self, config: Path, kind: str) -> None:
+        """It sends an event of an invented device, which Adjust refuses as documented."""
+        mmp = MmpSettings(
+            app_token="abc123def456",
+            event_tokens=frozenset({"buyt0k"}),
+            s2s_token="the-secret-key",
+            enforce_s2s_token=True,
+        )
+        with Sandbox(mmp=mmp) as sandbox:
+            code, out, _ = ping(config, sandbox.url, kind=kind)
+            found = ping(config, sandbox.url, "--json", kind=kind).json
+            assert sandbox.mmp.events == []
+            assert len(sandbox.mmp.refusals) == 2
+        assert code == 0
+        assert out.startswith(f"POST {sandbox.url}/event\ns2s=1&app_token=abc123def456&")
+        assert "ok      answer      404 Event request failed (Device not found)" in out
+        assert "neither the event token buyt0k nor the S2S token" in out
+        assert (found["is_well"], found["body"].startswith("s2s=1&")) == (True, True)
+
+    def test_an_app_for_each_platform(self, config: Path) -> None:
+        """With several apps, it asks for the first one."""
+        text = config.read_text().replace('"abc123def456"', '{ ios = "abc123def456" }')
+        config.write_text(text)
+        with Sandbox() as sandbox:
+            assert ping(config, sandbox.url).code == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "cause"),
+        [
+            ({"s2s_token": "other", "enforce_s2s_token": True}, "lacks the scope Events"),
+            ({"app_token": "ghi789jkl012"}, "does not know the app; check app_token"),
+            ({"event_tokens": frozenset({"other1"})}, "does not know the event token"),
+            ({"is_active": False}, "the app is inactive, or tracking is disabled"),
+        ],
+        ids=str,
+    )
+    def test_what_is_wrong(self, config: Path, settings: dict[str, Any], cause: str) -> None:
+        """Each refusal names what to check, and ends with 1."""
+        with Sandbox(mmp=MmpSettings(**settings)) as sandbox:
+            code, out, _ = ping(config, sandbox.url)
+        assert code == FAILED
+        assert "FAILED  answer" in out
+        assert cause in out
+
+    @pytest.mark.parametrize(
+        ("status", "code", "cause"),
+        [
+            (200, FAILED, "Adjust would refuse this request: something else answers"),
+            (202, FAILED, "the S2S token is missing or wrong"),
+            (404, FAILED, "Adjust does not answer so; check the address"),
+            (429, LATER, "Adjust throttles now"),
+            (500, LATER, "try again later"),
+        ],
+    )
+    def test_other_answers(
+        self, config: Path, server: FaultyServer, status: int, code: int, cause: str
+    ) -> None:
+        """An answer that Adjust would not give, or not now, is explained."""
+        server.decide = lambda request: server.reply(status)
+        done = ping(config, server.url)
+        assert (done.code, cause in done.out) == (code, True)
+
+
+class TestAdbrix:
+    """Settings for Adbrix."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        path = tmp_path / "adbrix.toml"
+        path.write_text(
+            'token = "the-secret-key"\nbase_url = "${URL}"\ntransport = "${KIND}"\n'
+            'events = "commerce"\n'
+        )
+        return path
+
+    def test_one_harmless_request(self, config: Path) -> None:
+        """It sends an event without its required attributes, which Adbrix refuses."""
+        with Sandbox(adbrix_token="the-secret-key") as sandbox:
+            code, out, _ = ping(config, sandbox.url)
+            assert sandbox.adbrix_events == []
+        assert code == 0
+        assert "ok      Adbrix      does not refuse the token" in out
+
+    def test_a_wrong_token(self, config: Path) -> None:
+        """A token that Adbrix does not know is named, and ends with 1."""
+        with Sandbox(adbrix_token="other") as sandbox:
+            code, out, _ = ping(config, sandbox.url)
+        assert (code, "Adbrix does not know the token; check token" in out) == (FAILED, True)

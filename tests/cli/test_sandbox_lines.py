@@ -201,7 +201,8 @@ def test_the_options_of_the_mmp(start: Any) -> None:
     """The options name the app, link events, and set up Moloco's postbacks."""
     token = "abcdefghijkl"
     options = ("--mmp-event", "abc123=purchase", "--mmp-event", "xyz789=cart")
-    process, url = start("--mmp-app-token", token, "--mmp-attributed-only", *options)
+    flags = ("--mmp-attributed-only", "--mmp-send-callbacks")
+    process, url = start("--mmp-app-token", token, *flags, *options)
     device = {"s2s": "1", "app_token": token, "gps_adid": "x", "event_token": "abc123"}
     for path, parameters, status in [
         ("session", device, 200),
@@ -215,6 +216,10 @@ def test_the_options_of_the_mmp(start: Any) -> None:
     road = requests.get(f"{url}/mmp/road", {"device": known["key"]}, timeout=30).json()
     silences = {each["silence"] for step in road["steps"] for each in step.get("postbacks", ())}
     assert silences == {"attributed only, and this is organic"}
+    click = {"gps_adid": "y", "click_callback": "http://127.0.0.1:9/"}
+    requests.get(f"{url}/mmp/moloco1", click, timeout=30)
+    (*_, step) = requests.get(f"{url}/mmp/road", timeout=30).json()["steps"]
+    assert step["postbacks"][0]["state"] == "pending"  # nobody listens there
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
 
@@ -225,6 +230,7 @@ def test_the_options_of_the_mmp(start: Any) -> None:
         (("--mmp-event", "abc123"), "write --mmp-event as TOKEN=NAME"),
         (("--mmp-app-token", "short"), "app_token must be 12 letters and digits"),
         (("--mmp-postback-url", "ftp://host/"), "must begin with https://"),
+        (("--mmp-postback-url", "http://host/"), "or be http:// to this machine"),
     ],
 )
 def test_options_of_the_mmp_that_can_not_be(options: tuple[str, str], message: str) -> None:

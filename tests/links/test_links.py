@@ -85,7 +85,9 @@ def test_what_can_be_no_link_is_refused(arguments: Any, more: Any, place: str) -
         (f"https://app.adjust.com:444/abc123?{QUERY}", ["host"]),
         (f"https://me@app.adjust.com/abc123?{QUERY}", ["host"]),
         (f"https://app.adjust.com.evil.test/abc123?{QUERY}", ["host"]),
-        (f"https://app.adjust.net.in/abc123?{QUERY}", []),
+        *((f"https://app.adjust.{end}/abc123?{QUERY}", []) for end in ("io", "world", "net.in")),
+        (f"https://view.adjust.world/impression/abc123?{QUERY}", []),
+        (f"https://app.adjust.org/abc123?{QUERY}", ["host"]),
         (f"https://app.adjust.com/abc?{QUERY}", ["path"]),
         (f"https://app.adjust.com/impression/abc123?{QUERY}", ["path"]),
         (f"https://view.adjust.com/abc123?{QUERY}", ["path"]),
@@ -96,6 +98,7 @@ def test_what_can_be_no_link_is_refused(arguments: Any, more: Any, place: str) -
         ("https://app.adjust.com/abc123", list(MOLOCO_PARAMETERS)),
         ("https://k.adtouch.adbrix.io/api/v1/view/t1", ["path"]),
         ("https://k.adtouch.adbrix.io/api/v1/click/t1?campaign=x", ["campaign"]),
+        ("https://k.adtouch.adbrix.io/api/v1/click/t1?m_play_percent=50&cb_5=x&m_ad=y", []),
         ("https://[", ["url"]),
     ],
 )
@@ -157,6 +160,16 @@ def test_names_may_be_chosen() -> None:
     )
     with pytest.raises(ConfigurationError, match=r"^names: "):
         postback_template("https://x.test/", {"a": "{event_name}"})
+
+
+def test_a_template_may_have_adbrix_macros() -> None:
+    """Adbrix's macros stand in a template as they are, and count as absent if not filled in."""
+    names = {"id": "a_key", "event": "req.evt.event_name"}
+    template = postback_template("https://x.test/", names)
+    assert template == "https://x.test/?id={a_key}&event={req.evt.event_name}"
+    assert parse_postback(template).values == {}
+    filled = template.replace("{req.evt.event_name}", "abx:purchase")
+    assert parse_postback(filled).values == {"event": "abx:purchase"}
 
 
 @pytest.mark.parametrize("url", ["http://x.test", "https://", "https://x.test?a=1", "https://x#a"])

@@ -25,9 +25,10 @@ from amplitude_moloco import (
     ecommerce_syncs,
     hash_identifier,
 )
+from amplitude_moloco.files import loading
 from amplitude_moloco.files.loading import keys_in
+from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.moloco import file
-from amplitude_moloco.moloco.file import read_file
 
 NOW = 1_700_000_000_000
 SYNC: dict[str, Any] = {"event_type": "HOME", "events": ["Viewed"]}
@@ -110,7 +111,7 @@ def sent(destination: MolocoDestination) -> Any:
 
 
 def arguments_of(settings: dict[str, Any]) -> dict[str, Any]:
-    return file.arguments_of(MolocoSettings, settings, {})
+    return loading.arguments_of(MolocoSettings, settings, {}, file.SHAPE)
 
 
 def parameters(of: Any) -> set[str]:
@@ -481,7 +482,8 @@ def test_what_is_given_beside_the_file_goes_first(tmp_path: Path) -> None:
         path, api_key="key", platform_id="MY_SHOP", syncs=Sync("HOME", "Viewed"), connections=4
     )
     assert sent(destination)["id"] == "1"
-    settings = file.arguments_of(MolocoSettings, {**SETTINGS, "connections": 3}, {"connections": 4})
+    given = {**SETTINGS, "connections": 3}
+    settings = loading.arguments_of(MolocoSettings, given, {"connections": 4}, file.SHAPE)
     assert settings["connections"] == 4
 
 

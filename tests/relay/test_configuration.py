@@ -90,3 +90,11 @@ def test_changes_that_need_a_restart_have_names(
     before = read_configuration(write_settings(path, URL))
     after = read_configuration(write_settings(path, URL, **change))
     assert [*after.changes_from(before)] == names
+
+
+@pytest.mark.parametrize("settings", [{"app_token": "abc123def456"}, {"token": "t"}])
+def test_settings_of_another_partner_are_refused(path: Path, settings: dict[str, Any]) -> None:
+    """A relay delivers to MCM, and says so where it gets settings for Adjust or Adbrix."""
+    path.write_text(json.dumps({**settings, "events": []}))
+    (error,) = errors_of(path)
+    assert error.startswith("events: these settings are for Adjust or Adbrix")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from support.browser import Browser, missing_program
 
 from amplitude_moloco.sandbox import Sandbox
+from amplitude_moloco.sandbox.record import Target
 
 pytestmark = pytest.mark.skipif(
     missing_program() is not None, reason=f"{missing_program()} is not installed"
@@ -181,6 +182,18 @@ def test_fault_buttons(browser: Browser, sandbox: Sandbox) -> None:
     browser.wait(lambda: not browser.all("#fault-banner")[0].is_displayed())
     track(sandbox, "throttled")
     assert sandbox.requests[-1].status == 200
+
+
+def test_each_fault_names_its_server(browser: Browser, sandbox: Sandbox) -> None:
+    """A fault can be asked for of each API, and the page names the one that it is for."""
+    browser.open(sandbox.url)
+    browser.one("#faults summary").click()
+    names = browser.texts("#fault-target option")
+    assert len(names) == len(get_args(Target))
+    for target in get_args(Target):
+        sandbox.fail_next(503, target=target)
+    for name in names:
+        browser.wait_for_text("#fault-banner", f"503 for the next request to {name}")
 
 
 def test_conditions(browser: Browser, sandbox: Sandbox) -> None:

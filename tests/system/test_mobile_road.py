@@ -6,6 +6,7 @@ Each event is tracked once with Amplitude's SDK, and goes over HTTP to Amplitude
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +16,9 @@ import requests
 from amplitude import Amplitude, BaseEvent, Config
 from support.faulty_server import FaultyServer
 from support.mmp import APP_TOKEN, GAID
+from support.waiting import await_that
 
+from amplitude_moloco import BreakerPolicy, RetrySchedule
 from amplitude_moloco.adjust import AdjustDestination, AdjustEvent
 from amplitude_moloco.links import (
     MOLOCO_PARAMETERS,
@@ -236,6 +239,29 @@ def test_a_purchase_that_moloco_did_not_drive(
         assert {"campaign_name", "tracker", "click_time"}.isdisjoint(each.values)
     purchase = road.postbacks["purchase"]
     assert json.loads(purchase.partner_parameters["products"]) == PRODUCTS
+
+
+def test_an_answer_that_never_comes(bare_environment: pytest.MonkeyPatch) -> None:
+    """An event that the MMP has, and does not answer, is given up where it must not count twice."""
+    with Sandbox(delay_seconds=3000) as sandbox:
+        sandbox.mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        destination = AdjustDestination(
+            APP_TOKEN,
+            AdjustEvent("Order Completed", "buyt0k"),
+            environment="sandbox",
+            base_url=sandbox.url,
+            on_ambiguous="drop",
+            timeout_seconds=2,
+            retry=RetrySchedule(delays_seconds=(0.01,), then_seconds=0.01),
+            breaker=BreakerPolicy(failures=10**6),
+        )
+        tracked = BaseEvent("Order Completed", adid=GAID, insert_id="one")
+        tracked.time = int(time.time() * 1000)
+        destination.execute(tracked)
+        await_that(lambda: bool(destination.stats().dead_lettered), LONG)
+        await_that(lambda: len(sandbox.mmp.events) == 1, LONG)
+        assert destination.stats().dead_lettered == {"exhausted": 1}
+        destination.close(0)
 
 
 def test_every_macro_is_filled_in() -> None:

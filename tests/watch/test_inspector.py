@@ -20,6 +20,8 @@ from support.browser import missing_program, started_browser
 from support.feed import feed_of, rows_of, state_of
 
 from amplitude_moloco import Delivered, MolocoDestination, Sync
+from amplitude_moloco.adjust import AdjustDestination, AdjustEvent
+from amplitude_moloco.partner.destination import ConfiguredDestination
 from amplitude_moloco.sandbox import Sandbox
 from amplitude_moloco.watch.feed import FactFeed
 
@@ -46,13 +48,13 @@ def make(sandbox: Sandbox) -> Iterator[Make]:
         yield make_one
 
 
-def page_of(destination: MolocoDestination) -> str:
+def page_of(destination: ConfiguredDestination) -> str:
     """Returns the address of a destination's page, without the slash at its end."""
     assert destination.inspector_url is not None
     return destination.inspector_url.rstrip("/")
 
 
-def track(client: Amplitude, destination: MolocoDestination, name: str = "Home") -> None:
+def track(client: Amplitude, destination: ConfiguredDestination, name: str = "Home") -> None:
     """Tracks an event, and waits until it has ended."""
     client.track(BaseEvent(name, user_id="shopper-1", insert_id="insert-1"))
     destination.flush(WAIT_SECONDS).result(WAIT_SECONDS)
@@ -170,7 +172,7 @@ def test_a_port_in_use(make: Make, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_bounded() -> None:
     """The page shows the last five thousand facts; a page that is behind skips older ones."""
-    feed = FactFeed(lambda: None, lambda: None)  # type: ignore[arg-type, return-value]  # not called
+    feed = FactFeed("MCM", lambda: None, lambda: None)  # type: ignore[arg-type, return-value]  # not called
     for number in range(7_000):
         feed.add(Delivered("HOME", str(number), 1, 200))
 
@@ -237,3 +239,28 @@ def test_in_a_browser(make: Make, tmp_path: Path) -> None:
         assert browser.complaints() == []
         assert not browser.all("#faults")[0].is_displayed()
         browser.open("about:blank")
+
+
+@pytest.mark.skipif(missing_program() is not None, reason=f"{missing_program()} is not installed")
+def test_another_partner_in_a_browser(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The page of a destination for Adjust names Adjust, and not MCM."""
+    destination = AdjustDestination(
+        "abc123def456",
+        AdjustEvent("Home", "home01"),
+        environment="sandbox",
+        base_url=sandbox.url,
+        inspector="127.0.0.1:0",
+    )
+    client = Amplitude("key", Config(server_url=sandbox.amplitude_url))
+    client.add(destination)
+    with started_browser(tmp_path) as browser:
+        browser.open(f"{page_of(destination)}/")
+        browser.wait_for_text("#column-right", "Adjust")
+        track(client, destination)  # invalid, without an identifier of a device
+        browser.wait_for_text("[role=option].invalid", "device no_identifier")
+        assert "MCM" not in browser.run("return document.querySelector('main').innerText")
+        browser.one("[role=option].invalid").click()
+        browser.wait_for_text("#detail h3", "Adjust: Home (home01)")
+        assert browser.complaints() == []
+        browser.open("about:blank")
+    client.shutdown()

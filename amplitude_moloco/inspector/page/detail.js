@@ -1,7 +1,7 @@
 // The details of one event: every request, its payload, and each problem beside its field.
 
 import { decoration, element, plural, showMillis, showTime } from "./dom.js";
-import { outcomeOf } from "./outcomes.js";
+import { outcomeOf, server } from "./outcomes.js";
 
 const MOST_REQUESTS = 20;
 
@@ -48,7 +48,7 @@ export class Detail {
 
   #section(row) {
     const { icon, name } = outcomeOf(row.outcome);
-    const where = { partner: "MCM", amplitude: "Amplitude", export: "Export API" }[row.side];
+    const where = { partner: server.name, amplitude: "Amplitude", export: "Export API" }[row.side];
     const facts = [showTime(row.at), row.delay === null || row.delay === undefined ? "" : `${showMillis(row.delay)} after the event`];
     const body = element("div", { class: "body" });
     const made = element(

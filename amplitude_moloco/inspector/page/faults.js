@@ -9,7 +9,7 @@ const STATUSES = [
   [401, "wrong key"],
   [400, "refused"],
 ];
-const NAMES = { moloco: "MCM", amplitude: "Amplitude", export: "the Export API", mmp: "the measurement partner" };
+const NAMES = { moloco: "MCM", amplitude: "Amplitude", export: "the Export API", mmp: "the measurement partner", adbrix: "Adbrix" };
 const FIELDS = ["condition-rate", "condition-status", "condition-latency"];
 let shownConditions = "";
 

@@ -2,7 +2,7 @@
 // row that is chosen, so that scrolling never takes the focus away.
 
 import { decoration, element, showTime } from "./dom.js";
-import { outcomeOf } from "./outcomes.js";
+import { outcomeOf, server } from "./outcomes.js";
 
 const narrow = matchMedia("(max-width: 699px)");
 const EXTRA = 8;
@@ -136,7 +136,7 @@ export class List {
 function drawRow(group, hasLeft) {
   const { icon, name } = outcomeOf(group.outcome);
   const left = describe(group.amplitude, "not at Amplitude");
-  const right = describe(group.partner, group.outcome === "note" ? "" : "not at MCM");
+  const right = describe(group.partner, group.outcome === "note" ? "" : `not at ${server.name}`, "–");
   const time = showTime(group.at);
   return element(
     "div",
@@ -145,7 +145,7 @@ function drawRow(group, hasLeft) {
       id: `event-${group.number}`,
       class: `event ${group.outcome}`,
       "data-number": group.number,
-      "aria-label": `${name}. ${hasLeft ? `Amplitude: ${left.spoken}. ` : ""}MCM: ${right.spoken}. ${time}`,
+      "aria-label": `${name}. ${hasLeft ? `Amplitude: ${left.spoken}. ` : ""}${server.name}: ${right.spoken}. ${time}`,
     },
     element("span", { class: "outcome" }, decoration(icon), name),
     element("span", { class: "left" }, ...left.parts),
@@ -155,8 +155,8 @@ function drawRow(group, hasLeft) {
 }
 
 // What one side has of an event: the last row of each id, and how many attempts there were.
-function describe(rows, absent) {
-  if (rows.length === 0) return { spoken: absent || "nothing", parts: [element("span", { class: "absent" }, absent === "not at MCM" ? "–" : absent)] };
+function describe(rows, absent, shown = absent) {
+  if (rows.length === 0) return { spoken: absent || "nothing", parts: [element("span", { class: "absent" }, absent ? shown : "")] };
   const last = new Map();
   const attempts = new Map();
   for (const row of rows) {

@@ -7,6 +7,7 @@ import { setUpFaults, showFaults } from "./faults.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
 import { List } from "./list.js";
+import { server } from "./outcomes.js";
 import { Plot } from "./plot.js";
 
 const OUTCOMES = {
@@ -188,7 +189,10 @@ function setUp(name) {
   byId("title").textContent = title;
   document.title = title;
   if (mode !== "sandbox") {
+    server.name = lastState.server;
     byId("column-left").textContent = "";
+    byId("column-right").textContent = server.name;
+    plot.draw();
     list.hasLeft = false;
     return;
   }

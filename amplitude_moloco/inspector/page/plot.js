@@ -1,6 +1,7 @@
 // Requests in each second of the last minute, and how long after its event each came.
 
 import { count, showMillis } from "./dom.js";
+import { server } from "./outcomes.js";
 
 const SECONDS = 60;
 const HEIGHT = 64;
@@ -62,7 +63,7 @@ export class Plot {
     for (const [cx, cy] of points) shapes.push(shape("circle", { cx, cy, r: 2 }));
     this.svg.replaceChildren(...shapes);
     const delays = buckets.flatMap((bucket) => bucket.delays);
-    const rate = total ? `${count(total)} in the last minute, up to ${count(most)} a second` : "No event at MCM in the last minute";
+    const rate = total ? `${count(total)} in the last minute, up to ${count(most)} a second` : `No event at ${server.name} in the last minute`;
     const delay = delays.length ? `median delay ${showMillis(median(delays))}, slowest ${showMillis(maximum(delays))}` : "";
     this.rateText.textContent = rate;
     this.delayText.textContent = delay;

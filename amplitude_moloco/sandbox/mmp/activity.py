@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from amplitude_moloco.sandbox.mmp.decision import Decision
+from amplitude_moloco.sandbox.mmp.refusal import OUT_OF_ORDER
 
 ActivityKind = Literal["install", "session", "reattribution", "event"]
 
@@ -32,6 +33,8 @@ class Activity:
     considered: Decision | None = None
     """What was decided because of it. None for an event."""
     warnings: tuple[str, ...] = ()
+    is_shared: bool = True
+    """Whether partners may be told."""
 
     @property
     def partner(self) -> str | None:
@@ -51,4 +54,10 @@ class Refusal:
     parameters: Mapping[str, str]
     status: int
     message: str
-    is_out_of_order: bool
+    why: str
+    """What the message does not say. Empty if it says all."""
+
+    @property
+    def is_out_of_order(self) -> bool:
+        """Whether it is an event that is earlier than the one before it."""
+        return self.why == OUT_OF_ORDER

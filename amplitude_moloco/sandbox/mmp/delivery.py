@@ -24,7 +24,7 @@ class Postback:
     """A message to a partner about one activity, and how far it has come."""
 
     activity: int
-    """The number of the activity."""
+    """The number of the activity; of the touch, for a callback about it."""
     message: Message
     at: float
     """When it was made, in the MMP's time."""
@@ -58,11 +58,11 @@ class Courier:
         self._in_flight: set[int] = set()
         self._changes = 0
 
-    def add(self, activity: int, message: Message) -> None:
-        """Keeps a postback, and sends it soon if it has an address."""
+    def add(self, activity: int, message: Message, *, is_only_kept: bool = False) -> None:
+        """Keeps a postback, and sends it soon if it has an address, unless it is only kept."""
         at = self._now()
         with self._changed:
-            state: State = "pending" if message.url else "kept"
+            state: State = "kept" if is_only_kept or not message.url else "pending"
             self._last_number += 1
             self._keep(self._last_number, Postback(activity, message, at, state, (), at))
             if len(self._kept) > self._max_kept:
@@ -177,5 +177,5 @@ def _get(url: str) -> int | None:
                 url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
             ) as answer:
                 return answer.status_code
-        except requests.RequestException:
+        except Exception:  # for an odd host, urllib3 raises what requests does not know
             return None

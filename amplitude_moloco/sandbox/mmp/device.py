@@ -25,6 +25,8 @@ class Device:
     event_at: dict[str, float] = field(default_factory=dict)
     """The time of the last event accepted for each event token."""
     is_opted_out: bool = False
+    is_shared: bool = True
+    """Whether partners may be told what it does."""
 
     @property
     def key(self) -> str:

@@ -12,7 +12,7 @@ from amplitude_moloco.sandbox.mmp.decision import Decision
 from amplitude_moloco.sandbox.mmp.device import Device
 from amplitude_moloco.sandbox.mmp.form import OWN_WORDS, Form, form_of, partner_params
 from amplitude_moloco.sandbox.mmp.identity import ADVERTISING_IDS, DEVICE_IDS, identifiers
-from amplitude_moloco.sandbox.mmp.refusal import Refused
+from amplitude_moloco.sandbox.mmp.refusal import OUT_OF_ORDER, Refused
 from amplitude_moloco.sandbox.mmp.settings import DAY, MmpSettings
 from amplitude_moloco.sandbox.mmp.touch import Touch, TouchKind, touch_of
 from amplitude_moloco.sandbox.mmp.waterfall import (
@@ -103,11 +103,18 @@ class Measurement:
 
     def opt_out(self, ids: Mapping[str, str]) -> bool:
         """Makes a device opt out, in every app. Returns False if it is not known."""
-        named = identifiers(ids).items()
         with self._lock:
-            found = [device for device in self._devices.values() if named & device.ids.items()]
+            found = self._named(ids)
             for device in found:
                 device.is_opted_out = True
+            return bool(found)
+
+    def stop_sharing(self, ids: Mapping[str, str]) -> bool:
+        """Keeps what a device does from partners, from now on. Returns False if it is not known."""
+        with self._lock:
+            found = self._named(ids)
+            for device in found:
+                device.is_shared = False
             return bool(found)
 
     def clear(self) -> None:
@@ -168,7 +175,7 @@ class Measurement:
                 self._refusals.append(
                     Refusal(
                         *(self._next_number(), self._now(), key, dict(parameters)),
-                        *(refused.status, refused.message, refused.is_out_of_order),
+                        *(refused.status, refused.message, refused.why),
                     )
                 )
                 raise
@@ -222,12 +229,12 @@ class Measurement:
         if last is not None and token in self._settings.unique_events:
             raise Refused(400, "Ignoring event, earlier unique event tracked")
         if form.created_at < self._now() - _MOST_AGE_SECONDS:
-            raise Refused(400, "Bad event state")
+            raise Refused(400, "Bad event state", "it is older than 58 days")
         # A request names whole seconds.
         if form.created_at < int(device.installed_at):
-            raise Refused(400, "Bad event state")
+            raise Refused(400, "Bad event state", "it is earlier than the install")
         if last is not None and form.created_at < last:
-            raise Refused(400, "Bad event state", is_out_of_order=True)
+            raise Refused(400, "Bad event state", OUT_OF_ORDER)
         shared = partner_params(parameters)
         device.event_at[token] = form.created_at
         device.active_at = max(device.active_at, form.created_at)
@@ -265,6 +272,10 @@ class Measurement:
             if self._by_id.setdefault((device.app_token, name, value), device) is device:
                 device.ids.setdefault(name, value)
 
+    def _named(self, ids: Mapping[str, str]) -> list[Device]:
+        named = identifiers(ids).items()
+        return [device for device in self._devices.values() if named & device.ids.items()]
+
     def _device_of(self, app_token: str, ids: Mapping[str, str]) -> Device | None:
         named = ((app_token, name, ids[name]) for name in DEVICE_IDS if name in ids)
         return next((self._by_id[each] for each in named if each in self._by_id), None)
@@ -293,4 +304,5 @@ class Measurement:
             partner_params=partner_params or {},
             considered=considered,
             warnings=form.warnings,
+            is_shared=device.is_shared,
         )

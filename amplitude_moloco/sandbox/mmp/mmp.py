@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from amplitude_moloco.sandbox.mmp.activity import Activity, Refusal
+from amplitude_moloco.sandbox.mmp.callback import callbacks_of, callbacks_of_touch
 from amplitude_moloco.sandbox.mmp.clock import VirtualClock
 from amplitude_moloco.sandbox.mmp.delivery import Courier, Postback
 from amplitude_moloco.sandbox.mmp.device import Device
@@ -67,8 +68,14 @@ class Mmp:
 
     def opt_out(self, **ids: str) -> None:
         """Makes a device opt out: it gets a 451 from now on. Raises ValueError if not known."""
-        if not self.measurement.opt_out(ids):
-            raise ValueError(f"no device has one of these identifiers: {ids}")
+        _check_known(ids, is_known=self.measurement.opt_out(ids))
+
+    def stop_sharing(self, **ids: str) -> None:
+        """Makes a device opt out of third-party sharing: it is measured, and no partner is told.
+
+        Raises ValueError if it is not known.
+        """
+        _check_known(ids, is_known=self.measurement.stop_sharing(ids))
 
     def move_clock(self, seconds: float) -> None:
         """Moves the clock on, or back if ``seconds`` is negative."""
@@ -130,6 +137,22 @@ class Mmp:
         """All postbacks to partners, oldest first."""
         return self.courier.postbacks
 
+    def record_touch(
+        self,
+        kind: TouchKind,
+        link: str,
+        parameters: Mapping[str, str],
+        *,
+        ip_address: str = "",
+        user_agent: str = "",
+    ) -> Touch:
+        """Records a click or a view, and sends the callbacks that it asks for. Raises Refused."""
+        touch = self.measurement.touch(
+            kind, link, parameters, ip_address=ip_address, user_agent=user_agent
+        )
+        self._send(touch.number, callbacks_of_touch(touch))
+        return touch
+
     def record_session(
         self,
         parameters: Mapping[str, str],
@@ -142,7 +165,7 @@ class Mmp:
         activity = self.measurement.session(
             parameters, authorization, ip_address=ip_address, user_agent=user_agent
         )
-        self._post_back(activity)
+        self._send(activity.number, self.messages(activity))
         return activity
 
     def record_event(
@@ -150,24 +173,31 @@ class Mmp:
     ) -> Activity:
         """Records an event, and sends postbacks. Raises Refused."""
         activity = self.measurement.event(parameters, authorization)
-        self._post_back(activity)
+        self._send(activity.number, self.messages(activity))
         return activity
 
     def messages(self, activity: Activity) -> list[Message]:
-        """Returns the postback to each partner that has any, or why none is sent."""
-        return [
+        """Returns the postback to each partner that has any, or why none is sent; and callbacks."""
+        postbacks = [
             message_of(partner, partner.postbacks, activity)
             for partner in self.settings.partners
             if partner.postbacks is not None
         ]
+        return postbacks + callbacks_of(activity)
 
     def _touch(self, kind: TouchKind, link: str, parameters: Mapping[str, str]) -> Touch:
         try:
-            return self.measurement.touch(kind, link, parameters)
+            return self.record_touch(kind, link, parameters)
         except Refused as refused:
             raise ValueError(f"{link!r}: {refused.message}") from None
 
-    def _post_back(self, activity: Activity) -> None:
-        for message in self.messages(activity):
+    def _send(self, number: int, messages: list[Message]) -> None:
+        for message in messages:
             if not message.silence:
-                self.courier.add(activity.number, message)
+                is_only_kept = bool(message.callback) and not self.settings.sends_callbacks
+                self.courier.add(number, message, is_only_kept=is_only_kept)
+
+
+def _check_known(ids: Mapping[str, str], *, is_known: bool) -> None:
+    if not is_known:
+        raise ValueError(f"no device has one of these identifiers: {ids}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+OUT_OF_ORDER = "it is earlier than the one before it, of the same device and token"
+
 
 class Refused(Exception):
     """Raised by a check: the HTTP status and the message of the answer.
 
-    ``is_out_of_order`` is True for an event that is earlier than one before it.
+    ``why`` says more than the answer does, for those who look at the sandbox.
     """
 
-    def __init__(self, status: int, message: str, *, is_out_of_order: bool = False) -> None:
+    def __init__(self, status: int, message: str, why: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.is_out_of_order = is_out_of_order
+        self.why = why

@@ -134,7 +134,7 @@ class MmpRoutes:
             request,
             what,
             lambda parameters: answers.touched(
-                self._mmp.measurement.touch(
+                self._mmp.record_touch(
                     kind, link, parameters, ip_address=ip_address, user_agent=user_agent
                 )
             ),

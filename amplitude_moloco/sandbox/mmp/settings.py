@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from amplitude_moloco.sandbox.mmp.address import may_get_postbacks
+
 HOUR = 3600
 DAY = 24 * HOUR
 _TOKEN = re.compile(r"[0-9A-Za-z]{6,}")
@@ -66,8 +68,8 @@ class Postbacks:
     """Which postbacks a partner gets, with what in them, and where they are sent."""
 
     url: str | None = None
-    """Where to send them with GET. ``{placeholders}`` are filled in; without any, everything is
-    appended. None only keeps them."""
+    """Where to send them with GET: https, or http to this machine. ``{placeholders}`` are filled
+    in; without any, everything is appended. None only keeps them."""
     full: bool = True
     """True includes what other partners drove, and organic activity. False is "attributed only"."""
     events: Mapping[str, str] | None = None
@@ -78,8 +80,11 @@ class Postbacks:
     """Whether ``partner_params`` are forwarded."""
 
     def __post_init__(self) -> None:
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"a postback's url must begin with https:// or http://: {self.url!r}")
+        if self.url is not None and not may_get_postbacks(self.url):
+            raise ValueError(
+                f"a postback's url must begin with https://, or be http:// to this machine: "
+                f"{self.url!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ class MmpSettings:
         token_scopes: What the token is for: ``events``, ``sessions`` or both.
         is_active: False refuses everything: the app is inactive.
         is_tracking: False refuses everything: tracking is disabled.
+        sends_callbacks: Whether callbacks that a link asks for are sent. By default they are only
+            shown: whoever can open a link would choose what the sandbox calls.
     """
 
     app_token: str | None = None
@@ -134,6 +141,7 @@ class MmpSettings:
     token_scopes: frozenset[str] = frozenset({"events", "sessions"})
     is_active: bool = True
     is_tracking: bool = True
+    sends_callbacks: bool = False
 
     def __post_init__(self) -> None:
         if self.app_token is not None and not _APP_TOKEN.fullmatch(self.app_token):

@@ -6,10 +6,12 @@ from collections import Counter
 from typing import Any
 
 from amplitude_moloco.sandbox.mmp.activity import Activity, Refusal
+from amplitude_moloco.sandbox.mmp.callback import callbacks_of_touch
 from amplitude_moloco.sandbox.mmp.decision import Decision
 from amplitude_moloco.sandbox.mmp.delivery import Postback
 from amplitude_moloco.sandbox.mmp.device import Device
 from amplitude_moloco.sandbox.mmp.mmp import Mmp
+from amplitude_moloco.sandbox.mmp.postback import Message
 from amplitude_moloco.sandbox.mmp.touch import Touch
 from amplitude_moloco.sandbox.mmp.waterfall import Visit, ways_of
 
@@ -60,10 +62,12 @@ def road_of(mmp: Mmp, key: str) -> dict[str, Any] | None:
     device = next((each for each in mmp.devices if each.key == key), None)
     if device is None:
         return None
-    steps = [_touch_step(each) for each in mmp.touches if _is_of(device, each)]
-    postbacks: dict[int, list[Postback]] = {}
-    for postback in mmp.postbacks:
-        postbacks.setdefault(postback.activity, []).append(postback)
+    postbacks = _postbacks_of(mmp)
+    steps = [
+        _touch_step(each, postbacks.get(each.number, []))
+        for each in mmp.touches
+        if _is_of(device, each)
+    ]
     steps += [
         _activity_step(mmp, each, postbacks.get(each.number, []))
         for each in mmp.activities
@@ -73,14 +77,22 @@ def road_of(mmp: Mmp, key: str) -> dict[str, Any] | None:
     return {"key": key, "ids": device.ids, "steps": _in_order(steps)}
 
 
+def _postbacks_of(mmp: Mmp) -> dict[int, list[Postback]]:
+    """Returns what was sent or kept, by the number of what it is about."""
+    found: dict[int, list[Postback]] = {}
+    for postback in mmp.postbacks:
+        found.setdefault(postback.activity, []).append(postback)
+    return found
+
+
 def _in_order(steps: list[Step]) -> list[Step]:
     return sorted(steps, key=lambda step: (step["at"], step["number"]))[-_MOST_STEPS:]
 
 
 def _strange_steps(mmp: Mmp) -> list[Step]:
-    devices = mmp.devices
+    devices, postbacks = mmp.devices, _postbacks_of(mmp)
     touches = [
-        _touch_step(touch)
+        _touch_step(touch, postbacks.get(touch.number, []))
         for touch in mmp.touches[-_MOST_STRANGERS:]
         if not any(_is_of(device, touch) for device in devices)
     ]
@@ -98,19 +110,19 @@ def _is_of(device: Device, touch: Touch) -> bool:
     )
 
 
-def _touch_step(touch: Touch) -> Step:
+def _touch_step(touch: Touch, postbacks: list[Postback]) -> Step:
     return {
         "number": touch.number,
         "at": touch.at,
         "kind": touch.kind,
         "title": f"{touch.kind} {touch.number}: {touch.partner}",
-        "notes": [f"link {touch.link}", *(f"{name} was not filled in" for name in touch.unfilled)],
-        "parameters": dict(touch.parameters),
+        "notes": [f"link {touch.link}", *(f"not filled in: {name}" for name in touch.unfilled)],
+        "parameters": {**touch.parameters, **touch.callbacks},
+        "postbacks": _postbacks(callbacks_of_touch(touch), postbacks),
     }
 
 
 def _activity_step(mmp: Mmp, activity: Activity, postbacks: list[Postback]) -> Step:
-    sent = {each.message.partner: each for each in postbacks}
     return {
         "number": activity.number,
         "at": activity.at,
@@ -120,16 +132,22 @@ def _activity_step(mmp: Mmp, activity: Activity, postbacks: list[Postback]) -> S
         "parameters": dict(activity.parameters),
         "source": _source(activity.source),
         "candidates": _candidates(activity.considered),
-        "postbacks": [
-            {
-                "partner": message.partner,
-                "silence": message.silence,
-                "kind": message.kind,
-                **_delivery(sent.get(message.partner)),
-            }
-            for message in mmp.messages(activity)
-        ],
+        "postbacks": _postbacks(mmp.messages(activity), postbacks),
     }
+
+
+def _postbacks(messages: list[Message], postbacks: list[Postback]) -> list[dict[str, Any]]:
+    sent = {(each.message.partner, each.message.callback): each for each in postbacks}
+    return [
+        {
+            "partner": message.partner,
+            "callback": message.callback,
+            "silence": message.silence,
+            "kind": message.kind,
+            **_delivery(sent.get((message.partner, message.callback))),
+        }
+        for message in messages
+    ]
 
 
 def _refusal_step(refusal: Refusal) -> Step:
@@ -138,7 +156,7 @@ def _refusal_step(refusal: Refusal) -> Step:
         "at": refusal.at,
         "kind": "refused",
         "title": f"refused: {refusal.status} {refusal.message}",
-        "notes": ["earlier than the one before it"] if refusal.is_out_of_order else [],
+        "notes": [refusal.why] if refusal.why else [],
         "parameters": dict(refusal.parameters),
     }
 

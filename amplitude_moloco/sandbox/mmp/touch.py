@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from amplitude_moloco.sandbox.mmp.identity import identifiers, is_macro
 
 TouchKind = Literal["click", "view"]
+EVENT_CALLBACK = "event_callback_"
+"""How the parameters begin that ask for callbacks about events; their tokens follow."""
 # Adbrix has one parameter for the advertising id of both systems.
 _ADBRIX_NAMES = {
-    "m_campaign": ("campaign",),
     "m_adgroup": ("adgroup",),
     "m_creative": ("creative",),
     "m_adid": ("gps_adid", "idfa"),
@@ -41,6 +42,8 @@ class Touch:
     """The link's parameters, without macros that were not filled in."""
     unfilled: tuple[str, ...] = ()
     """The names of parameters with a macro that was not filled in."""
+    callbacks: Mapping[str, str] = field(default_factory=dict)
+    """The addresses that the link wants to have called, by parameter."""
 
     @property
     def may_reattribute(self) -> bool:
@@ -69,7 +72,8 @@ def touch_of(
     ``ip_address`` and ``user_agent`` are those of the connection; parameters of these names
     override them.
     """
-    known = dict(parameters)
+    callbacks = {name: value for name, value in parameters.items() if _is_callback(name)}
+    known = {name: value for name, value in parameters.items() if name not in callbacks}
     for name, names in _ADBRIX_NAMES.items():
         if name in known:
             known = {**dict.fromkeys(names, known[name]), **known}
@@ -86,4 +90,9 @@ def touch_of(
         filled.get("user_agent", user_agent),
         filled,
         unfilled,
+        callbacks,
     )
+
+
+def _is_callback(name: str) -> bool:
+    return name.endswith("_callback") or name.startswith(EVENT_CALLBACK)

@@ -109,14 +109,32 @@ def test_texts_stay_texts(browser: Browser, sandbox: Sandbox) -> None:
     assert browser.driver.title == "Measurement partner (MMP)"
 
 
+def test_no_text_turns_another_around(browser: Browser, sandbox: Sandbox) -> None:
+    """A sign that changes the direction of writing has no effect on the page's own words."""
+    turned = "\N{RIGHT-TO-LEFT OVERRIDE}turned"
+    sandbox.mmp.click("moloco1", idfv=turned, **{turned: turned}, install_callback=turned)
+    sandbox.mmp.session(idfv=turned, gps_adid=GAID, app_token=APP_TOKEN)
+    buy(sandbox, idfv=turned, event_token=turned, gps_adid=GAID)
+    open_page(browser, sandbox)
+    browser.wait(lambda: kinds(browser) == ["click", "install", "event"])
+    holders = browser.run(
+        "return [...document.querySelectorAll('#main *')]"
+        ".filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && /\\u202e/.test(n.data)))"
+        ".map((e) => e.localName)"
+    )
+    assert {*holders} == {"bdi"}
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_cut_off(browser: Browser, sandbox: Sandbox, width: int) -> None:
     """On a narrow and on a wide screen the page has the screen's width, with everything open."""
-    sandbox.mmp.click("moloco1", gps_adid=GAID, campaign="x" * 500)
+    long = "z" * 500
+    sandbox.mmp.click("moloco1", gps_adid=GAID, campaign="x" * 500, install_callback=long)
+    sandbox.mmp.click("moloco1", gps_adid=GAID, **{long: long})
     sandbox.mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
-    buy(sandbox, callback_params='{"a": "' + "y" * 500 + '"}')
+    buy(sandbox, callback_params='{"a": "' + "y" * 500 + '"}', event_token=long)
     open_page(browser, sandbox, width=width)
-    browser.wait(lambda: kinds(browser) == ["click", "install", "event"])
+    browser.wait(lambda: kinds(browser) == ["click", "click", "install", "event"])
     browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert browser.run("return document.documentElement.scrollWidth") == width
     assert browser.run("const road = document.getElementById('road'); return road.scrollWidth") == (

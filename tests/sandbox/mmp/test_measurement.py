@@ -105,6 +105,25 @@ class TestEvents:
         """What the dashboard says of an app or an event is answered as documented."""
         assert refusal_of(make_mmp(**settings), form()) == (status, message)
 
+    @pytest.mark.parametrize("name", ["s2s", "app_token", "event_token", "gps_adid"])
+    def test_names_are_case_sensitive(self, mmp: Mmp, name: str) -> None:
+        """A parameter in another case is another parameter."""
+        parameters = form()
+        parameters[name.upper()] = parameters.pop(name)
+        assert refusal_of(mmp, parameters)[0] == 400
+
+    def test_an_event_without_a_time(self, mmp: Mmp) -> None:
+        """Without created_at_unix, an event has the time at which it is received."""
+        mmp.move_clock(DAY)
+        assert mmp.record_event(form(created_at_unix=None)).at == NOW + DAY
+
+    def test_tokens_are_not_enforced_by_default(self) -> None:
+        """Without a token in the dashboard nothing is asked for, and with one there is a 202."""
+        for settings, status in [({}, 200), ({"s2s_token": "secret"}, 202)]:
+            mmp = make_mmp(**settings)
+            mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+            assert accepted(mmp.record_event(form())).status == status
+
     def test_warnings(self, mmp: Mmp) -> None:
         """What is accepted although it is not as documented is noted."""
         activity = mmp.record_event(form(environment=None, revenue="1"))
@@ -119,6 +138,12 @@ class TestEvents:
         assert mmp.record_event(form()).kind == "event"
         mmp.move_clock(1)
         assert refusal_of(mmp, form()) == (400, "Bad event state")
+        assert (mmp.refusals[-1].why, mmp.out_of_order) == ("it is older than 58 days", [])
+
+    def test_before_the_install(self, mmp: Mmp) -> None:
+        """An event before the install of its device is refused, and the sandbox says why."""
+        assert refusal_of(mmp, form(NOW - 1)) == (400, "Bad event state")
+        assert mmp.refusals[-1].why == "it is earlier than the install"
 
     def test_a_unique_event(self) -> None:
         """An event that is set to be unique counts once for a device."""
@@ -297,6 +322,13 @@ class TestSources:
         assert session.kind == "session"
         assert session.considered is not None
         assert session.considered.candidates[1].reason.startswith("the device was inactive for 4 d")
+
+    def test_no_device_becomes_organic_again(self, mmp: Mmp) -> None:
+        """A device that nothing reattributes keeps its source, however long it was idle."""
+        mmp.move_clock(300 * DAY)
+        session = mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        assert (session.kind, session.partner) == ("session", "Moloco")
+        assert mmp.record_event(form(NOW + 300 * DAY)).partner == "Moloco"
 
     def test_an_organic_device_can_be_won(self) -> None:
         """An organic device goes to the first link that reattributes it."""

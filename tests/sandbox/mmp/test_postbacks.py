@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,9 @@ from support.mmp import APP_TOKEN, GAID, NOW, form, make_mmp
 from amplitude_moloco.sandbox.mmp.delivery import REPEAT_SECONDS
 from amplitude_moloco.sandbox.mmp.mmp import Mmp
 from amplitude_moloco.sandbox.mmp.postback import filled
+from amplitude_moloco.sandbox.mmp.refusal import Refused
 from amplitude_moloco.sandbox.mmp.settings import (
+    DAY,
     DEFAULT_PARTNERS,
     HOUR,
     MmpSettings,
@@ -112,6 +115,16 @@ class TestKinds:
         silences = [each.silence for one in mmp.activities for each in mmp.messages(one)]
         assert [bool(silence) for silence in silences] == [not number, not number]
 
+    def test_a_reattribution_is_posted_as_such(self) -> None:
+        """A device that is won back is posted as a reattribution, and never as an install again."""
+        mmp = mmp_with()
+        mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        mmp.move_clock(8 * DAY)
+        touch(mmp, "own")
+        mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+        kinds = [each.message.fields["activity_kind"] for each in mmp.postbacks]
+        assert kinds == ["install", "reattribution"]
+
     def test_a_link_cannot_speak_for_the_mmp(self) -> None:
         """A parameter of a link does not replace what the MMP says itself."""
         mmp = mmp_with()
@@ -137,7 +150,7 @@ class TestSwitches:
         """An event is posted back only if it is linked."""
         mmp = mmp_with(events={"xyz789": "cart"})
         assert [each["activity_kind"] for each in posted(mmp, "own")] == ["install"]
-        assert mmp.messages(mmp.events[0])[0].silence == "abc123 is not linked"
+        assert mmp.messages(mmp.events[0])[0].silence == "this event is not linked"
 
     def test_without_a_list_all_are_linked(self) -> None:
         """Without linked events, each is posted back under its own token."""
@@ -147,6 +160,26 @@ class TestSwitches:
         """Revenue and parameters have a switch each."""
         purchase = posted(mmp_with(revenue=False, parameters=False), "own")[1]
         assert not {"revenue", "currency", "partner_parameters"} & set(purchase)
+
+    def test_an_event_that_is_repeated(self) -> None:
+        """A copy is posted back as well, but for a token that is set to be unique."""
+        for unique, count in [(frozenset[str](), 3), (frozenset({"abc123"}), 2)]:
+            mmp = make_mmp(unique_events=unique)
+            mmp.session(gps_adid=GAID, app_token=APP_TOKEN)
+            mmp.record_event(form())
+            with suppress(Refused):
+                mmp.record_event(form())
+            assert len(mmp.postbacks) == count
+
+    def test_no_postback_of_a_device_that_opted_out(self) -> None:
+        """After an opt-out no partner learns of the device's events."""
+        mmp = mmp_with()
+        posted(mmp, "own")
+        count = len(mmp.postbacks)
+        mmp.opt_out(gps_adid=GAID)
+        with pytest.raises(Refused, match="opted out"):
+            mmp.record_event(form(NOW + 1))
+        assert len(mmp.postbacks) == count
 
     def test_no_postback_of_a_refused_event(self) -> None:
         """A refused event is not posted back; one that came twice is, twice."""
@@ -172,18 +205,37 @@ class TestAddresses:
             ("http://h/p?e={event_name}&r={revenue}", "http://h/p?e=add+to+cart&r=1.5"),
             ("http://h/{event_name}?x=1", "http://h/add%20to%20cart?x=1"),
             ("http://h/p?c={campaign_name}&x=&y=a{label}", "http://h/p?x=&y=a"),
-            ("http://h/p", "http://h/p?event_name=add+to+cart&revenue=1.5"),
-            ("http://h/p?k=v", "http://h/p?k=v&event_name=add+to+cart&revenue=1.5"),
+            ("http://h/p?k=v", "http://h/p?k=v"),
         ],
     )
     def test_placeholders(self, template: str, url: str) -> None:
         """Placeholders are filled in and encoded; a parameter without data is left out."""
         assert filled(template, self.FIELDS) == url
 
-    def test_another_scheme(self) -> None:
-        """A postback goes to http or https."""
-        with pytest.raises(ValueError, match="must begin with https://"):
-            Postbacks(url="file:///etc/passwd")
+    @pytest.mark.parametrize("query", ["", "?k=v"])
+    def test_without_placeholders(self, query: str) -> None:
+        """The address of a partner gets all there is as parameters if it has no placeholder."""
+        mmp = mmp_with(url=f"https://partner.test/p{query}")
+        posted(mmp, "own")
+        found = parse_qs(urlsplit(mmp.postbacks[-1].message.url).query)
+        assert found["event"] == ["abc123"]
+        assert found.get("k") == (["v"] if query else None)
+
+    @pytest.mark.parametrize(
+        "url",
+        ["file:///etc/passwd", "http://partner.test/", "https://", "http://[", "http://10.0.0.1"],
+    )
+    def test_another_scheme(self, url: str) -> None:
+        """A postback goes by https, or by http to this machine."""
+        with pytest.raises(ValueError, match="must begin with https://, or be http:// to this"):
+            Postbacks(url=url)
+        for here in (
+            "http://127.0.0.1:9/",
+            "http://localhost/x",
+            "http://[::1]/",
+            "https://a.test",
+        ):
+            assert Postbacks(url=here).url == here
 
 
 @pytest.fixture
@@ -244,6 +296,21 @@ class TestDelivery:
         sending.session(gps_adid=GAID)
         sending.wait()
         assert (sending.postbacks[0].state, len(server.requests)) == ("failed", 1)
+
+    @pytest.mark.parametrize("host", ["a" * 70 + ".test", "a..test"])
+    def test_an_address_that_can_not_be_called(self, server: FaultyServer, host: str) -> None:
+        """A host that can't be holds up no other postback."""
+        partners = (
+            Partner("Odd", {}, postbacks=Postbacks(f"https://{host}/")),
+            Partner("Moloco", {}, postbacks=Postbacks(f"{server.url}/postback")),
+        )
+        mmp = make_mmp(partners=partners)
+        mmp.courier.start()
+        mmp.session(gps_adid=GAID)
+        mmp.wait()
+        mmp.courier.stop()
+        odd, sound = mmp.postbacks
+        assert (odd.statuses, sound.state) == ((None,), "delivered")
 
     def test_forgotten_meanwhile(self, sending: Mmp, server: FaultyServer) -> None:
         """A postback that is forgotten while it is on its way stays forgotten."""

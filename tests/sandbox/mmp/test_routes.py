@@ -96,7 +96,7 @@ def test_texts_are_utf_8(sandbox: Sandbox) -> None:
 
 def test_without_an_identifier(sandbox: Sandbox) -> None:
     """A click without an identifier matches by the address and the user agent of its request."""
-    get(sandbox, "/api/v1/click/another1", m_campaign="x")
+    get(sandbox, "/api/v1/click/another1", m_adgroup="x")
     get(sandbox, "/api/v1/impression/moloco1", m_adid="another")
     post(sandbox, "/session", SESSION)
     source = sandbox.mmp.devices[0].sources[0]
@@ -172,7 +172,7 @@ def test_what_the_page_gets(sandbox: Sandbox) -> None:
     road = get(sandbox, "/road", device=device["key"]).json()
     by_kind = {step["kind"]: step for step in road["steps"]}
     assert set(by_kind) == {"view", "install", "event", "refused"}
-    assert by_kind["view"]["notes"] == ["link moloco1", "adgroup was not filled in"]
+    assert by_kind["view"]["notes"] == ["link moloco1", "not filled in: adgroup"]
     assert by_kind["install"]["candidates"] == [
         {
             "name": f"view {number}: Moloco",
@@ -180,6 +180,7 @@ def test_what_the_page_gets(sandbox: Sandbox) -> None:
             "reason": "the latest device-matched view",
         }
     ]
+    assert by_kind["refused"]["notes"] == ["it is older than 58 days"]
     (postback,) = by_kind["event"]["postbacks"]
     assert (postback["partner"], postback["state"], postback["kind"]) == ("Moloco", "kept", "own")
     assert postback["fields"]["event_name"] == "abc123"

@@ -122,6 +122,21 @@ class TestInstall:
         decision = install(touch("click", -1))
         assert (decision.touch, reasons(decision)) == (None, ["it came after the install"])
 
+    @pytest.mark.parametrize(
+        "name", ["idfa", "gps_adid", "fire_adid", "oaid", "idfv", "android_id"]
+    )
+    def test_each_identifier_matches_a_device(self, name: str) -> None:
+        """A touch with the same identifier is the device's; with another value it is not."""
+        parameters: dict[str, Any] = {name: "id-1"}
+        own = decide_install(
+            Visit(NOW, identifiers(parameters)), [touch("click", 60, **parameters)], SETTINGS.window
+        )
+        assert (own.match, own.tier) == ("device", "device-matched click")
+        other = decide_install(
+            Visit(NOW, {name: "id-2"}), [touch("click", 60, **parameters)], SETTINGS.window
+        )
+        assert other.touch is None
+
     def test_identifiers_match_in_any_case(self) -> None:
         """An IDFA in small letters is the same as one in capital letters."""
         decision = install(touch("click", 60, idfa="ABC-1"), idfa="abc-1")
@@ -184,6 +199,19 @@ class TestReattribution:
         assert reattribute(click).partner == "Another network"
         assert reattribute(click, link=None).partner == "Another network"
         assert reattribute(touch("click", DAY), link=None).partner == "Moloco"
+
+    @pytest.mark.parametrize(("kind", "window"), [("click", 7 * DAY), ("view", DAY)])
+    def test_the_edge_of_each_window(self, kind: TouchKind, window: int) -> None:
+        """A touch as old as its window reattributes, one a second older does not."""
+        idle = 30 * DAY
+        assert reattribute(touch(kind, window, 1, "another1"), idle=idle).touch is not None
+        assert reattribute(touch(kind, window + 1, 1, "another1"), idle=idle).touch is None
+
+    def test_the_edge_of_the_pause(self) -> None:
+        """After seven days without activity a device can be reattributed, not a second sooner."""
+        click = touch("click", 60, 1, "another1")
+        assert reattribute(click, idle=7 * DAY).touch is click
+        assert reattribute(click, idle=7 * DAY - 1).touch is None
 
     def test_a_click_beats_a_view(self) -> None:
         """Here, too, any eligible click beats any view."""
@@ -411,6 +439,33 @@ class TestSettings:
     """Settings that can't be."""
 
     @pytest.mark.parametrize(
+        ("name", "least", "most", "may_be_off"),
+        [
+            ("click_device", DAY, 30 * DAY, False),
+            ("click_probabilistic", HOUR, DAY, True),
+            ("view_device", HOUR, 30 * DAY, True),
+            ("view_probabilistic", HOUR, DAY, True),
+            ("reattribution_click", DAY, 30 * DAY, True),
+            ("reattribution_view", HOUR, 30 * DAY, True),
+            ("inactivity", 0, 365 * DAY, True),
+        ],
+    )
+    def test_the_range_of_each_window(
+        self, name: str, least: int, most: int, may_be_off: bool
+    ) -> None:
+        """Each window has the range of the dashboard, and only that of clicks is always on."""
+        for seconds in (least, most, *([0] if may_be_off else [])):
+            assert getattr(Windows(**{name: seconds}), name) == seconds
+        for seconds in (
+            most + 1,
+            -1,
+            *([least - 1] if least else []),
+            *([] if may_be_off else [0]),
+        ):
+            with pytest.raises(ValueError, match=f"^{name} must be from {least} to {most}"):
+                Windows(**{name: seconds})
+
+    @pytest.mark.parametrize(
         "make",
         [
             lambda: Windows(click_device=0),
@@ -439,7 +494,7 @@ def test_durations() -> None:
 
 def test_a_link_of_adbrix() -> None:
     """Adbrix's parameter of the advertising id matches both systems' identifiers."""
-    click = touch("click", 60, m_adid=GAID, m_campaign="summer", m_cost="{{price.cost_amount}}")
+    click = touch("click", 60, m_adid=GAID, m_adgroup="summer", m_cost="{{price.cost_amount}}")
     assert (click.ids["idfa"], click.ids["gps_adid"]) == (GAID, GAID)
-    assert click.parameters["campaign"] == "summer"
+    assert click.parameters["adgroup"] == "summer"
     assert click.unfilled == ("cost_amount", "m_cost")

@@ -65,7 +65,7 @@ async function showRoad() {
   drawn = text;
   byId("road").dataset.key = key;
   byId("road-heading").textContent = key ? "Road of this device" : "Touches and requests of no device";
-  byId("ids").replaceChildren(...Object.entries(road.ids).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, element("code", {}, value)))));
+  byId("ids").replaceChildren(...Object.entries(road.ids).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, element("code", {}, foreign(value))))));
   const open = isSame ? new Set([...document.querySelectorAll("#steps details[open]")].map((each) => each.dataset.key)) : new Set();
   byId("steps").replaceChildren(...road.steps.map(drawStep));
   for (const each of document.querySelectorAll("#steps details")) each.open ||= open.has(each.dataset.key);
@@ -102,7 +102,7 @@ function showDevices() {
 }
 
 function choice(key, name, source, more) {
-  const button = element("button", { type: "button", "data-key": key, ...(key === chosen ? { "aria-current": "true" } : {}) }, element("b", {}, name), element("span", {}, source), element("small", {}, more));
+  const button = element("button", { type: "button", "data-key": key, ...(key === chosen ? { "aria-current": "true" } : {}) }, element("b", {}, foreign(name)), element("span", {}, foreign(source)), element("small", {}, more));
   button.addEventListener("click", async () => {
     chosen = key;
     for (const each of document.querySelectorAll("#device-list button")) each.toggleAttribute("aria-current", false);
@@ -114,43 +114,50 @@ function choice(key, name, source, more) {
 }
 
 function drawStep(step) {
-  const source = step.source && (step.source.touch === null ? "organic" : `${step.source.partner} (${step.source.tier})`);
+  const { source } = step;
   return element(
     "li",
     { class: `step kind-${step.kind}`, "data-kind": step.kind },
     element("span", { class: "mark", "aria-hidden": "true" }, ICONS[step.kind]),
     element("time", {}, date(step.at)),
-    element("h3", {}, step.title),
-    source ? element("p", { class: "source" }, "attributed to ", element("b", {}, source)) : "",
-    ...step.notes.map((note) => element("p", { class: "note" }, note)),
+    element("h3", {}, foreign(step.title)),
+    source ? element("p", { class: "source" }, "attributed to ", element("b", {}, foreign(source.partner)), source.touch === null ? "" : ` (${source.tier})`) : "",
+    ...step.notes.map((note) => element("p", { class: "note" }, foreign(note))),
     step.candidates?.length ? reasons(step.candidates) : "",
     ...(step.postbacks ?? []).map((each) => postback(step, each)),
-    folded(`${step.number} parameters`, plural(Object.keys(step.parameters).length, "parameter"), pairs(step.parameters)),
+    folded(`${step.number} parameters`, [plural(Object.keys(step.parameters).length, "parameter")], pairs(step.parameters)),
   );
 }
 
 function reasons(candidates) {
   const items = candidates.map((each) =>
-    element("li", { class: each.has_won ? "winner" : "loser" }, decoration(each.has_won ? "✓" : "–"), element("span", { class: "hidden" }, each.has_won ? "won: " : "lost: "), element("b", {}, each.name), ` ${each.reason}`),
+    element("li", { class: each.has_won ? "winner" : "loser" }, decoration(each.has_won ? "✓" : "–"), element("span", { class: "hidden" }, each.has_won ? "won: " : "lost: "), element("b", {}, foreign(each.name)), ` ${each.reason}`),
   );
   return element("ul", { class: "reasons", "aria-label": "Candidates" }, ...items);
 }
 
 function postback(step, each) {
-  if (each.silence) return element("p", { class: "postback silent" }, decoration("⊘"), `No postback to ${each.partner}: ${each.silence}`);
-  if (!each.state) return element("p", { class: "postback silent" }, decoration("⊘"), `Postback to ${each.partner}: no longer kept`);
+  const [title, word] = each.callback ? ["Callback", "callback"] : ["Postback", "postback"];
+  const told = [...(each.callback ? [" ", foreign(each.callback)] : []), " to ", foreign(each.partner), ": "];
+  if (each.silence) return element("p", { class: "postback silent" }, decoration("⊘"), `No ${word}`, ...told, foreign(each.silence));
+  if (!each.state) return element("p", { class: "postback silent" }, decoration("⊘"), title, ...told, "no longer kept");
   const tries = each.statuses.length ? ` (${each.statuses.map((status) => status ?? "no answer").join(", ")})` : "";
-  const heading = `Postback to ${each.partner}: ${WHOSE[each.kind]}; ${STATES[each.state]}${tries}`;
-  const url = each.url ? [element("p", { class: "url" }, element("code", {}, each.url))] : [];
-  return element("div", { class: `postback state-${each.state}` }, folded(`${step.number} ${each.partner}`, heading, ...url, pairs(each.fields)));
+  const heading = [title, ...told, `${WHOSE[each.kind]}; ${STATES[each.state]}${tries}`];
+  const url = each.url ? [element("p", { class: "url" }, element("code", {}, foreign(each.url)))] : [];
+  return element("div", { class: `postback state-${each.state}` }, folded(`${step.number} ${each.partner} ${each.callback}`, heading, ...url, pairs(each.fields)));
+}
+
+// A text from elsewhere. Whatever direction it has ends with it.
+function foreign(text) {
+  return element("bdi", {}, text);
 }
 
 function folded(key, heading, ...content) {
-  return element("details", { "data-key": key }, element("summary", {}, heading), ...content);
+  return element("details", { "data-key": key }, element("summary", {}, ...heading), ...content);
 }
 
 function pairs(fields) {
-  return element("dl", { class: "pairs" }, ...Object.entries(fields).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  return element("dl", { class: "pairs" }, ...Object.entries(fields).flatMap(([name, value]) => [element("dt", {}, foreign(name)), element("dd", {}, foreign(value))]));
 }
 
 function showTry() {
