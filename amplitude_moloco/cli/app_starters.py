@@ -84,7 +84,7 @@ events = "commerce"
 """
 _CODE = """\
 from amplitude import Amplitude, BaseEvent
-from amplitude_moloco.{partner} import {kind}
+from amplitude_moloco.{module} import {kind}
 
 client = Amplitude("AMPLITUDE_API_KEY")
 client.add({kind}.from_file("{partner}.toml"))
@@ -104,6 +104,7 @@ STARTERS = {
         _ADJUST_SETTINGS,
         _CODE.format(
             partner="adjust",
+            module="adjust",
             kind="AdjustDestination",
             device=f'order.adid = "{_DEVICE}"  # the device\'s advertising id\n',
         ),
@@ -116,7 +117,12 @@ STARTERS = {
     ),
     Partner.ADBRIX: Starter(
         _ADBRIX_SETTINGS,
-        _CODE.format(partner="adbrix", kind="AdbrixDestination", device=""),
+        _CODE.format(
+            partner="adbrix",
+            module="experimental.adbrix",
+            kind="AdbrixDestination",
+            device="",
+        ),
         """\
   export ADBRIX_TOKEN=any       the sandbox takes any token
   amplitude-moloco sandbox      in another terminal

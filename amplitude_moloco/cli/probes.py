@@ -22,11 +22,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from amplitude_moloco import MolocoSettings, SendResult
-from amplitude_moloco.adbrix import AdbrixSettings
 from amplitude_moloco.adjust import AdjustSettings
 from amplitude_moloco.adjust.form import encode
 from amplitude_moloco.cli.route import Step
 from amplitude_moloco.cli.terminal import FAILED, LATER
+from amplitude_moloco.experimental.adbrix import AdbrixSettings
 from amplitude_moloco.partner.settings import DeliverySettings
 from amplitude_moloco.text import one_line
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amplitude_moloco import ConfigurationError, MolocoSettings
-from amplitude_moloco.adbrix import AdbrixSettings
 from amplitude_moloco.adjust import AdjustSettings
+from amplitude_moloco.experimental.adbrix import AdbrixSettings
 from amplitude_moloco.files.environment import unset_variables
 from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.moloco.endpoint import API_KEY_VARIABLE

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from support.cli import run
 
 from amplitude_moloco import EventType, MolocoDestination, Sync
-from amplitude_moloco.adbrix import AdbrixDestination
 from amplitude_moloco.adjust import AdjustDestination
 from amplitude_moloco.cli.app_starters import STARTERS, Partner
 from amplitude_moloco.cli.proposals import Proposals, type_of
 from amplitude_moloco.cli.starters import Framework, code_text, settings_text, toml_text
+from amplitude_moloco.experimental.adbrix import AdbrixDestination
 from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.history.tracked import event_of_any
 from amplitude_moloco.sandbox import Sandbox

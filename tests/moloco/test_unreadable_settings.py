@@ -18,11 +18,11 @@ from amplitude_moloco import (
     Sync,
     ecommerce_syncs,
 )
-from amplitude_moloco.adbrix import AdbrixEvent
-from amplitude_moloco.adbrix.settings import AdbrixSettings
 from amplitude_moloco.adjust import AdjustEvent
 from amplitude_moloco.adjust.settings import AdjustSettings
 from amplitude_moloco.engine.unreadable import refusing_unreadable
+from amplitude_moloco.experimental.adbrix import AdbrixEvent
+from amplitude_moloco.experimental.adbrix.settings import AdbrixSettings
 
 
 def fail(*arguments: Any) -> Any:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from support.faulty_server import FaultyServer
 
 from amplitude_moloco import ConfigurationError, MolocoDestination, Sync
-from amplitude_moloco.adbrix import AdbrixDestination, AdbrixEvent
 from amplitude_moloco.adjust import AdjustDestination, AdjustEvent
+from amplitude_moloco.experimental.adbrix import AdbrixDestination, AdbrixEvent
 from amplitude_moloco.metrics import prometheus
 from amplitude_moloco.partner.destination import ConfiguredDestination
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from amplitude import BaseEvent
 
-from amplitude_moloco.adbrix import AdbrixEvent
-from amplitude_moloco.adbrix.converter import Converter
 from amplitude_moloco.adjust.form import flat
+from amplitude_moloco.experimental.adbrix import AdbrixEvent
+from amplitude_moloco.experimental.adbrix.converter import Converter
 from amplitude_moloco.partner.number import finite_decimal
 
 

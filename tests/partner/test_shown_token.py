@@ -11,8 +11,8 @@ import pytest
 
 import amplitude_moloco
 from amplitude_moloco import ConfigurationError
-from amplitude_moloco.adbrix import AdbrixDestination, AdbrixSettings
 from amplitude_moloco.adjust import AdjustDestination, AdjustSettings
+from amplitude_moloco.experimental.adbrix import AdbrixDestination, AdbrixSettings
 
 TOKEN = "a-token-that-is-nobodys-business"
 PACKAGE = str(Path(amplitude_moloco.__file__).parent)

@@ -13,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amplitude_moloco import BreakerPolicy, RetrySchedule
-from amplitude_moloco.adbrix import AdbrixDestination, AdbrixSettings, adbrix_commerce_events
 from amplitude_moloco.cli.request_lines import RequestLines
+from amplitude_moloco.experimental.adbrix import (
+    AdbrixDestination,
+    AdbrixSettings,
+    adbrix_commerce_events,
+)
 from amplitude_moloco.sandbox import Sandbox
 from amplitude_moloco.sandbox.adbrix import adbrix
 

@@ -30,7 +30,6 @@ from amplitude_moloco import (
     RetrySchedule,
     SendResult,
     Sync,
-    adbrix,
     adjust,
     ecommerce_syncs,
     history,
@@ -41,6 +40,7 @@ from amplitude_moloco.buffers.memory import MAX_DEAD_LETTERS
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.cli.starters import settings_text
 from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.experimental import adbrix
 from amplitude_moloco.metrics.catalogue import METRICS
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.moloco.chart import MOLOCO_FIELDS, Chart
@@ -592,7 +592,7 @@ def test_the_reference_has_every_public_name() -> None:
     listed = re.findall(r"^::: amplitude_moloco\.([\w.]+)$", PAGES["api"], re.MULTILINE)
     modules = {
         "": amplitude_moloco,
-        "adbrix.": adbrix,
+        "experimental.adbrix.": adbrix,
         "adjust.": adjust,
         "history.": history,
         "links.": links,

@@ -24,7 +24,7 @@ LAYERS = [
     {"engine"},
     {"arguments", "files", "plugin", "watch", "wiring"},
     {"partner"},
-    {"adbrix", "adjust", "links", "moloco"},
+    {"adjust", "experimental", "links", "moloco"},
     {"history", "metrics"},
     {"relay"},
     {"__init__"},

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
-from amplitude_moloco.adbrix.answers import classify, error_message
-from amplitude_moloco.adbrix.converter import Converter
-from amplitude_moloco.adbrix.event import AdbrixEvent
 from amplitude_moloco.arguments import hides_arguments
 from amplitude_moloco.engine.checks import Checks
 from amplitude_moloco.engine.engine import Partner
+from amplitude_moloco.experimental.adbrix.answers import classify, error_message
+from amplitude_moloco.experimental.adbrix.converter import Converter
+from amplitude_moloco.experimental.adbrix.event import AdbrixEvent
 from amplitude_moloco.partner.address import base_url_of, token_of
 from amplitude_moloco.partner.answers import accepts, with_ambiguity
 from amplitude_moloco.partner.settings import DeliverySettings
@@ -54,7 +54,7 @@ class AdbrixSettings(DeliverySettings):
 
     @classmethod
     def _shape(cls) -> Shape:
-        from amplitude_moloco.adbrix.file import SHAPE  # needs the extra "config"
+        from amplitude_moloco.experimental.adbrix.file import SHAPE  # needs the extra "config"
 
         return SHAPE
 

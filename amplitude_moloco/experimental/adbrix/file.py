@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from amplitude_moloco.adbrix.commerce import adbrix_commerce_events
-from amplitude_moloco.adbrix.event import AdbrixEvent
+from amplitude_moloco.experimental.adbrix.commerce import adbrix_commerce_events
+from amplitude_moloco.experimental.adbrix.event import AdbrixEvent
 from amplitude_moloco.files.loading import Shape
 
 SHAPE: Final = Shape(

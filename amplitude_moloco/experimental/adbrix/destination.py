@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amplitude_moloco.adbrix.settings import AdbrixSettings
 from amplitude_moloco.arguments import takes_arguments_of
+from amplitude_moloco.experimental.adbrix.settings import AdbrixSettings
 from amplitude_moloco.partner.destination import ConfiguredDestination
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from amplitude_moloco.adbrix.event import AdbrixEvent
+from amplitude_moloco.experimental.adbrix.event import AdbrixEvent
 
 ABX_EVENTS: Final[Mapping[str, str]] = {
     "Home Viewed": "abx:view_home",

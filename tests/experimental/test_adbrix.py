@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from support.faulty_server import FaultyServer
 
 from amplitude_moloco import BreakerPolicy, ConfigurationError, DeadLettered, Fact, RetrySchedule
-from amplitude_moloco.adbrix import (
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.convert.conversion import Conversion
+from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.experimental.adbrix import (
     ABX_EVENTS,
     AdbrixDestination,
     AdbrixEvent,
     AdbrixSettings,
     adbrix_commerce_events,
 )
-from amplitude_moloco.adbrix.answers import classify, error_message
-from amplitude_moloco.adbrix.file import SHAPE
-from amplitude_moloco.buffers.memory import MemoryBuffer
-from amplitude_moloco.convert.conversion import Conversion
-from amplitude_moloco.engine.verdict import Verdict
+from amplitude_moloco.experimental.adbrix.answers import classify, error_message
+from amplitude_moloco.experimental.adbrix.file import SHAPE
 from amplitude_moloco.files.loading import keys_in
 from amplitude_moloco.transports.base import SendResult
 

@@ -24,10 +24,10 @@ from math import inf, isfinite
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from amplitude_moloco.adbrix.event import AdbrixEvent
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.json import dumps
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.experimental.adbrix.event import AdbrixEvent
 from amplitude_moloco.host.interruption import pass_interruption
 from amplitude_moloco.partner.converter import Failed, PartConverter, raised
 from amplitude_moloco.partner.number import finite_decimal
