@@ -13,8 +13,9 @@ from math import inf
 from typing import Any
 
 from amplitude_moloco.buffers.base import Degraded, Lost, News
+from amplitude_moloco.buffers.redis.appetite import Demand
 from amplitude_moloco.buffers.redis.board import Board
-from amplitude_moloco.buffers.redis.desk import Demand, Desk
+from amplitude_moloco.buffers.redis.desk import Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
 from amplitude_moloco.buffers.redis.link import Argument, Link
@@ -253,7 +254,7 @@ class Courier:
         records = records_from(answer)
         for record in records:
             if record.number < 0:
-                self._desk.acks.append(record)
+                self._desk.remove(record)
                 self._news.append(Lost(1, f"{self._place}: an entry can't be read"))
         return [record for record in records if record.number >= 0]
 

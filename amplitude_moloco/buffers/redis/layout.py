@@ -16,6 +16,10 @@ key          type        holds
 ``:put:ID``  string      the last number that this producer has written
 ===========  ==========  ===========================================================================
 
+An entry is one text, with numbers as ``record.py`` and the scripts pack them. Its head: when it was
+accepted, its number, its attempts and strikes. Its tail: the lengths of its id and sync, then id,
+sync and body.
+
 Both streams have one consumer group. An entry is in one place at a time: acknowledged or moved, it
 is deleted. So every entry of a stream was claimed, or no consumer has read it.
 
