@@ -21,6 +21,7 @@ from amplitude_moloco.buffers.base import (
 )
 from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.redis.address import RedisAddress
+from amplitude_moloco.buffers.redis.bell import Bell
 from amplitude_moloco.buffers.redis.board import Board
 from amplitude_moloco.buffers.redis.courier import Courier
 from amplitude_moloco.buffers.redis.desk import Desk
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _HORIZON_SECONDS = 60.0
 _LAST_PAUSE_SECONDS = 0.1
 _OVER_SECONDS = 60.0
+_TEND_SECONDS = 5.0
+"""A stage may need care more often. What has happened in Redis is told at once."""
 
 
 class RedisBuffer:
@@ -81,7 +84,6 @@ class RedisBuffer:
     """
 
     is_durable = True
-    tend_seconds = 1.0
 
     def __init__(
         self,
@@ -116,8 +118,12 @@ class RedisBuffer:
         self._desk = Desk(consumer, monotonic, is_ahead=is_ahead)
         link = Link(connect(address), address, clock)
         self._writer = Writer(stage, link, bounds, monotonic)
+        self._worker = Worker(
+            *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
+        )
+        self._bell = Bell(address, self._worker.wake, monotonic, new_thread)
         self._courier = Courier(
-            (link, self._writer, self._desk, Board(link)),
+            (link, self._writer, self._desk, Board(link), self._bell),
             place=str(address),
             target=target,
             consumer=consumer,
@@ -127,9 +133,6 @@ class RedisBuffer:
         )
         self._outlook = Outlook(stage, self._writer, self._desk, self._courier, monotonic)
         self._letters = Letters(self._courier.run)
-        self._worker = Worker(
-            *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
-        )
         logger.info("Events wait in %s", address)
 
     def __repr__(self) -> str:
@@ -265,6 +268,12 @@ class RedisBuffer:
                     self._read_seconds,
                 )
 
+    @property
+    def tend_seconds(self) -> float:
+        """As ``Tended.tend_seconds``."""
+        seconds: float = getattr(self._stage, "tend_seconds", _TEND_SECONDS)
+        return seconds
+
     def tend(self) -> list[News]:
         """As ``Tended.tend``: return what has happened, and tend a stage that needs it."""
         if self._is_over:
@@ -303,7 +312,7 @@ class RedisBuffer:
         if self._desk.readings != seen or self._courier.away:
             with self._has_read:
                 self._has_read.notify_all()
-        if self._courier.take_found():
+        if self._courier.take_found() or self._courier.has_news:
             self._on_due()
         return seconds
 
@@ -324,6 +333,7 @@ class RedisBuffer:
         self._desk.close()
         if self._courier.born or self._has_staged():
             self._finish(ends_at)
+        self._bell.close()
         self._courier.link.close()
         return self._stage.close()
 

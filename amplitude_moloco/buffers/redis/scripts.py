@@ -15,8 +15,7 @@ from __future__ import annotations
 from amplitude_moloco.buffers.redis.layout import GROUP, VERSION
 
 _COMMON = f"""
-local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, FLEET, META =
-    KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, FLEET, BELL, META = unpack(KEYS)
 local GROUP = '{GROUP}'
 local call = redis.call
 local now = tonumber(ARGV[1])
@@ -28,6 +27,10 @@ local function text(number) return string.format('%.0f', number) end
 local function member(number) return string.format('%016.0f', number) end
 local function size_of_all() return tonumber(call('HGET', META, 'bytes') or '0') end
 local function add(key, entry) call('XADD', key, '*', 'e', entry) end
+-- Wakes one of the processes that wait for something to claim; see bell.py.
+local function ring()
+    if call('LLEN', BELL) == 0 then call('RPUSH', BELL, 1) end
+end
 -- The text of an entry in a stream; empty for what is none.
 local function entry_of(found)
     local name, entry = unpack(found[2])
@@ -121,7 +124,7 @@ APPEND = (
 -- body, and the entry's tail. Returns how many entries are there, the last number in
 -- the buffer, and how many events and bytes it has.
 if call('HEXISTS', META, 'born') == 0 then return redis.error_reply('NOGROUP not prepared') end
-local written = tonumber(call('GET', KEYS[10]) or '0')
+local written = tonumber(call('GET', KEYS[11]) or '0')
 local first, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local events = call('XLEN', NEW) + call('XLEN', DUE) + call('ZCARD', DUES)
 local bytes = events > 0 and size_of_all() or 0
@@ -141,7 +144,8 @@ while at <= #entries do
 end
 if added > 0 then
     call('HSET', META, 'last', text(number), 'bytes', text(bytes))
-    call('SET', KEYS[10], text(written), 'EX', ARGV[5])
+    call('SET', KEYS[11], text(written), 'EX', ARGV[5])
+    ring()
 end
 return {taken, number, events, bytes}
 """
@@ -217,6 +221,7 @@ if room > 0 then
 end
 read(1, taken, room)
 for _, each in ipairs(reserved) do taken[#taken + 1] = each end
+if room == 0 then ring() end
 return {table.concat(taken), look()}
 """
 )
@@ -254,6 +259,7 @@ local function give_back(entry, name, detail)
     local accepted, number = struct.unpack('>dd', entry)
     call('HSET', LATER, name, entry_with(accepted, number, attempts, strikes, tail_of(entry)))
     call('ZADD', DUES, text(now + delay), name)
+    if delay == 0 then ring() end
     call('ZADD', AGES, text(accepted), name)
     if attempts == 0 then
         call('ZADD', UNTRIED, text(number), name)
@@ -323,6 +329,7 @@ for at = 2, #ARGV do
     done[#done + 1] = found and 1 or 0
 end
 call('HSET', META, 'last', text(number), 'bytes', text(bytes))
+ring()
 return {done, number}
 """
 )

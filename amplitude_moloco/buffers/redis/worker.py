@@ -101,7 +101,8 @@ class Worker:
                     self._woken.wait(min(seconds, left))
                 if self._is_stopped:
                     return
-                self._woken.wait(_GATHER_SECONDS)
+                if self.is_awake or not seconds:
+                    self._woken.wait(_GATHER_SECONDS)
 
     def _try_step(self) -> float:
         try:
