@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -30,7 +29,6 @@ from server import Server
 
 from amplitude_moloco.relay.configuration import read_configuration
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _SETTLE_SECONDS = 3.0
 _START_SECONDS = 120.0
 
@@ -49,9 +47,9 @@ class Measured(NamedTuple):
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Returns the CPU time that the threads of a process have used, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text(encoding="ascii").split()[0]) for each in tasks) / 1e9
 
 
 class Relays:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-_SPAN_SECONDS = 0.1
+_SPAN_SECONDS = 0.05
 _MOST_AHEAD = 500
 _MOST_AT_A_TIME = 250
 """So that no script runs long."""
@@ -21,7 +21,7 @@ class Demand(NamedTuple):
 class Appetite:
     """What senders want to find, by what they have asked for and got. The caller holds a lock.
 
-    That is what they asked for last, or what goes out in a tenth of a second if that is more:
+    That is what they asked for last, or what goes out in a twentieth of a second if that is more:
     fetched a few at a time, an entry costs several times as much.
     """
 

@@ -251,12 +251,14 @@ while at <= #outcomes do
     local which, of_id, of_detail, number, size, start = struct.unpack('>BI4I4dI4', outcomes, at)
     local detail_at = start + of_id
     at = detail_at + of_detail
-    table.insert(streams[which], {id = string.sub(outcomes, start, detail_at - 1),
-        detail = string.sub(outcomes, detail_at, at - 1), name = member(number), size = size})
+    local stream = streams[which]
+    stream[#stream + 1] = {id = string.sub(outcomes, start, detail_at - 1),
+        detail = string.sub(outcomes, detail_at, at - 1), number = number, size = size}
 end
-local function give_back(entry, name, detail)
+local function give_back(entry, detail)
     local _, delay, attempts, strikes = struct.unpack('>BdI4I4', detail)
     local accepted, number = struct.unpack('>dd', entry)
+    local name = member(number)
     call('HSET', LATER, name, entry_with(accepted, number, attempts, strikes, tail_of(entry)))
     call('ZADD', DUES, text(now + delay), name)
     if delay == 0 then ring() end
@@ -285,11 +287,11 @@ for which, stream in ipairs(streams) do
             local is_delivered = each.detail == ''
             local found = not is_delivered and call('XRANGE', key, each.id, each.id)[1]
             if found and string.byte(each.detail) == 1 then
-                give_back(entry_of(found), each.name, each.detail)
+                give_back(entry_of(found), each.detail)
             else
                 if found then bury(entry_of(found), each.detail) end
                 gone = gone + ((found or is_delivered) and 0 or 1)
-                ended[#ended + 1] = each.name
+                if which == 2 then ended[#ended + 1] = member(each.number) end
                 freed = freed + each.size
             end
         end
@@ -298,7 +300,7 @@ for which, stream in ipairs(streams) do
         call('XACK', key, GROUP, unpack(settled))
         call('XDEL', key, unpack(settled))
     end
-    if which == 2 and #ended > 0 then
+    if #ended > 0 then
         call('ZREM', UNTRIED, unpack(ended))
         call('ZREM', AGES, unpack(ended))
     end
