@@ -106,6 +106,7 @@ class RedisBuffer:
         self.max_events, self._max_bytes = bounds
         self._address = address
         self._stage = stage
+        self.tend_seconds: float = getattr(stage, "tend_seconds", _TEND_SECONDS)
         self._patience_seconds = patience_seconds
         self._read_seconds = read_seconds
         self._monotonic = monotonic
@@ -121,9 +122,9 @@ class RedisBuffer:
         self._worker = Worker(
             *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
         )
-        self._bell = Bell(address, self._worker.wake, monotonic, new_thread)
+        bell = Bell(address, self._worker.wake, monotonic, new_thread)
         self._courier = Courier(
-            (link, self._writer, self._desk, Board(link), self._bell),
+            (link, self._writer, self._desk, Board(link), bell),
             place=str(address),
             target=target,
             consumer=consumer,
@@ -268,12 +269,6 @@ class RedisBuffer:
                     self._read_seconds,
                 )
 
-    @property
-    def tend_seconds(self) -> float:
-        """As ``Tended.tend_seconds``."""
-        seconds: float = getattr(self._stage, "tend_seconds", _TEND_SECONDS)
-        return seconds
-
     def tend(self) -> list[News]:
         """As ``Tended.tend``: return what has happened, and tend a stage that needs it."""
         if self._is_over:
@@ -301,10 +296,7 @@ class RedisBuffer:
     # -- the thread --------------------------------------------------------------------------
 
     def step(self, *, is_last: bool = False) -> float:
-        """Carry what is due to and from Redis. Returns the seconds until more is. Never raises.
-
-        Called in the buffer's thread.
-        """
+        """Carry what is due to and from Redis. Returns the seconds until more is. Never raises."""
         if self._is_over:
             return _OVER_SECONDS
         seen = self._desk.readings
@@ -312,7 +304,7 @@ class RedisBuffer:
         if self._desk.readings != seen or self._courier.away:
             with self._has_read:
                 self._has_read.notify_all()
-        if self._courier.take_found() or self._courier.has_news:
+        if self._courier.take_found():
             self._on_due()
         return seconds
 
@@ -333,8 +325,7 @@ class RedisBuffer:
         self._desk.close()
         if self._courier.born or self._has_staged():
             self._finish(ends_at)
-        self._bell.close()
-        self._courier.link.close()
+        self._courier.close()
         return self._stage.close()
 
     def _finish(self, ends_at: float) -> None:

@@ -191,15 +191,15 @@ class Courier:
                 news.append(self._news.popleft())
         return news
 
-    @property
-    def has_news(self) -> bool:
-        """Whether something has happened that is not taken yet."""
-        return bool(self._news)
-
     def take_found(self) -> bool:
-        """Returns whether entries were fetched since the last call."""
+        """Returns whether entries were fetched since the last call, or there is news."""
         has_found, self._has_found = self._has_found, False
-        return has_found
+        return has_found or bool(self._news)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bell.close()
+        self.link.close()
 
     def prepare(self) -> None:
         """Make sure that the buffer is there, and is this one. Raises RedisAway."""
