@@ -123,7 +123,7 @@ class RedisBuffer:
             *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
         )
         bell = Bell(address, self._worker.wake, monotonic, new_thread)
-        self._courier = Courier(
+        self._courier: Courier = Courier(
             (link, self._writer, self._desk, Board(link), bell),
             place=str(address),
             target=target,

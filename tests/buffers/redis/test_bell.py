@@ -54,7 +54,7 @@ def buffer_with(url: str, clock: Clock, *ids: str) -> RedisBuffer:
 
 def tokens(server: RedisServer, url: str) -> int:
     with server.client() as client:
-        return client.llen(parse_address(url, {}).layout.bell)
+        return int(client.llen(parse_address(url, {}).layout.bell))
 
 
 def test_it_rings_when_something_is_stored(url: str, clock: Clock, open_bell: OpenBell) -> None:
