@@ -35,7 +35,7 @@ from typing import NamedTuple
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import shown
 
-VERSION = 1
+VERSION = 2
 GROUP = "senders"
 NEW, DUE = 1, 2
 """The streams, by their places among the keys of each script."""

@@ -12,91 +12,11 @@ with a write that needs none. What they do frees as much as it takes.
 
 from __future__ import annotations
 
-from amplitude_moloco.buffers.redis.layout import GROUP, VERSION
-
-_COMMON = f"""
-local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, FLEET, BELL, META = unpack(KEYS)
-local GROUP = '{GROUP}'
-local call = redis.call
-local now = tonumber(ARGV[1])
-if not now then
-    local time = call('TIME')
-    now = time[1] * 1000000 + time[2]
-end
-local function text(number) return string.format('%.0f', number) end
-local function member(number) return string.format('%016.0f', number) end
-local function size_of_all() return tonumber(call('HGET', META, 'bytes') or '0') end
-local function add(key, entry) call('XADD', key, '*', 'e', entry) end
--- Wakes one of the processes that wait for something to claim; see bell.py.
-local function ring()
-    if call('LLEN', BELL) == 0 then call('RPUSH', BELL, 1) end
-end
--- The text of an entry in a stream; empty for what is none.
-local function entry_of(found)
-    local name, entry = unpack(found[2])
-    return name == 'e' and #entry >= 32 and entry or ''
-end
--- An entry is one text, its head and its tail; layout.py says what is in them.
-local function entry_with(accepted, number, attempts, strikes, tail)
-    return struct.pack('>ddI4I4', accepted, number, attempts, strikes) .. tail
-end
-local function tail_of(entry) return string.sub(entry, 25) end
-"""
-
-_LOOK = """
--- What lies in all keys now. -1 stands for none.
-local function look()
-    local first, age = call('XRANGE', NEW, '-', '+', 'COUNT', 1)[1], -1
-    local untried = tonumber(call('ZRANGE', UNTRIED, 0, 0, 'WITHSCORES')[2] or '-1')
-    local oldest = tonumber(call('ZRANGE', AGES, 0, 0, 'WITHSCORES')[2] or '-1')
-    if first then
-        local entry, accepted, number = entry_of(first), now, 0
-        -- What is not an entry, the next claim of it clears away.
-        if entry ~= '' then accepted, number = struct.unpack('>dd', entry) end
-        if untried < 0 or number < untried then untried = number end
-        if oldest < 0 or accepted < oldest then oldest = accepted end
-    end
-    if oldest >= 0 then age = math.max(0, now - oldest) end
-    local due = call('ZRANGE', DUES, 0, 0, 'WITHSCORES')[2]
-    local wait = -1
-    if due then wait = math.max(0, tonumber(due) - now) end
-    local meta = call('HMGET', META, 'born', 'last', 'bytes')
-    return {
-        meta[1] or '', tonumber(meta[2] or '0'), tonumber(meta[3] or '0'),
-        call('XLEN', NEW), call('XPENDING', NEW, GROUP)[1],
-        call('XLEN', DUE), call('XPENDING', DUE, GROUP)[1],
-        call('ZCARD', DUES), call('XLEN', DEAD), untried, age, wait, now,
-    }
-end
-"""
-
-_CLAIMED = """
--- Adds a claimed entry to the parts of an answer, as record.py reads it.
-local function claimed(parts, which, found)
-    local place, entry, count = found[1], entry_of(found), #parts
-    parts[count + 1] = struct.pack('>BI4I4', which, #place, #entry)
-    parts[count + 2], parts[count + 3] = place, entry
-end
-"""
-
-_HELD = """
--- The ids of those of these entries, all of one stream, that the consumer still has claimed.
-local function held(key, entries, me)
-    local first, last, found = math.huge, 0, {}
-    for _, each in ipairs(entries) do
-        local millis = tonumber(string.match(each.id, '^%d+'))
-        first, last = math.min(first, millis), math.max(last, millis)
-    end
-    if #entries > 0 then
-        local pending = call('XPENDING', key, GROUP, text(first), text(last), 1000000, me)
-        for _, each in ipairs(pending) do found[each[1]] = true end
-    end
-    return found
-end
-"""
+from amplitude_moloco.buffers.redis.layout import VERSION
+from amplitude_moloco.buffers.redis.lua import CLAIMING, COMMON, HOLDING, LOOKING
 
 PREPARE = (
-    _COMMON
+    COMMON
     + f"""
 -- Makes what is missing: both streams with their group, from their first entry on, and the marks of
 -- this buffer. Returns the marks that are there: when it was made, for which target, which layout.
@@ -115,7 +35,7 @@ return call('HMGET', META, 'born', 'target', 'layout')
 )
 
 APPEND = (
-    _COMMON
+    COMMON
     + """
 -- Appends entries, each once: those that this producer has numbered no higher than its last one are
 -- there already, since an answer was lost. Appends none beyond the bounds, and nothing is trimmed.
@@ -152,9 +72,9 @@ return {taken, number, events, bytes}
 )
 
 CLAIM = (
-    _COMMON
-    + _LOOK
-    + _CLAIMED
+    COMMON
+    + LOOKING
+    + CLAIMING
     + """
 -- Claims entries for a consumer: first retries in the order in which they came due, then new ones
 -- in their order, and of those the newest. What is not next in its stream moves to the other one,
@@ -227,8 +147,8 @@ return {table.concat(taken), look()}
 )
 
 LOOK = (
-    _COMMON
-    + _LOOK
+    COMMON
+    + LOOKING
     + """
 -- Changes nothing. Returns what lies in the buffer.
 return look()
@@ -236,8 +156,8 @@ return look()
 )
 
 SETTLE = (
-    _COMMON
-    + _HELD
+    COMMON
+    + HOLDING
     + """
 -- Learns what became of claimed entries. Those that their consumer has lost to another one stay.
 -- Beyond the bound, the oldest dead letters are forgotten: they were not going to be delivered.
@@ -311,7 +231,7 @@ return {others, gone}
 )
 
 RESEND = (
-    _COMMON
+    COMMON
     + """
 -- Turns dead letters into new entries, accepted now. Arguments: their ids. Returns for each whether
 -- it was there, and the last number in the buffer.
@@ -337,7 +257,7 @@ return {done, number}
 )
 
 PURGE = (
-    _COMMON
+    COMMON
     + """
 -- Deletes dead letters. Arguments: their ids. Returns for each whether it was there.
 local done = {}
@@ -347,7 +267,7 @@ return done
 )
 
 RENEW = (
-    _COMMON
+    COMMON
     + """
 -- Keeps claims for one lease more, but takes none from another consumer. Arguments: the consumer;
 -- then each entry's stream and id. Returns whether each is still the consumer's.
@@ -363,8 +283,8 @@ return kept
 )
 
 TAKE_OVER = (
-    _COMMON
-    + _CLAIMED
+    COMMON
+    + CLAIMING
     + """
 -- Claims what other consumers have not renewed for a lease: they are dead, or as good as that.
 -- Entries that were deleted while they were claimed are lost: they are cleared away, and counted.
@@ -398,7 +318,7 @@ return {table.concat(taken), lost}
 )
 
 SWEEP = (
-    _COMMON
+    COMMON
     + """
 -- Deletes consumers that hold nothing and were not seen for this many milliseconds, or that are the
 -- one that is named. One that holds something stays: deleting it would lose what it holds.
@@ -418,7 +338,7 @@ return 1
 )
 
 LETTERS = (
-    _COMMON
+    COMMON
     + """
 -- Changes nothing. Returns the id of the last dead letter to be read, and a page of letters.
 -- Arguments: from where, until where ('+': the last one now), how many.
@@ -432,7 +352,7 @@ return {last_id, call('XRANGE', DEAD, ARGV[2], last_id, 'COUNT', ARGV[4])}
 )
 
 MARKS = (
-    _COMMON
+    COMMON
     + """
 -- Changes nothing. Returns the target of this buffer; nil if there is no buffer.
 return call('HGET', META, 'target')
@@ -440,7 +360,7 @@ return call('HGET', META, 'target')
 )
 
 AGREE = (
-    _COMMON
+    COMMON
     + """
 -- Keeps a text on which all processes agree. Stores a new one if no process has stored another one
 -- since the caller has read it. If an answer was lost, the caller reads its own text, and goes on
