@@ -9,7 +9,8 @@ from math import inf
 from amplitude_moloco.buffers.redis.address import RedisAddress
 from amplitude_moloco.buffers.redis.link import connect
 
-LISTEN_SECONDS = 10
+LISTEN_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 _DEAF_SECONDS = 10.0
 """After a failure the caller asks for itself for this long."""
 
@@ -25,6 +26,7 @@ class Bell:
         ring: Called when something can be claimed, or when this can't be known any more.
         monotonic: The clock, in seconds.
         new_thread: Makes a thread that is not started yet.
+        seconds: How long it listens at a time.
     """
 
     def __init__(
@@ -33,8 +35,11 @@ class Bell:
         ring: Callable[[], object],
         monotonic: Callable[[], float],
         new_thread: Callable[..., threading.Thread] = threading.Thread,
+        *,
+        seconds: float = LISTEN_SECONDS,
     ) -> None:
-        self._client = connect(address, 2.0 * LISTEN_SECONDS)
+        self._client = connect(address, _ANSWER_SECONDS + seconds)
+        self._seconds = seconds
         self._key = address.layout.bell
         self._ring = ring
         self._monotonic = monotonic
@@ -45,7 +50,7 @@ class Bell:
         self._is_closed = False
 
     def listen(self) -> bool:
-        """Ring once something can be claimed, in the next ten seconds. Never waits.
+        """Ring once something can be claimed, for the next ten seconds. Never waits.
 
         For one thread at a time. Returns False if that is not possible now.
         """
@@ -78,7 +83,7 @@ class Bell:
 
     def _has_heard(self) -> bool:
         try:
-            return self._client.blpop([self._key], LISTEN_SECONDS) is not None
+            return self._client.blpop([self._key], self._seconds) is not None
         except Exception:  # many kinds, where it is closed meanwhile; the caller learns why
             self._deaf_until = self._monotonic() + _DEAF_SECONDS
             return True

@@ -151,6 +151,24 @@ def test_its_thread_ends_with_it(open_bell: OpenBell) -> None:
     assert not thread.is_alive()
 
 
+def test_it_listens_for_a_while(start_redis: StartRedis, clock: Clock) -> None:
+    """When nothing has come for long it leaves what comes to others, until it listens again."""
+    server = start_redis()
+    url, rung, pause = server.url(), threading.Event(), threading.Event()
+    bell = Bell(parse_address(url, {}), rung.set, clock.monotonic, seconds=0.001)
+    assert bell.listen()
+    with server.client() as client:
+        while "cmdstat_blpop" not in client.info("commandstats"):
+            pause.wait(0.001)
+        while client.info("clients")["blocked_clients"]:
+            pause.wait(0.001)
+    buffer_with(url, clock, "a").close()
+    assert (tokens(server, url), rung.is_set()) == (1, False)
+    assert bell.listen()
+    assert rung.wait(LONG)
+    bell.close()
+
+
 def test_it_needs_a_thread(open_bell: OpenBell) -> None:
     """Where no thread can be started, the process has to ask for itself."""
     assert not open_bell(lambda: None, UnstartableThread).listen()
