@@ -132,8 +132,10 @@ class Courier:
             self._renew_at = now + self._lease_seconds / 3
             self._renew()
         self._desk.return_stale()
+        is_asked, self.is_asked = self.is_asked, False
+        seen = self._desk.readings
         found = self._fetch(now)
-        if self.is_asked:
+        if is_asked and self._desk.readings == seen:
             self.look()
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
@@ -226,7 +228,6 @@ class Courier:
     def look(self) -> None:
         """Learn what lies in Redis. Raises RedisAway."""
         self._note(Reading(*self.link.run(LOOK)))
-        self.is_asked = False
 
     # -- claims ------------------------------------------------------------------------------
 
