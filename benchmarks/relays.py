@@ -4,14 +4,14 @@
 
 Needs ``redis-server`` and the extras ``cli``, ``curl``, ``redis``. Starts its own Redis, and plays
 MCM. Each relay is a process. While events are stored it stands still, so that its own work alone is
-measured: from the first claim to the last acknowledgement.
+measured: from the first claim to the last acknowledgement. In turn with it, the engine of a relay
+sends as many events from memory: what Redis adds is the ratio of the two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +29,10 @@ from redis_buffer import Server as RedisServer
 from redis_buffer import until
 from server import Server
 
+from amplitude_moloco.buffers.memory import MemoryBuffer
+from amplitude_moloco.engine.engine import EngineSettings, build_engine
 from amplitude_moloco.relay.configuration import read_configuration
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _SETTLE_SECONDS = 3.0
 _START_SECONDS = 120.0
 
@@ -49,9 +51,9 @@ class Measured(NamedTuple):
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Returns the CPU time that the threads of a process have used, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text(encoding="ascii").split()[0]) for each in tasks) / 1e9
 
 
 class Relays:
@@ -102,10 +104,13 @@ class Relays:
         own = sum(cpu_seconds(process.pid) for process in self.processes)
         return own, cpu_seconds(self.redis.process.pid)
 
+    def settings(self) -> EngineSettings:
+        """Returns the settings of a relay's engine."""
+        return read_configuration(self._config).settings.engine_settings()
+
     def fill(self, events: int) -> None:
         """Store events, while the relays stand still."""
-        settings = read_configuration(self._config).settings.engine_settings()
-        buffer: Any = settings.open_buffer()
+        buffer: Any = self.settings().open_buffer()
         payload = body()
         for number in range(events):
             while buffer.put(str(number), "PURCHASE", payload):
@@ -130,14 +135,33 @@ def deliver(relays: Relays, server: Server, events: int) -> Measured:
     return Measured(seconds, own, redis)
 
 
+def from_memory(relays: Relays, events: int) -> float:
+    """Returns the microseconds of CPU time that a relay's engine takes for an event in memory."""
+    buffer = MemoryBuffer(max_events=events, max_bytes=1024**3)
+    payload = body()
+    for number in range(events):
+        buffer.put(str(number), "PURCHASE", payload)
+    engine = build_engine(replace(relays.settings(), open_buffer=lambda: buffer))
+    started = time.process_time()
+    engine.flush(timeout_seconds=_START_SECONDS).result()
+    seconds = time.process_time() - started
+    engine.close(0.0)
+    return seconds / events * 1e6
+
+
 def speeds(redis: RedisServer, folder: str, events: int, rounds: int) -> None:
     """Print the price of an event, and what a second relay is worth."""
     with Server() as server, Relays(1, redis, server, folder) as relays:
-        found = [deliver(relays, server, events) for _ in range(rounds)]
+        found, floors = [], []
+        for _ in range(rounds):
+            found.append(deliver(relays, server, events))
+            floors.append(from_memory(relays, events))
     own, its = (statistics.median(each[column] for each in found) for column in (1, 2))
+    ratio = statistics.median(each[1] / floor for each, floor in zip(found, floors, strict=True))
     speed = statistics.median(each.per_second(events) for each in found)
     print(f"one relay, answers at once: {own:.0f} us of CPU time an event, {its:.0f} us in Redis")
     print(f"  {speed:,.0f} a second")
+    print(f"  x{ratio:.2f} of the engine over memory: {statistics.median(floors):.0f} us")
     ratios, one = [], []
     with Server() as server, ExitStack() as stack:
         server.set("delay_millis", 50)
@@ -152,13 +176,17 @@ def speeds(redis: RedisServer, folder: str, events: int, rounds: int) -> None:
 
 def idle(redis: RedisServer, folder: str, count: int, seconds: float) -> None:
     """Print what relays cost that have nothing to do."""
+    before_any = cpu_seconds(redis.process.pid)
+    time.sleep(seconds)
+    alone = (cpu_seconds(redis.process.pid) - before_any) / seconds
     with Server() as server, Relays(count, redis, server, folder) as relays:
         time.sleep(_SETTLE_SECONDS)
         before = relays.cpu_seconds()
         time.sleep(seconds)
         own, its = (b - a for a, b in zip(before, relays.cpu_seconds(), strict=True))
     own, its = own / seconds, its / seconds
-    print(f"{count} idle relays: {own:.2%} of a core together, Redis {its:.2%}")
+    print(f"{count} idle relays: {own:.2%} of a core together, Redis {its:.2%}", end="")
+    print(f", which takes {alone:.2%} alone")
 
 
 def main() -> None:

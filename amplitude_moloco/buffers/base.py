@@ -28,6 +28,12 @@ class Entry(NamedTuple):
     lane: str = ""
     """The lane that it goes in; empty for none."""
 
+    def aged(self, seconds: float) -> Entry:
+        """Returns the entry as it is after this time."""
+        key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane = self
+        age_seconds += seconds
+        return Entry(key, id, sync, body, accepted_at, age_seconds, attempts, strikes, lane)
+
 
 class Claim(NamedTuple):
     """What one call of ``claim`` took, and when to call it again."""

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import Entry, Storage
 from amplitude_moloco.engine.breaker import Circuit
@@ -35,8 +36,7 @@ _PAUSED_SECONDS = 1.0
 _TROUBLE_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(NamedTuple):
     """Send this entry now, then call ``settle`` with it."""
 
     entry: Entry

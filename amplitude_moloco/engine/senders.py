@@ -165,6 +165,8 @@ class LoopSender:
             while not is_stopped:
                 signals = self._wakeups.signals
                 work = _survive(self._step)
+                if work is None:
+                    continue
                 if isinstance(work, Wait):
                     self._wakeups.wait(_at_most(work.seconds, self._idle_seconds), signals)
                 is_stopped = isinstance(work, Stop) or self._is_idle()

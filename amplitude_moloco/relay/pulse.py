@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from amplitude_moloco.relay.service_manager import ServiceManager, status
 
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 5.0
 _STATUS_SECONDS = 5.0
 
 

@@ -21,6 +21,7 @@ from amplitude_moloco.buffers.base import (
 )
 from amplitude_moloco.buffers.bounds import bound
 from amplitude_moloco.buffers.redis.address import RedisAddress
+from amplitude_moloco.buffers.redis.bell import Bell
 from amplitude_moloco.buffers.redis.board import Board
 from amplitude_moloco.buffers.redis.courier import Courier
 from amplitude_moloco.buffers.redis.desk import Desk
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _HORIZON_SECONDS = 60.0
 _LAST_PAUSE_SECONDS = 0.1
 _OVER_SECONDS = 60.0
+_TEND_SECONDS = 5.0
+"""A stage may need care more often. What has happened in Redis is told at once."""
 
 
 class RedisBuffer:
@@ -81,7 +84,6 @@ class RedisBuffer:
     """
 
     is_durable = True
-    tend_seconds = 1.0
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class RedisBuffer:
         self.max_events, self._max_bytes = bounds
         self._address = address
         self._stage = stage
+        self.tend_seconds: float = getattr(stage, "tend_seconds", _TEND_SECONDS)
         self._patience_seconds = patience_seconds
         self._read_seconds = read_seconds
         self._monotonic = monotonic
@@ -116,8 +119,12 @@ class RedisBuffer:
         self._desk = Desk(consumer, monotonic, is_ahead=is_ahead)
         link = Link(connect(address), address, clock)
         self._writer = Writer(stage, link, bounds, monotonic)
-        self._courier = Courier(
-            (link, self._writer, self._desk, Board(link)),
+        self._worker = Worker(
+            *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
+        )
+        bell = Bell(address, self._worker.wake, monotonic, new_thread)
+        self._courier: Courier = Courier(
+            (link, self._writer, self._desk, Board(link), bell),
             place=str(address),
             target=target,
             consumer=consumer,
@@ -127,9 +134,6 @@ class RedisBuffer:
         )
         self._outlook = Outlook(stage, self._writer, self._desk, self._courier, monotonic)
         self._letters = Letters(self._courier.run)
-        self._worker = Worker(
-            *(self.step, lambda: self._courier.is_idle), name="redis-buffer", new_thread=new_thread
-        )
         logger.info("Events wait in %s", address)
 
     def __repr__(self) -> str:
@@ -292,10 +296,7 @@ class RedisBuffer:
     # -- the thread --------------------------------------------------------------------------
 
     def step(self, *, is_last: bool = False) -> float:
-        """Carry what is due to and from Redis. Returns the seconds until more is. Never raises.
-
-        Called in the buffer's thread.
-        """
+        """Carry what is due to and from Redis. Returns the seconds until more is. Never raises."""
         if self._is_over:
             return _OVER_SECONDS
         seen = self._desk.readings
@@ -324,7 +325,7 @@ class RedisBuffer:
         self._desk.close()
         if self._courier.born or self._has_staged():
             self._finish(ends_at)
-        self._courier.link.close()
+        self._courier.close()
         return self._stage.close()
 
     def _finish(self, ends_at: float) -> None:

@@ -13,8 +13,10 @@ from math import inf
 from typing import Any
 
 from amplitude_moloco.buffers.base import Degraded, Lost, News
+from amplitude_moloco.buffers.redis.appetite import Demand
+from amplitude_moloco.buffers.redis.bell import LISTEN_SECONDS, Bell
 from amplitude_moloco.buffers.redis.board import Board
-from amplitude_moloco.buffers.redis.desk import Demand, Desk
+from amplitude_moloco.buffers.redis.desk import Desk
 from amplitude_moloco.buffers.redis.faults import RedisAway
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS, VERSION
 from amplitude_moloco.buffers.redis.link import Argument, Link
@@ -36,8 +38,8 @@ logger = logging.getLogger(__name__)
 _AGAIN_SECONDS = 1.0
 """The pause after Redis could not be used."""
 _LEAST_SECONDS, _IDLE_SECONDS = 0.05, 2.0
-"""While senders wait, Redis is asked for more after such pauses. They double each time, so that a
-process with nothing to send costs next to nothing."""
+"""While senders wait, Redis is asked for more after such pauses, which double each time. Then the
+bell rings when there is something."""
 _SOON_SECONDS = 0.5
 _BATCH = 100
 _BATCHES = 50
@@ -61,7 +63,7 @@ class Courier:
 
     def __init__(
         self,
-        parts: tuple[Link, Writer, Desk, Board],
+        parts: tuple[Link, Writer, Desk, Board, Bell],
         *,
         place: str,
         target: str,
@@ -70,7 +72,7 @@ class Courier:
         horizon_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
-        self.link, self._writer, self._desk, self.board = parts
+        self.link, self._writer, self._desk, self.board, self._bell = parts
         self._settler = Settler(self.link, self._desk, consumer)
         self._place = place
         self._target = target
@@ -130,8 +132,10 @@ class Courier:
             self._renew_at = now + self._lease_seconds / 3
             self._renew()
         self._desk.return_stale()
+        is_asked, self.is_asked = self.is_asked, False
+        seen = self._desk.readings
         found = self._fetch(now)
-        if self.is_asked:
+        if is_asked and self._desk.readings == seen:
             self.look()
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
@@ -142,11 +146,15 @@ class Courier:
             # What was fetched goes stale, and what found no room is tried again.
             is_soon = self._desk.ready or not self._writer.is_empty
             return _SOON_SECONDS if is_soon else max(0.0, self._renew_at - now)
+        return self._pause(found=found)
+
+    def _pause(self, *, found: bool) -> float:
+        """Returns how long to wait before Redis is asked for entries again."""
         self._poll_seconds = _LEAST_SECONDS if found else min(2 * self._poll_seconds, _IDLE_SECONDS)
+        is_idle = self._poll_seconds == _IDLE_SECONDS
+        seconds = LISTEN_SECONDS if is_idle and self._bell.listen() else self._poll_seconds
         due_seconds = self._desk.next_seconds()
-        if due_seconds is None:
-            return self._poll_seconds
-        return min(self._poll_seconds, max(due_seconds, _LEAST_SECONDS))
+        return seconds if due_seconds is None else min(seconds, max(due_seconds, _LEAST_SECONDS))
 
     def _write(self, now: float) -> bool:
         """Write what is staged. Returns whether there is more that can be written at once."""
@@ -186,9 +194,14 @@ class Courier:
         return news
 
     def take_found(self) -> bool:
-        """Returns whether entries were fetched since the last call."""
+        """Returns whether entries were fetched since the last call, or there is news."""
         has_found, self._has_found = self._has_found, False
-        return has_found
+        return has_found or bool(self._news)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bell.close()
+        self.link.close()
 
     def prepare(self) -> None:
         """Make sure that the buffer is there, and is this one. Raises RedisAway."""
@@ -215,7 +228,6 @@ class Courier:
     def look(self) -> None:
         """Learn what lies in Redis. Raises RedisAway."""
         self._note(Reading(*self.link.run(LOOK)))
-        self.is_asked = False
 
     # -- claims ------------------------------------------------------------------------------
 
@@ -253,7 +265,7 @@ class Courier:
         records = records_from(answer)
         for record in records:
             if record.number < 0:
-                self._desk.acks.append(record)
+                self._desk.remove(record)
                 self._news.append(Lost(1, f"{self._place}: an entry can't be read"))
         return [record for record in records if record.number >= 0]
 

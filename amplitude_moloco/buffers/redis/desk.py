@@ -5,41 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from itertools import count
-from typing import NamedTuple
+from itertools import count, islice
 
 from amplitude_moloco.buffers.base import Claim, Entry
+from amplitude_moloco.buffers.redis.appetite import Appetite, Demand
+from amplitude_moloco.buffers.redis.outcome import Outcome, buried, returned
 from amplitude_moloco.buffers.redis.record import Reading, Record
 from amplitude_moloco.reasons import DeadLetterReason
 
 _STALE_SECONDS = 5.0
 """What was fetched ahead and is not claimed for this time is left to other processes."""
-
-
-class Return(NamedTuple):
-    """An entry is given back, to be due again."""
-
-    record: Record
-    delay_seconds: float
-    attempts: int
-    strikes: int
-
-
-class Burial(NamedTuple):
-    """An entry becomes a dead letter."""
-
-    record: Record
-    attempts: int
-    reason: DeadLetterReason
-    status: int | None
-    message: str
-
-
-class Demand(NamedTuple):
-    """How many entries are to be claimed in Redis, and how many of them are the newest."""
-
-    limit: int
-    newest: int
 
 
 class Desk:
@@ -64,14 +39,11 @@ class Desk:
         self._here: dict[tuple[int, bytes], Hashable] = {}
         """The key of each record that is ready or held; None for a ready one."""
         self._serials = count(1)
-        self._limit = 0
-        self._newest = 0.0
+        self._appetite = Appetite(monotonic)
         self._is_wanted = False
         self._claimed_at = 0.0
         self._is_closed = False
-        self.acks: deque[Record] = deque()
-        self.returns: deque[Return] = deque()
-        self.burials: deque[Burial] = deque()
+        self._outcomes: deque[Outcome] = deque()
         self.reading = Reading()
         self.read_at = 0.0
         """When the reading was made, by the monotonic clock."""
@@ -99,37 +71,31 @@ class Desk:
                 self._here[record.stream, record.place] = key
                 entries.append(_entry(key, record, now))
             if limit:
-                self._limit, self._claimed_at = limit, self._monotonic()
-                self._newest = min(self._newest + newest, limit)
+                self._claimed_at = self._monotonic()
+                self._appetite.note(limit, newest, len(entries) if self._is_ahead else 0)
                 rest = len(self._ready) if self._is_ahead else len(entries)
-                self._is_wanted = rest < limit
+                self._is_wanted = rest < max(limit, self._appetite.ahead // 2)
             return Claim(entries, self.next_seconds())
 
     def ack(self, entry: Entry) -> bool:
-        with self.lock:
-            record = self._release(entry.key)
-            if record is None:
-                return False
-            self.acks.append(record)
-            return True
+        return self._end(entry, Outcome)
 
     def give_back(self, entry: Entry, delay_seconds: float, attempts: int, strikes: int) -> bool:
-        with self.lock:
-            record = self._release(entry.key)
-            if record is None:
-                return False
-            self.returns.append(Return(record, delay_seconds, attempts, strikes))
-            return True
+        return self._end(entry, lambda record: returned(record, delay_seconds, attempts, strikes))
 
     def bury(
         self, entry: Entry, reason: DeadLetterReason, status: int | None, message: str
     ) -> bool:
+        attempts = entry.attempts
+        return self._end(entry, lambda record: buried(record, attempts, reason, status, message))
+
+    def _end(self, entry: Entry, outcome: Callable[[Record], Outcome]) -> bool:
+        """End a claim. Returns whether this process has it."""
         with self.lock:
             record = self._release(entry.key)
-            if record is None:
-                return False
-            self.burials.append(Burial(record, entry.attempts, reason, status, message))
-            return True
+            if record is not None:
+                self._outcomes.append(outcome(record))
+            return record is not None
 
     def _release(self, key: Hashable) -> Record | None:
         record = self._held.pop(key, None)
@@ -144,8 +110,7 @@ class Desk:
         with self.lock:
             if not self._is_wanted or self._is_closed:
                 return Demand(0, 0)
-            limit = max(0, self._limit - len(self._ready))
-            return Demand(limit, min(limit, int(self._newest)))
+            return self._appetite.demand(len(self._ready))
 
     @property
     def is_waiting(self) -> bool:
@@ -157,14 +122,14 @@ class Desk:
         added = 0
         with self.lock:
             if demand is not None:
-                self._newest -= demand.newest
+                self._appetite.fetched(demand)
                 self._is_wanted = self._is_wanted and self._is_ahead
             for record in records:
                 if (record.stream, record.place) not in self._here:
                     self._here[record.stream, record.place] = None
                     self._ready.append(record)
                     added += 1
-            if len(self._ready) >= self._limit:
+            if len(self._ready) >= self._appetite.limit:
                 self._is_wanted = False
         return added
 
@@ -203,15 +168,33 @@ class Desk:
             self._is_closed = True
             self._return_ready()
             for record in self._held.values():
-                self.returns.append(Return(record, 0.0, record.attempts, record.strikes))
+                self._return(record)
             self._held.clear()
             self._here.clear()
 
     def _return_ready(self) -> None:
         for record in self._ready:
             del self._here[record.stream, record.place]
-            self.returns.append(Return(record, 0.0, record.attempts, record.strikes))
+            self._return(record)
         self._ready.clear()
+
+    def _return(self, record: Record) -> None:
+        self._outcomes.append(returned(record, 0.0, record.attempts, record.strikes))
+
+    def outcomes(self, limit: int) -> list[Outcome]:
+        """Returns the first outcomes that Redis does not know yet."""
+        with self.lock:
+            return list(islice(self._outcomes, limit))
+
+    def settled(self, count: int) -> None:
+        """Redis knows this many more of them."""
+        with self.lock:
+            for _ in range(count):
+                self._outcomes.popleft()
+
+    def remove(self, record: Record) -> None:
+        """Have Redis remove what was claimed, and can't be handed out."""
+        self._outcomes.append(Outcome(record))
 
     # -- what is known -----------------------------------------------------------------------
 
@@ -223,7 +206,7 @@ class Desk:
     @property
     def unsettled(self) -> int:
         """How many outcomes Redis does not know yet."""
-        return len(self.acks) + len(self.returns) + len(self.burials)
+        return len(self._outcomes)
 
     def now(self) -> float:
         """Returns Redis's time in Unix seconds, by the last reading."""

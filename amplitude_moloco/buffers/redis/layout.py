@@ -11,10 +11,15 @@ key          type        holds
 ``:untried`` sorted set  the numbers of entries outside ``:new`` that were never sent
 ``:ages``    sorted set  when the entries outside ``:new`` were accepted
 ``:dead``    stream      dead letters
+``:bell``    list        a token, if there may be something to claim for a process that waits for it
 ``:meta``    hash        the target, the last number, the bytes of all bodies
 ``:fleet``   hash        what the processes agree on: a version, and a text
 ``:put:ID``  string      the last number that this producer has written
 ===========  ==========  ===========================================================================
+
+An entry is one text, with numbers as ``record.py`` and the scripts pack them. Its head: when it was
+accepted, its number, its attempts and strikes. Its tail: the lengths of its id and sync, then id,
+sync and body.
 
 Both streams have one consumer group. An entry is in one place at a time: acknowledged or moved, it
 is deleted. So every entry of a stream was claimed, or no consumer has read it.
@@ -30,12 +35,12 @@ from typing import NamedTuple
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import shown
 
-VERSION = 1
+VERSION = 2
 GROUP = "senders"
 NEW, DUE = 1, 2
 """The streams, by their places among the keys of each script."""
 MICROSECONDS = 1_000_000
-_NAMES = ("new", "due", "later", "dues", "untried", "ages", "dead", "fleet", "meta")
+_NAMES = ("new", "due", "later", "dues", "untried", "ages", "dead", "fleet", "bell", "meta")
 _STREAM = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
@@ -48,6 +53,11 @@ class Layout(NamedTuple):
     def keys(self) -> tuple[str, ...]:
         """The keys of every script, in this order."""
         return tuple(f"{{{self.stream}}}:{name}" for name in _NAMES)
+
+    @property
+    def bell(self) -> str:
+        """The key of the list on which processes wait."""
+        return f"{{{self.stream}}}:bell"
 
     def producer(self, id: str) -> str:
         """Returns the key of a producer."""

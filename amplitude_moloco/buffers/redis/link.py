@@ -68,7 +68,8 @@ class Link:
         self, client: redis.Redis, address: RedisAddress, clock: Clock | None = None
     ) -> None:
         self._client = client
-        self._address = address
+        self._layout = address.layout
+        self._keys = [*address.layout.keys]
         self._clock = clock
         self._scripts: dict[str, Any] = {}
         self.is_checked = False
@@ -80,9 +81,7 @@ class Link:
         """Run a script with the keys of the buffer, and the producer's if it has a name."""
         if not self.is_checked:
             self.check()
-        keys = list(self._address.layout.keys)
-        if producer:
-            keys.append(self._address.layout.producer(producer))
+        keys = [*self._keys, self._layout.producer(producer)] if producer else self._keys
         registered = self._scripts.get(script)
         if registered is None:
             registered = self._scripts[script] = self._client.register_script(script)

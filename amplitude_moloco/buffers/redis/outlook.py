@@ -33,10 +33,12 @@ class Outlook:
         desk, staged = self._desk, self._stage.state()
         with desk.lock:
             reading = desk.reading
-            ended = len(desk.acks) + len(desk.burials)
+            unknown = desk.outcomes(desk.unsettled)
+            ended = sum(each.is_end for each in unknown)
+            buried = sum(each.is_burial for each in unknown)
             claimed = max(desk.held, reading.claimed - desk.ready - desk.unsettled)
             waiting = reading.events - claimed - ended + staged.waiting + staged.claimed
-            return BufferState(max(0, waiting), claimed, reading.dead + len(desk.burials))
+            return BufferState(max(0, waiting), claimed, reading.dead + buried)
 
     def oldest_age_seconds(self) -> float | None:
         """Returns the age of the oldest entry in Redis and in the stage; None for none."""

@@ -10,7 +10,9 @@ from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS
 from amplitude_moloco.reasons import DeadLetterReason
 
-_HEAD = struct.Struct(">BBIIIddII")
+_CLAIMED = struct.Struct(">BII")
+_ENTRY = struct.Struct(">ddIIII")
+_LENGTHS = struct.Struct(">II")
 _PLACES = 1 << 64
 """More than the second half of a stream's id can be."""
 
@@ -81,35 +83,50 @@ def to_text(value: bytes) -> str:
     return value.decode("utf-8", "surrogatepass")
 
 
+def tail_of(id: str, sync: str, body: bytes) -> bytes:
+    """Returns the part of a new entry that its process knows; see ``layout.py``."""
+    id_bytes, sync_bytes = to_bytes(id), to_bytes(sync)
+    return _LENGTHS.pack(len(id_bytes), len(sync_bytes)) + id_bytes + sync_bytes + body
+
+
 def records_from(answer: bytes) -> list[Record]:
     """Returns the entries that a script has claimed. What is no entry has a negative number."""
     records, at = [], 0
     while at < len(answer):
-        stream, *sizes, accepted, number, attempts, strikes = _HEAD.unpack_from(answer, at)
-        at += _HEAD.size
-        parts = []
-        for size in sizes:
-            parts.append(answer[at : at + size])
-            at += size
-        place, id, sync, body = parts
-        accepted_at = accepted / MICROSECONDS
-        texts = to_text(id), to_text(sync)
-        counts = int(number), attempts, strikes
-        records.append(Record(stream, place, *texts, body, accepted_at, *counts))
+        stream, of_place, of_entry = _CLAIMED.unpack_from(answer, at)
+        at += _CLAIMED.size
+        place, at = answer[at : at + of_place], at + of_place
+        records.append(_record(stream, place, answer, at, at + of_entry))
+        at += of_entry
     return records
+
+
+def _record(stream: int, place: bytes, text: bytes, start: int, end: int) -> Record:
+    """Returns the entry that lies between two places of a text."""
+    if start == end:
+        return Record(stream, place, "", "", b"", 0.0, -1, 0, 0)
+    accepted, number, attempts, strikes, of_id, of_sync = _ENTRY.unpack_from(text, start)
+    sync_at = start + _ENTRY.size + of_id
+    body_at = sync_at + of_sync
+    id, sync = to_text(text[sync_at - of_id : sync_at]), to_text(text[sync_at:body_at])
+    accepted_at = accepted / MICROSECONDS
+    return Record(
+        *(stream, place, id, sync, text[body_at:end], accepted_at, int(number), attempts, strikes)
+    )
 
 
 def letter_from(place: bytes, fields: Sequence[bytes]) -> DeadLetter:
     """Returns a dead letter from its place in its stream, and its fields."""
-    id, sync, body, accepted, buried, attempts, reason, status, message = fields[1::2]
+    entry, buried, reason, status, message = fields[1::2]
+    record = _record(0, place, entry, 0, len(entry))
     return DeadLetter(
         key=key_of(place),
-        id=to_text(id),
-        sync=to_text(sync),
-        body=body,
-        accepted_at=int(accepted) / MICROSECONDS,
+        id=record.id,
+        sync=record.sync,
+        body=record.body,
+        accepted_at=record.accepted_at,
         buried_at=int(buried) / MICROSECONDS,
-        attempts=int(attempts),
+        attempts=record.attempts,
         reason=DeadLetterReason(reason.decode()),
         status=int(status) if status else None,
         message=to_text(message),

@@ -2,7 +2,8 @@
 
 The keys are those of ``Layout.keys``, and for ``APPEND`` the producer's. The first argument is the
 time in microseconds, for tests, or empty for Redis's own. No script runs long: what it handles is
-bounded by its caller.
+bounded by its caller. Many entries or outcomes are one argument or answer, packed: a client spends
+far more time on a list of them.
 
 When Redis has no memory left, it ends a script at its first command that needs some, unless the
 script has written before: so ``APPEND`` and ``RESEND`` change nothing then, and all others begin
@@ -11,78 +12,11 @@ with a write that needs none. What they do frees as much as it takes.
 
 from __future__ import annotations
 
-from amplitude_moloco.buffers.redis.layout import GROUP, VERSION
-
-_COMMON = f"""
-local NEW, DUE, LATER, DUES, UNTRIED, AGES, DEAD, FLEET, META =
-    KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local GROUP = '{GROUP}'
-local call = redis.call
-local now = tonumber(ARGV[1])
-if not now then
-    local time = call('TIME')
-    now = time[1] * 1000000 + time[2]
-end
-local function text(number) return string.format('%.0f', number) end
-local function member(number) return string.format('%016.0f', number) end
-local function is_mine(key, id, owner)
-    return #call('XPENDING', key, GROUP, id, id, 1, owner) > 0
-end
-local function renew(key, id, owner) call('XCLAIM', key, GROUP, owner, 0, id, 'JUSTID') end
--- The values of an entry's fields: id, sync, body, accepted, number, attempts, strikes.
-local function values(fields)
-    return fields[2], fields[4], fields[6], fields[8], fields[10], fields[12], fields[14]
-end
-local function add(key, id, sync, body, accepted, number, attempts, strikes)
-    call('XADD', key, '*', 'i', id, 's', sync, 'b', body, 'a', accepted, 'n', number,
-        't', attempts, 'k', strikes)
-end
--- An entry as one text, which costs the client far less to read than a list: the place of its
--- stream among the keys, lengths and numbers, then its id in the stream, its own id, sync and body.
--- What is no entry has the number -1.
-local function packed(which, place, fields)
-    local id, sync, body, accepted, number, attempts, strikes = values(fields)
-    if not strikes then
-        id, sync, body, accepted, number, attempts, strikes = '', '', '', 0, -1, 0, 0
-    end
-    return struct.pack('>BBI4I4I4ddI4I4', which, #place, #id, #sync, #body, tonumber(accepted),
-        tonumber(number), tonumber(attempts), tonumber(strikes)) .. place .. id .. sync .. body
-end
-local function total()
-    return call('XLEN', NEW) + call('XLEN', DUE) + call('ZCARD', DUES)
-end
-local function size_of_all() return tonumber(call('HGET', META, 'bytes') or '0') end
-"""
-
-_LOOK = """
--- What lies in all keys now. -1 stands for none.
-local function look()
-    local first, age = call('XRANGE', NEW, '-', '+', 'COUNT', 1)[1], -1
-    local untried = tonumber(call('ZRANGE', UNTRIED, 0, 0, 'WITHSCORES')[2] or '-1')
-    local oldest = tonumber(call('ZRANGE', AGES, 0, 0, 'WITHSCORES')[2] or '-1')
-    if first then
-        local _, _, _, accepted, number = values(first[2])
-        -- What is not an entry, the next claim of it clears away.
-        accepted, number = tonumber(accepted or '') or now, tonumber(number or '') or 0
-        if untried < 0 or number < untried then untried = number end
-        if oldest < 0 or accepted < oldest then oldest = accepted end
-    end
-    if oldest >= 0 then age = math.max(0, now - oldest) end
-    local due = call('ZRANGE', DUES, 0, 0, 'WITHSCORES')[2]
-    local wait = -1
-    if due then wait = math.max(0, tonumber(due) - now) end
-    local meta = call('HMGET', META, 'born', 'last', 'bytes')
-    return {
-        meta[1] or '', tonumber(meta[2] or '0'), tonumber(meta[3] or '0'),
-        call('XLEN', NEW), call('XPENDING', NEW, GROUP)[1],
-        call('XLEN', DUE), call('XPENDING', DUE, GROUP)[1],
-        call('ZCARD', DUES), call('XLEN', DEAD), untried, age, wait, now,
-    }
-end
-"""
+from amplitude_moloco.buffers.redis.layout import VERSION
+from amplitude_moloco.buffers.redis.lua import CLAIMING, COMMON, HOLDING, LOOKING
 
 PREPARE = (
-    _COMMON
+    COMMON
     + f"""
 -- Makes what is missing: both streams with their group, from their first entry on, and the marks of
 -- this buffer. Returns the marks that are there: when it was made, for which target, which layout.
@@ -101,47 +35,46 @@ return call('HMGET', META, 'born', 'target', 'layout')
 )
 
 APPEND = (
-    _COMMON
+    COMMON
     + """
--- Appends records, each once: those that this producer has numbered no higher than its last one are
+-- Appends entries, each once: those that this producer has numbered no higher than its last one are
 -- there already, since an answer was lost. Appends none beyond the bounds, and nothing is trimmed.
--- Arguments: the first record's number, the bounds of events and bytes, how long to remember the
--- producer; then all records in one text, each as the lengths of its id, sync and body, its age in
--- microseconds, and these three: packing them is what costs the client most. Returns how many
--- records are there, the last number in the buffer, and how many events and bytes it has.
+-- Arguments: the first entry's number, the bounds of events and bytes, how long to remember the
+-- producer; then all entries in one text, each as its age in microseconds, its size and that of its
+-- body, and the entry's tail. Returns how many entries are there, the last number in
+-- the buffer, and how many events and bytes it has.
 if call('HEXISTS', META, 'born') == 0 then return redis.error_reply('NOGROUP not prepared') end
-local written = tonumber(call('GET', KEYS[10]) or '0')
+local written = tonumber(call('GET', KEYS[11]) or '0')
 local first, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local events, bytes = total(), size_of_all()
-if events == 0 then bytes = 0 end
+local events = call('XLEN', NEW) + call('XLEN', DUE) + call('ZCARD', DUES)
+local bytes = events > 0 and size_of_all() or 0
 local number = tonumber(call('HGET', META, 'last') or '0')
-local taken, added, records, at = 0, 0, ARGV[6], 1
-while at <= #records do
+local taken, added, entries, at = 0, 0, ARGV[6], 1
+while at <= #entries do
+    local age, size, body_size, start = struct.unpack('>dI4I4', entries, at)
+    at = start + size
     local own = first + taken
-    local of_id, of_sync, size, age, start = struct.unpack('>I4I4I4d', records, at)
-    local body_at = start + of_id + of_sync
-    at = body_at + size
     if own > written then
-        if events >= most or bytes + size > most_bytes then break end
+        if events >= most or bytes + body_size > most_bytes then break end
         number = number + 1
-        add(NEW, string.sub(records, start, start + of_id - 1),
-            string.sub(records, start + of_id, body_at - 1), string.sub(records, body_at, at - 1),
-            text(now - age), text(number), '0', '0')
-        written, events, bytes, added = own, events + 1, bytes + size, added + 1
+        add(NEW, entry_with(now - age, number, 0, 0, string.sub(entries, start, at - 1)))
+        written, events, bytes, added = own, events + 1, bytes + body_size, added + 1
     end
     taken = taken + 1
 end
 if added > 0 then
     call('HSET', META, 'last', text(number), 'bytes', text(bytes))
-    call('SET', KEYS[10], text(written), 'EX', ARGV[5])
+    call('SET', KEYS[11], text(written), 'EX', ARGV[5])
+    ring()
 end
 return {taken, number, events, bytes}
 """
 )
 
 CLAIM = (
-    _COMMON
-    + _LOOK
+    COMMON
+    + LOOKING
+    + CLAIMING
     + """
 -- Claims entries for a consumer: first retries in the order in which they came due, then new ones
 -- in their order, and of those the newest. What is not next in its stream moves to the other one,
@@ -150,34 +83,42 @@ CLAIM = (
 -- ahead: what lies further was stored before the clock was set back, and is due.
 -- Returns the entries, and what lies in the buffer then.
 local me, limit, newest, horizon = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local taken, reserved = {}, {}
+local taken, reserved, room = {}, {}, limit
 local function read(which, into, count)
     if count <= 0 then return end
     local found = call('XREADGROUP', 'GROUP', GROUP, me, 'COUNT', count,
         'STREAMS', KEYS[which], '>')
-    for _, entry in ipairs(found and found[1][2] or {}) do
-        into[#into + 1] = packed(which, entry[1], entry[2])
+    for _, each in ipairs(found and found[1][2] or {}) do
+        claimed(into, which, each)
+        room = room - 1
     end
 end
-read(2, taken, limit)
-local wanted = math.min(newest, limit - #taken)
+read(2, taken, room)
+local wanted = math.min(newest, room)
 if wanted > 0 then
-    local moved = 0
-    local last = call('XREVRANGE', NEW, '+', '-', 'COUNT', wanted)
+    local last_read
+    for _, each in ipairs(call('XINFO', 'GROUPS', NEW)) do
+        if each[2] == GROUP then last_read = each[8] end
+    end
+    local places, untried, ages = {}, {}, {}
+    local last = call('XREVRANGE', NEW, '+', '(' .. last_read, 'COUNT', wanted)
     for i = #last, 1, -1 do
-        local key, fields = last[i][1], last[i][2]
-        if #call('XPENDING', NEW, GROUP, key, key, 1) == 0 then
-            local _, _, _, accepted, number = values(fields)
-            add(DUE, values(fields))
-            call('XDEL', NEW, key)
-            call('ZADD', UNTRIED, number, member(number))
-            call('ZADD', AGES, accepted, member(number))
-            moved = moved + 1
+        local entry = entry_of(last[i])
+        if entry ~= '' then
+            local accepted, number = struct.unpack('>dd', entry)
+            add(DUE, entry)
+            places[#places + 1] = last[i][1]
+            untried[#untried + 1], untried[#untried + 2] = text(number), member(number)
+            ages[#ages + 1], ages[#ages + 2] = text(accepted), member(number)
         end
     end
-    read(2, reserved, moved)
+    if #places > 0 then
+        call('XDEL', NEW, unpack(places))
+        call('ZADD', UNTRIED, unpack(untried))
+        call('ZADD', AGES, unpack(ages))
+        read(2, reserved, #places)
+    end
 end
-local room = limit - #taken - #reserved
 if room > 0 then
     local due = call('ZRANGEBYSCORE', DUES, '-inf', text(now), 'LIMIT', 0, room)
     if #due < room then
@@ -185,137 +126,112 @@ if room > 0 then
             'LIMIT', 0, room - #due)
         for _, each in ipairs(beyond) do due[#due + 1] = each end
     end
-    local moved = 0
-    for _, each in ipairs(due) do
-        local packed = call('HGET', LATER, each)
-        if packed then
-            add(DUE, unpack(cmsgpack.unpack(packed)))
-            moved = moved + 1
+    if #due > 0 then
+        local moved = 0
+        for _, entry in ipairs(call('HMGET', LATER, unpack(due))) do
+            if entry then
+                add(DUE, entry)
+                moved = moved + 1
+            end
         end
-        call('HDEL', LATER, each)
-        call('ZREM', DUES, each)
+        call('HDEL', LATER, unpack(due))
+        call('ZREM', DUES, unpack(due))
+        read(2, taken, moved)
     end
-    read(2, taken, moved)
 end
-read(1, taken, limit - #taken - #reserved)
+read(1, taken, room)
 for _, each in ipairs(reserved) do taken[#taken + 1] = each end
+if room == 0 then ring() end
 return {table.concat(taken), look()}
 """
 )
 
 LOOK = (
-    _COMMON
-    + _LOOK
+    COMMON
+    + LOOKING
     + """
 -- Changes nothing. Returns what lies in the buffer.
 return look()
 """
 )
 
-ACK = (
-    _COMMON
+SETTLE = (
+    COMMON
+    + HOLDING
     + """
--- Removes entries that were delivered. Those that their consumer has lost to another one stay.
--- Arguments: the consumer; then all entries in one text, each as its stream, the length of its id,
--- its number and size, and the id. Returns whether each was removed.
-local me, entries, at, freed, done = ARGV[2], ARGV[3], 1, 0, {}
-while at <= #entries do
-    local which, length, number, size, start = struct.unpack('>BBdI4', entries, at)
-    at = start + length
-    local key, id = KEYS[which], string.sub(entries, start, at - 1)
-    local is_ours = is_mine(key, id, me)
-    if is_ours then
-        call('XACK', key, GROUP, id)
-        call('XDEL', key, id)
-        if which == 2 then
-            call('ZREM', UNTRIED, member(number))
-            call('ZREM', AGES, member(number))
-        end
-        freed = freed + size
-    end
-    done[#done + 1] = is_ours and 1 or 0
+-- Learns what became of claimed entries. Those that their consumer has lost to another one stay.
+-- Beyond the bound, the oldest dead letters are forgotten: they were not going to be delivered.
+-- Arguments: the consumer, the bound, and all outcomes in one text, as outcome.py packs them.
+-- Returns how many entries are another consumer's, and how many are gone.
+call('PERSIST', META)
+local me, most_letters, outcomes, at = ARGV[2], ARGV[3], ARGV[4], 1
+local others, gone, freed = 0, 0, 0
+local streams = {{}, {}}
+while at <= #outcomes do
+    local which, of_id, of_detail, number, size, start = struct.unpack('>BI4I4dI4', outcomes, at)
+    local detail_at = start + of_id
+    at = detail_at + of_detail
+    local stream = streams[which]
+    stream[#stream + 1] = {id = string.sub(outcomes, start, detail_at - 1),
+        detail = string.sub(outcomes, detail_at, at - 1), number = number, size = size}
 end
-if freed > 0 then call('HINCRBY', META, 'bytes', text(-freed)) end
-return done
-"""
-)
-
-RETURN = (
-    _COMMON
-    + """
--- Gives entries back, to be due again after a delay. Those that their consumer has lost stay.
--- Arguments: the consumer; then each entry's stream and id, its delay in microseconds, and its new
--- counts. Returns for each whether it was given back (1), is another consumer's (0), or is gone
--- (-1).
-local me, done = ARGV[2], {}
-for at = 3, #ARGV, 5 do
-    local which, key, id = tonumber(ARGV[at]), KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-    local outcome = 0
-    if is_mine(key, id, me) then
-        local found = call('XRANGE', key, id, id)[1]
-        outcome = -1
-        if found then
-            outcome = 1
-            renew(key, id, me)
-            local event, sync, body, accepted, number = values(found[2])
-            local attempts, name = ARGV[at + 3], member(number)
-            local packed =
-                cmsgpack.pack({event, sync, body, accepted, number, attempts, ARGV[at + 4]})
-            call('HSET', LATER, name, packed)
-            call('ZADD', DUES, text(now + tonumber(ARGV[at + 2])), name)
-            call('ZADD', AGES, accepted, name)
-            if tonumber(attempts) == 0 then
-                call('ZADD', UNTRIED, number, name)
+local function give_back(entry, detail)
+    local _, delay, attempts, strikes = struct.unpack('>BdI4I4', detail)
+    local accepted, number = struct.unpack('>dd', entry)
+    local name = member(number)
+    call('HSET', LATER, name, entry_with(accepted, number, attempts, strikes, tail_of(entry)))
+    call('ZADD', DUES, text(now + delay), name)
+    if delay == 0 then ring() end
+    call('ZADD', AGES, text(accepted), name)
+    if attempts == 0 then
+        call('ZADD', UNTRIED, text(number), name)
+    else
+        call('ZREM', UNTRIED, name)
+    end
+end
+local function bury(entry, detail)
+    local _, attempts, reason, status, start = struct.unpack('>BI4ss', detail)
+    local accepted, number = struct.unpack('>dd', entry)
+    call('XADD', DEAD, 'MAXLEN', '~', most_letters, '*', 'e',
+        entry_with(accepted, number, attempts, 0, tail_of(entry)), 'z', text(now),
+        'r', reason, 'c', status, 'm', string.sub(detail, start))
+end
+for which, stream in ipairs(streams) do
+    local key, settled, ended = KEYS[which], {}, {}
+    local mine = held(key, stream, me)
+    for _, each in ipairs(stream) do
+        if not mine[each.id] then
+            others = others + 1
+        else
+            settled[#settled + 1] = each.id
+            local is_delivered = each.detail == ''
+            local found = not is_delivered and call('XRANGE', key, each.id, each.id)[1]
+            if found and string.byte(each.detail) == 1 then
+                give_back(entry_of(found), each.detail)
             else
-                call('ZREM', UNTRIED, name)
+                if found then bury(entry_of(found), each.detail) end
+                gone = gone + ((found or is_delivered) and 0 or 1)
+                if which == 2 then ended[#ended + 1] = member(each.number) end
+                freed = freed + each.size
             end
         end
-        call('XACK', key, GROUP, id)
-        call('XDEL', key, id)
     end
-    done[#done + 1] = outcome
-end
-return done
-"""
-)
-
-BURY = (
-    _COMMON
-    + """
--- Turns entries into dead letters. Those that their consumer has lost stay. Beyond the bound, the
--- oldest letters are forgotten: they were not going to be delivered.
--- Arguments: the consumer, and the bound; then each entry's stream and id, its attempts, and the
--- reason, status and message. Returns for each as RETURN does.
-local me, done, freed = ARGV[2], {}, 0
-for at = 4, #ARGV, 6 do
-    local which, key, id = tonumber(ARGV[at]), KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-    local outcome = 0
-    if is_mine(key, id, me) then
-        local found = call('XRANGE', key, id, id)[1]
-        outcome = -1
-        if found then
-            outcome = 1
-            renew(key, id, me)
-            local event, sync, body, accepted, number = values(found[2])
-            call('XADD', DEAD, 'MAXLEN', '~', ARGV[3], '*', 'i', event, 's', sync, 'b', body,
-                'a', accepted, 'z', text(now), 't', ARGV[at + 2], 'r', ARGV[at + 3],
-                'c', ARGV[at + 4], 'm', ARGV[at + 5])
-            call('ZREM', UNTRIED, member(number))
-            call('ZREM', AGES, member(number))
-            freed = freed + #body
-        end
-        call('XACK', key, GROUP, id)
-        call('XDEL', key, id)
+    if #settled > 0 then
+        call('XACK', key, GROUP, unpack(settled))
+        call('XDEL', key, unpack(settled))
     end
-    done[#done + 1] = outcome
+    if #ended > 0 then
+        call('ZREM', UNTRIED, unpack(ended))
+        call('ZREM', AGES, unpack(ended))
+    end
 end
 if freed > 0 then call('HINCRBY', META, 'bytes', text(-freed)) end
-return done
+return {others, gone}
 """
 )
 
 RESEND = (
-    _COMMON
+    COMMON
     + """
 -- Turns dead letters into new entries, accepted now. Arguments: their ids. Returns for each whether
 -- it was there, and the last number in the buffer.
@@ -326,20 +242,22 @@ for at = 2, #ARGV do
     local found = call('XRANGE', DEAD, ARGV[at], ARGV[at])[1]
     if found then
         number = number + 1
-        local id, sync, body = found[2][2], found[2][4], found[2][6]
-        add(NEW, id, sync, body, text(now), text(number), '0', '0')
+        local entry = entry_of(found)
+        local of_id, of_sync = struct.unpack('>I4I4', entry, 25)
+        add(NEW, entry_with(now, number, 0, 0, tail_of(entry)))
         call('XDEL', DEAD, ARGV[at])
-        bytes = bytes + #body
+        bytes = bytes + #entry - 32 - of_id - of_sync
     end
     done[#done + 1] = found and 1 or 0
 end
 call('HSET', META, 'last', text(number), 'bytes', text(bytes))
+ring()
 return {done, number}
 """
 )
 
 PURGE = (
-    _COMMON
+    COMMON
     + """
 -- Deletes dead letters. Arguments: their ids. Returns for each whether it was there.
 local done = {}
@@ -349,15 +267,15 @@ return done
 )
 
 RENEW = (
-    _COMMON
+    COMMON
     + """
 -- Keeps claims for one lease more, but takes none from another consumer. Arguments: the consumer;
 -- then each entry's stream and id. Returns whether each is still the consumer's.
 local me, kept = ARGV[2], {}
 for at = 3, #ARGV, 2 do
     local key, id = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-    local is_ours = is_mine(key, id, me)
-    if is_ours then renew(key, id, me) end
+    local is_ours = #call('XPENDING', key, GROUP, id, id, 1, me) > 0
+    if is_ours then call('XCLAIM', key, GROUP, me, 0, id, 'JUSTID') end
     kept[#kept + 1] = is_ours and 1 or 0
 end
 return kept
@@ -365,24 +283,26 @@ return kept
 )
 
 TAKE_OVER = (
-    _COMMON
+    COMMON
+    + CLAIMING
     + """
 -- Claims what other consumers have not renewed for a lease: they are dead, or as good as that.
 -- Entries that were deleted while they were claimed are lost: they are cleared away, and counted.
 -- Arguments: the consumer, the lease in milliseconds, the limit. Returns the entries, and how many
 -- are lost.
 local me, lease, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local taken, lost = {}, 0
+local taken, count, lost = {}, 0, 0
 for which = 1, 2 do
     local key, cursor = KEYS[which], '0-0'
     for _ = 1, 20 do
-        if #taken >= limit then break end
-        local found = call('XAUTOCLAIM', key, GROUP, me, lease, cursor, 'COUNT', limit - #taken,
+        if count >= limit then break end
+        local found = call('XAUTOCLAIM', key, GROUP, me, lease, cursor, 'COUNT', limit - count,
             'JUSTID')
         for _, id in ipairs(found[2]) do
             local entry = call('XRANGE', key, id, id)[1]
             if entry then
-                taken[#taken + 1] = packed(which, id, entry[2])
+                claimed(taken, which, entry)
+                count = count + 1
             else -- as Redis 6.2 has them
                 call('XACK', key, GROUP, id)
                 lost = lost + 1
@@ -398,7 +318,7 @@ return {table.concat(taken), lost}
 )
 
 SWEEP = (
-    _COMMON
+    COMMON
     + """
 -- Deletes consumers that hold nothing and were not seen for this many milliseconds, or that are the
 -- one that is named. One that holds something stays: deleting it would lose what it holds.
@@ -418,7 +338,7 @@ return 1
 )
 
 LETTERS = (
-    _COMMON
+    COMMON
     + """
 -- Changes nothing. Returns the id of the last dead letter to be read, and a page of letters.
 -- Arguments: from where, until where ('+': the last one now), how many.
@@ -432,7 +352,7 @@ return {last_id, call('XRANGE', DEAD, ARGV[2], last_id, 'COUNT', ARGV[4])}
 )
 
 MARKS = (
-    _COMMON
+    COMMON
     + """
 -- Changes nothing. Returns the target of this buffer; nil if there is no buffer.
 return call('HGET', META, 'target')
@@ -440,7 +360,7 @@ return call('HGET', META, 'target')
 )
 
 AGREE = (
-    _COMMON
+    COMMON
     + """
 -- Keeps a text on which all processes agree. Stores a new one if no process has stored another one
 -- since the caller has read it. If an answer was lost, the caller reads its own text, and goes on

@@ -13,7 +13,7 @@ from amplitude_moloco.text import keep_record_on_one_line
 logger = logging.getLogger(__name__)
 logger.addFilter(keep_record_on_one_line)
 
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.01
 """The pause between two steps, in which a batch gathers."""
 _TROUBLE_SECONDS = 1.0
 
@@ -101,7 +101,8 @@ class Worker:
                     self._woken.wait(min(seconds, left))
                 if self._is_stopped:
                     return
-                self._woken.wait(_GATHER_SECONDS)
+                if self.is_awake or not seconds:
+                    self._woken.wait(_GATHER_SECONDS)
 
     def _try_step(self) -> float:
         try:

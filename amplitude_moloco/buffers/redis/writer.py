@@ -12,12 +12,12 @@ from typing import NamedTuple
 from amplitude_moloco.buffers.base import Buffer, Entry
 from amplitude_moloco.buffers.redis.layout import MICROSECONDS
 from amplitude_moloco.buffers.redis.link import Argument, Link
-from amplitude_moloco.buffers.redis.record import to_bytes
+from amplitude_moloco.buffers.redis.record import tail_of
 from amplitude_moloco.buffers.redis.scripts import APPEND
 
 _BATCH = 100
 _BATCH_BYTES = 1024 * 1024
-_HEAD = struct.Struct(">IIId")
+_HEAD = struct.Struct(">dII")
 _REMEMBERED_SECONDS = 24 * 3600
 """A write that is repeated within this time is there once."""
 
@@ -107,7 +107,7 @@ def _packed(batch: list[_Numbered], now: float) -> bytes:
     """Returns records as the script reads them."""
     parts: list[bytes] = []
     for _, entry, taken_at in batch:
-        id, sync, body = to_bytes(entry.id), to_bytes(entry.sync), entry.body
         age = round(max(0.0, entry.age_seconds + now - taken_at) * MICROSECONDS)
-        parts += (_HEAD.pack(len(id), len(sync), len(body), age), id, sync, body)
+        text = tail_of(entry.id, entry.sync, entry.body)
+        parts += (_HEAD.pack(age, len(text), len(entry.body)), text)
     return b"".join(parts)

@@ -389,7 +389,7 @@ def test_another_layout_is_refused(redis_server: RedisServer, clock: Clock) -> N
     buffer = open_still(url, clock)
     put(buffer, "a")
     carry(buffer, clock)
-    assert messages_of(buffer.tend())[0].endswith("its layout is 99, this release uses 1")
+    assert messages_of(buffer.tend())[0].endswith("its layout is 99, this release uses 2")
     buffer.close()
 
 

@@ -84,4 +84,4 @@ def test_a_desk_forgets_only_what_it_has(clock: Clock) -> None:
     assert desk.ready == 1
     desk.close()
     assert desk.claim(1, 0).entries == []
-    assert [each.record for each in desk.returns] == [record]
+    assert [each.record for each in desk.outcomes(9)] == [record]

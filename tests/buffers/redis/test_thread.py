@@ -273,3 +273,21 @@ def test_a_process_that_waits_asks_less_and_less_often(
     for _ in range(4):  # it asks again as soon as the retry is due
         assert buffer.step() <= 0.3
     buffer.close()
+
+
+def test_what_has_happened_is_told_at_once(start_redis: StartRedis, clock: Clock) -> None:
+    """Senders are called when there is news: they need not look for it often."""
+    server = start_redis()
+    buffer = open_still(server.url(), clock)
+    calls: list[object] = []
+    buffer.call_when_due(lambda: calls.append(buffer.tend()))
+    buffer.step()
+    assert calls == []
+    server.end()
+    clock.advance(20)
+    buffer.refresh()
+    buffer.step()
+    buffer.step()
+    (news,) = calls
+    assert news
+    buffer.close()
