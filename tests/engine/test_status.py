@@ -236,7 +236,8 @@ def test_no_rounding_of_the_clock_leaves_a_reading_due(start: float, early: floa
 
 def test_a_status_is_json_as_it_is() -> None:
     """Every field survives a round trip through JSON."""
-    with closing(Bench(Gate(lambda body: SendResult(503, "try later")))) as bench:
+    gate = Gate(lambda body: SendResult(503, "try later"))
+    with closing(Bench(gate, breaker=BreakerPolicy(probe_delays_seconds=(1000,)))) as bench:
         bench.put(*"abcdefghij")
         bench.wait_for_fact(Paused)
         found = dataclasses.asdict(bench.engine.status())

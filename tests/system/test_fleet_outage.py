@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from support.fleet_simulation import Plan, simulate
+from support.repeats import repeats
 
 
 @pytest.mark.timeout(600)
 def test_a_fleet_survives_an_outage_of_four_hours() -> None:
     """Nothing is lost, one process at a time probes, and the backlog drains at the pace."""
-    plan = Plan(events_per_second=1.0)
+    plan = Plan(events_per_second=1.0, relays=repeats(8, 20))
     course = simulate(plan)
     assert len(course.delivered) == course.accepted > 4 * 3600
     assert set(course.delivered.values()) == {1}
