@@ -30,7 +30,7 @@ KILLS = repeats(2, 40)
 DEVICES = 200
 BURST = 6
 """How many events a device tracks in a row, of both tokens by turns."""
-EVENTS = repeats(1_000, 10_000)
+EVENTS = repeats(1_200, 10_000)  # each device at least once
 TOKENS = ("cartt0k", "buyt0k")
 
 # Tracks from one number to another with Amplitude's SDK, and writes each number down once track()

@@ -84,8 +84,9 @@ def ids(sandbox: Sandbox) -> set[str]:
     return {event["id"] for event in sandbox.moloco_events}
 
 
-@pytest.mark.parametrize("transport", ["requests", "curl"])
-@pytest.mark.parametrize("stage", ["memory://", "sqlite:///{folder}/stage.db"])
+@pytest.mark.parametrize(
+    ("stage", "transport"), [("memory://", "curl"), ("sqlite:///{folder}/stage.db", "requests")]
+)
 def test_one_process_stores_and_another_one_delivers(
     redis_server: RedisServer, sandbox: Sandbox, tmp_path: Path, stage: str, transport: str
 ) -> None:
