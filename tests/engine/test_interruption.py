@@ -14,6 +14,7 @@ import pytest
 from support.engines import LONG, Bench, Gate, closing, is_lawful
 from support.interruption import MANY, TimeLimit, interrupt
 from support.measuring import is_coverage_interrupted
+from support.repeats import repeats
 
 from amplitude_moloco import Sync
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -73,7 +74,7 @@ def test_the_first_event_may_be_interrupted_while_it_starts_the_sender(
             bench.put("after")
             bench.gate.wait_for(1)
             wait_for_all(bench, ["after"])
-        at += 3
+        at += repeats(5, 1)
     assert at > MANY
 
 
