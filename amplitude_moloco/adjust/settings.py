@@ -62,6 +62,8 @@ class AdjustSettings(DeliverySettings):
         ConfigurationError: Settings can't work; the text says of each what to use instead.
     """
 
+    lists = "events", "hooks"
+
     app_token: str | Mapping[str, str]
     events: AdjustEvent | Iterable[AdjustEvent]
     _: KW_ONLY
@@ -143,11 +145,12 @@ def _currency_of(currency: object) -> str | None:
 def _reads_of(setting: str, found: object, known: Iterable[str]) -> dict[str, Read]:
     """Returns how to read values of events by these names of Adjust's."""
     found = {} if found is None else found
-    is_dict = isinstance(found, Mapping)
-    unknown = [name for name in found if name not in known] if is_dict else [""]  # type: ignore[attr-defined]  # just checked
-    if unknown:
-        raise ConfigurationError(
-            f"{setting}: found {shown(unknown[0])}; use a dict with names such "
-            f"as {', '.join(known)}"
-        )
-    return read_sources(setting, found)  # type: ignore[arg-type]  # as above
+    if isinstance(found, Mapping):
+        wrong = [name for name in found if name not in known]
+        if not wrong:
+            return read_sources(setting, found)
+    else:
+        wrong = [found]
+    raise ConfigurationError(
+        f"{setting}: found {shown(wrong[0])}; use a dict with names such as {', '.join(known)}"
+    )

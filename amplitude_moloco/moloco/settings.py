@@ -104,6 +104,8 @@ class MolocoSettings(DeliverySettings):
         ConfigurationError: Settings can't work; the text says of each what to use instead.
     """
 
+    lists = "syncs", "hooks", "absent_identifiers", "id_less_fields"
+
     api_key: str | None = field(default=None, repr=False)
     platform_id: str = ""
     syncs: Sync | Iterable[Sync] = ()

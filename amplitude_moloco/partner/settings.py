@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from amplitude_moloco.arguments import hidden
@@ -54,6 +54,9 @@ class DeliverySettings(ABC):
     Checked once constructed, but nothing is opened.
     """
 
+    lists: ClassVar[tuple[str, ...]] = ("hooks",)
+    """The settings that may be an iterator, which can be read only once."""
+
     buffer: str | BufferFactory = "memory://"
     flush_queue_size: int = 16
     flush_interval_millis: int = 200
@@ -70,10 +73,10 @@ class DeliverySettings(ABC):
     inspector: str | None = None
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, Iterator):  # which can be read only once
-                object.__setattr__(self, each.name, tuple(value))
+        for name in self.lists:
+            value = getattr(self, name)
+            if isinstance(value, Iterator):
+                object.__setattr__(self, name, tuple(value))
         if isinstance(self.buffer, str):
             object.__setattr__(self, "buffer", BufferUrl(self.buffer))  # its repr hides a password
         # All mistakes are found by building everything.

@@ -27,7 +27,8 @@ def parts_of(kind: type[Part], events: Part | Iterable[Part], use: str) -> tuple
     is_list = isinstance(events, Iterable) and not isinstance(events, (str, Mapping))
     found = tuple(events) if is_list else ()  # type: ignore[arg-type]  # just checked
     if not found or not all(isinstance(each, kind) for each in found):
-        raise ConfigurationError(f"events: use {use}, or several")
+        wrong = next((each for each in found if not isinstance(each, kind)), events)
+        raise ConfigurationError(f"events: found {shown(wrong)}; use {use}, or several")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -163,3 +164,36 @@ def test_a_destination_has_a_repr_at_any_time() -> None:
     )
     destination.close()
     assert "not constructed" in repr(AdjustDestination.__new__(AdjustDestination))
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"identifiers": ["idfa"]}, "identifiers: found ['idfa']; use a dict"),
+        ({"identifiers": {"gaid": "user_id"}}, "identifiers: found 'gaid'; use a dict"),
+        ({"consent": 7}, "consent: found 7; use a dict"),
+        ({"events": 7}, "events: found 7; use AdjustEvent("),
+        ({"events": []}, "events: found []; use AdjustEvent("),
+        ({"events": [EVENT, "Home"]}, "events: found 'Home'; use AdjustEvent("),
+    ],
+)
+def test_what_is_refused_is_shown(settings: dict[str, Any], found: str) -> None:
+    """The error says what was found, and what to use instead."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(**settings)
+    assert found in str(caught.value)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["app_token", "timeout_seconds", "ca_bundle", "environment"])
+def test_an_endless_iterator_is_refused(name: str) -> None:
+    """Only what may be a list is read to its end."""
+    with pytest.raises(ConfigurationError, match=name):
+        make(**{name: count()})
+
+
+def test_events_may_come_from_an_iterator() -> None:
+    """An iterator of events is read once, and kept."""
+    kept = make(events=iter([EVENT]), hooks=iter([print]))
+    assert [each.token for each in kept.converter().syncs] == ["tok1"]
+    assert kept.engine_settings().hooks == (print,)

@@ -46,6 +46,8 @@ class AdbrixSettings(DeliverySettings):
         ConfigurationError: Settings can't work; the text says of each what to use instead.
     """
 
+    lists = "events", "hooks"
+
     token: str = field(repr=False)
     events: AdbrixEvent | Iterable[AdbrixEvent]
     _: KW_ONLY
