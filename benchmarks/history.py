@@ -1,8 +1,8 @@
 """How fast are exported events read, and made MCM events?
 
-    python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1] [--only STEP]
+    python benchmarks/history.py [--events 200000] [--rounds 3] [--seed 1] [--only STEP] [--folder DIR]
 
-Writes an export (see ``exports.py``) and reads it in one process: the lines alone, with each record
+Writes an export (see ``exports.py``), or takes the one that an earlier run left in the folder, and reads it in one process: the lines alone, with each record
 made a ``BaseEvent``, with each event converted by the ready-made syncs, and with all of it counted,
 as ``amplitude-moloco check`` does. The four take turns, or one is measured alone. CPU
 time counts. The memory is how much the peak rises from the first tenth to the end.

@@ -24,8 +24,8 @@ from rich.text import Text
 
 from amplitude_moloco.cli.terminal import table
 from amplitude_moloco.history import backfill
+from amplitude_moloco.history.outcome import Ended, Outcome
 from amplitude_moloco.history.plan import Plan
-from amplitude_moloco.history.state import Ended, Outcome
 from amplitude_moloco.text import one_line
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ The names below are public.
 from amplitude_moloco.history.backfill import Backfill, Progress, Result
 from amplitude_moloco.history.export import ExportReader, read_export
 from amplitude_moloco.history.filters import NEVER_SENT, LeftOutReason
+from amplitude_moloco.history.outcome import Refusal
 from amplitude_moloco.history.place import ExportError, Place
 from amplitude_moloco.history.plan import Plan
-from amplitude_moloco.history.state import Refusal
 
 __all__ = [
     "NEVER_SENT",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from amplitude_moloco.engine.checks import number_or_none
 from amplitude_moloco.engine.engine import Engine, EngineSettings, build_engine
@@ -16,14 +18,19 @@ from amplitude_moloco.engine.facts import Fact, Paused, Resumed
 from amplitude_moloco.errors import BackfillError, ConfigurationError
 from amplitude_moloco.history.export import ExportReader
 from amplitude_moloco.history.lane import Lane
+from amplitude_moloco.history.outcome import Ended, Outcome, Refusal
 from amplitude_moloco.history.plan import Plan, plan_of
-from amplitude_moloco.history.state import Ended, Outcome, Refusal, State
+from amplitude_moloco.history.state import Read, State
 from amplitude_moloco.plugin import Converter
 from amplitude_moloco.reasons import PauseReason
 from amplitude_moloco.transports.base import Endpoint
 
+T = TypeVar("T")
+
 _WINDOW = 1_000
 """This many events are read ahead of the first that is not done."""
+_AT_A_TIME = 100
+"""This many are read and noted together."""
 _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 15.0
 
@@ -123,8 +130,11 @@ class Backfill:
             ExportError: Something can't be read, and the reader has no ``on_error``.
         """
         with closing(self._open_state()) as state:
-            _Run(self._reader, self._converter, state, self._settings, on_progress).to_its_end()
-            return Result(dict(state.counts), state.first_places(), tuple(state.refusals()))
+            try:
+                _Run(self._reader, self._converter, state, self._settings, on_progress).to_its_end()
+                return Result(dict(state.counts), state.first_places(), tuple(state.refusals()))
+            except sqlite3.Error as error:
+                raise BackfillError(f"the state can't be written: {error}") from None
 
     def _open_state(self) -> State:
         return State(self._path, target=self._target, selection=self._reader.selection)
@@ -156,7 +166,7 @@ class _Run:
         try:
             for number, name in enumerate(self._reader.files):
                 self._send_file(engine, number, name)
-            self._wait(lambda: not self._state.on_their_way)
+            self._wait(0)
         finally:
             engine.close(_CLOSE_SECONDS)
         self._tell()
@@ -166,27 +176,33 @@ class _Run:
         if known is None:
             return
         file, upto = known
-        now_millis = int(time.time() * 1000)
-        for count, (place, event) in enumerate(self._reader.read(number), start=1):
-            self._read += 1
-            if count > upto:
-                conversions = self._converter.convert(event, now_millis)
-                for each in self._state.begin(file, count, place, conversions):
-                    engine.put(str(each.id), each.sync, each.body)
-                self._wait(lambda: self._state.window < _WINDOW)
+        convert, now_millis = self._converter.convert, int(time.time() * 1000)
+        for some in _batches(enumerate(self._reader.read(number), start=1)):
+            self._read += len(some)
+            read = [
+                Read(count, place, [*convert(event, now_millis)])
+                for count, (place, event) in some
+                if count > upto
+            ]
+            for each in self._state.begin(file, read):
+                engine.put(str(each.id), each.sync, each.body)
+            self._wait(_WINDOW - _AT_A_TIME)
         self._state.end_file(file)
 
-    def _wait(self, is_over: Callable[[], bool]) -> None:
-        """Wait for outcomes, and tell how far it is. Raises BackfillError."""
+    def _wait(self, most: int) -> None:
+        """Once more than this many events are under way, wait for most of them.
+
+        Tells how far it is, now and then. Raises BackfillError.
+        """
+        if self._state.window > most:
+            most //= 2  # so that neither this thread nor the sender waits for each single event
         while True:
             if self._lane.problem:
                 raise BackfillError(self._lane.problem)
             if time.monotonic() - self._told_at >= _POLL_SECONDS:
                 self._tell()
-            if is_over():
+            if self._lane.wait(most, _POLL_SECONDS):
                 return
-            with self._lane.changed:
-                self._lane.changed.wait_for(lambda: is_over() or self._lane.problem, _POLL_SECONDS)
 
     def _tell(self) -> None:
         self._told_at = time.monotonic()
@@ -201,6 +217,12 @@ class _Run:
                 self._lane.stop(f"the server refuses everything: {self._pause}")
         elif isinstance(fact, Resumed):
             self._pause = ""
+
+
+def _batches(events: Iterable[T]) -> Iterator[list[T]]:
+    each = iter(events)
+    while some := list(islice(each, _AT_A_TIME)):
+        yield some
 
 
 def _size(name: str) -> int | None:

@@ -9,7 +9,8 @@ from functools import partial
 
 from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
-from amplitude_moloco.history.state import Outcome, State
+from amplitude_moloco.history.outcome import Outcome
+from amplitude_moloco.history.state import State
 from amplitude_moloco.reasons import DeadLetterReason
 from amplitude_moloco.text import one_line
 
@@ -27,8 +28,8 @@ class Lane(MemoryBuffer):
         super().__init__(_BOUND, _BOUND)
         self._state = state
         self._refusals = 0
-        self.changed = threading.Condition()
-        """Notified with each outcome."""
+        self._changed = threading.Condition()
+        self._awaited = -1  # wait() waits until no more events than this are under way
         self.problem = ""
         """Why nothing more should be sent; empty if there is no reason."""
 
@@ -57,14 +58,29 @@ class Lane(MemoryBuffer):
 
     def stop(self, problem: str) -> None:
         """Have nothing more sent, and say why."""
-        with self.changed:
+        with self._changed:
             self.problem = self.problem or one_line(problem)
-            self.changed.notify_all()
+            self._changed.notify_all()
+
+    def wait(self, most: int, timeout_seconds: float) -> bool:
+        """Wait until no more events than this are under way, for one thread at a time.
+
+        Returns whether that is so. Ends sooner if there is a problem.
+        """
+        with self._changed:
+            self._awaited = most
+            self._changed.wait_for(self._is_wait_over, timeout_seconds)
+            self._awaited = -1
+            return self._state.window <= most
+
+    def _is_wait_over(self) -> bool:
+        return bool(self.problem) or self._state.window <= self._awaited
 
     def _note(self, note: Callable[[], None]) -> None:
         try:
             note()
         except sqlite3.Error as error:
             self.stop(f"the state can't be written: {error}")
-        with self.changed:
-            self.changed.notify_all()
+        if self._state.window <= self._awaited:
+            with self._changed:
+                self._changed.notify_all()

@@ -67,7 +67,7 @@ def plan_of(
                     key = each.sync, each.problems[0].code
                     plan.invalid[key] += 1
                     plan.problems.setdefault(key, f"{place}: {each.problems[0]}")
-                elif ids.is_first(f"{each.id}\0{each.sync}", 0, plan.read):
+                elif ids.are_first(0, [(plan.read, each.sync, each.id)]) == [True]:
                     plan.to_send[each.sync] += 1
                     first, last = plan.first_millis or event.time, plan.last_millis or event.time
                     plan.first_millis = min(first, event.time)

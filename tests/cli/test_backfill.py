@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from amplitude_moloco.cli.app import app
 from amplitude_moloco.cli.backfill_view import Bar
 from amplitude_moloco.history import Plan, Progress
-from amplitude_moloco.history.state import Ended, Outcome
+from amplitude_moloco.history.outcome import Ended, Outcome
 from amplitude_moloco.sandbox import Sandbox
 
 KILLS = repeats(2, 40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from amplitude_moloco import BreakerPolicy, ConfigurationError, RetrySchedule, S
 from amplitude_moloco.errors import BackfillError
 from amplitude_moloco.history import Backfill, Progress, Refusal, read_export
 from amplitude_moloco.history.lane import MOST_REFUSALS
-from amplitude_moloco.history.state import Ended, Outcome
+from amplitude_moloco.history.outcome import Ended, Outcome
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.sandbox import Sandbox
 
@@ -235,6 +236,23 @@ def test_events_that_wait_are_bounded(tmp_path: Path, server: FaultyServer) -> N
     assert backfill(tmp_path, server.url).run(note).counts == {DELIVERED: 1_500}
     assert is_full.is_set()
     assert 1_000 in read
+
+
+def test_a_state_that_cannot_be_written_ends_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    """On a full disk it says so, and begins again where it was once there is room."""
+    write_hour(tmp_path / "exports", "2026-01-30_9", records(2_000))
+    job = backfill(tmp_path, sandbox.url, Sync("HOME", events=["Another"]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_disk(progress: Progress) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+
+    try:
+        with pytest.raises(BackfillError, match=r"^the state can't be written: "):
+            job.run(fill_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert job.run().counts == {}
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.history.lane import Lane
+from amplitude_moloco.history.outcome import Ended, Outcome
 from amplitude_moloco.history.place import Place
-from amplitude_moloco.history.state import Ended, Outcome, State
+from amplitude_moloco.history.state import Read, State
 from amplitude_moloco.reasons import DeadLetterReason
 
 REJECTED = DeadLetterReason.REJECTED
@@ -17,7 +18,8 @@ def lane_with(state: State, *ids: str) -> Lane:
     lane = Lane(state)
     for number, id in enumerate(ids, start=1):
         conversion = Conversion("HOME", id, {}, b"body", ())
-        assert state.begin(1, number, Place("export"), [conversion]) == [conversion]
+        read = Read(number, Place("export"), [conversion])
+        assert state.begin(1, [read]) == [conversion]
         assert lane.put(id, "HOME", b"body") is None
     return lane
 

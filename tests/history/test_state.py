@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -20,16 +20,25 @@ from hypothesis import strategies as st
 from amplitude_moloco import ConfigurationError
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.convert.problem import Problem, ProblemReason
+from amplitude_moloco.history.outcome import Ended, Outcome, Refusal
 from amplitude_moloco.history.place import Place
-from amplitude_moloco.history.state import Ended, Outcome, Refusal, State
+from amplitude_moloco.history.state import Read, State
+from amplitude_moloco.history.state_file import Batch, StateFile
 
 PROBLEM = Problem("items", ProblemReason.MISSING, "nothing", "map it")
-KILLED = "-killed"
 PLACE = Place("export", "", 1)
 
 
 def opened(path: Path, target: str = "there", selection: str = "all") -> State:
     return State(path, target=target, selection=selection)
+
+
+def left_by_kill(path: Path) -> Path:
+    """What a process that is killed now leaves."""
+    left = path.with_name("left")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
+    return left
 
 
 def conversion(id: str, sync: str = "HOME", *, is_valid: bool = True) -> Conversion:
@@ -43,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 def begin(state: State, event: int, *conversions: Conversion) -> list[str]:
     """What is to be sent of an event of the first file."""
-    return [str(each.id) for each in state.begin(1, event, PLACE, conversions)]
+    return [str(each.id) for each in state.begin(1, [Read(event, PLACE, conversions)])]
 
 
 Event = list[tuple[str, str, bool]]
@@ -69,7 +78,8 @@ class Life:
         with closing(opened(self.path)) as state:
             waiting: list[tuple[str, str]] = []
             known = state.begin_file("export", 100)
-            events = iter(enumerate(self.events, start=1))
+            upto = known[1] if known else 0
+            events = iter(list(enumerate(self.events, start=1))[upto:])
             is_read = known is None
             for _ in count() if steps is None else range(steps):
                 if is_read and not waiting:
@@ -77,32 +87,28 @@ class Life:
                 if waiting and (is_read or self.chance.random() < 0.5):
                     self.settle(state, waiting)
                 elif known is not None:
-                    is_read = not self.read(state, known, events, waiting)
-            if steps is not None:
-                # A killed process leaves what the disk has now.
-                for suffix in ("", "-wal"):
-                    shutil.copy(f"{self.path}{suffix}", f"{self.path}{KILLED}{suffix}")
-        if steps is not None:
+                    is_read = not self.read(state, known[0], events, waiting)
+            left = left_by_kill(self.path) if steps is not None else None
+        if left:
             for suffix in ("", "-wal"):
-                Path(f"{self.path}{KILLED}{suffix}").replace(f"{self.path}{suffix}")
+                Path(f"{left}{suffix}").replace(f"{self.path}{suffix}")
 
     def read(
         self,
         state: State,
-        known: tuple[int, int],
+        file: int,
         events: Iterator[tuple[int, Event]],
         waiting: list[tuple[str, str]],
     ) -> bool:
-        """Read one event more. Returns False at the end of the file."""
-        file, upto = known
-        for number, event in events:
-            if number > upto:
-                conversions = [conversion(id, sync, is_valid=ok) for id, sync, ok in event]
-                to_send = state.begin(file, number, PLACE, conversions)
-                waiting += [(each.sync, str(each.id)) for each in to_send]
-                return True
-        state.end_file(file)
-        return False
+        """Read up to three events more. Returns False at the end of the file."""
+        read = [
+            Read(number, PLACE, [conversion(id, sync, is_valid=ok) for id, sync, ok in event])
+            for number, event in islice(events, self.chance.randint(1, 3))
+        ]
+        waiting += [(each.sync, str(each.id)) for each in state.begin(file, read)]
+        if not read:
+            state.end_file(file)
+        return bool(read)
 
     def settle(self, state: State, waiting: list[tuple[str, str]]) -> None:
         sync, id = waiting.pop(self.chance.randrange(len(waiting)))
@@ -173,11 +179,11 @@ def test_refusals_are_kept(path: Path) -> None:
     """What was refused is there with its place and the answer, in the order of the export."""
     with closing(opened(path)) as state:
         for number, id in enumerate("ab", start=1):
-            state.begin(1, number, Place("export", "member", number), [conversion(id)])
+            state.begin(1, [Read(number, Place("export", "member", number), [conversion(id)])])
         state.refuse("HOME", "b", "exhausted", status=None, message="timeout")
         state.refuse("HOME", "a", "rejected", status=400, message="too old")
     with closing(opened(path)) as state:
-        assert list(state.refusals()) == [
+        assert state.refusals() == [
             Refusal("export: member: line 1", "HOME", "a", "rejected", 400, "too old"),
             Refusal("export: member: line 2", "HOME", "b", "exhausted", None, "timeout"),
         ]
@@ -193,10 +199,26 @@ def test_much_that_is_not_sent_is_written_now_and_then(path: Path) -> None:
         state.begin_file("export", 7)
         for number in range(1, 2_500):
             begin(state, number)
-        shutil.copy(path, path.with_name("left"))
-        shutil.copy(f"{path}-wal", path.with_name("left-wal"))
-    with closing(opened(path.with_name("left"))) as left:
-        assert left.begin_file("export", 7) == (1, 2_000)
+        left = left_by_kill(path)
+    with closing(opened(left)) as again:
+        assert again.begin_file("export", 7) == (1, 2_000)
+
+
+def test_a_batch_is_written_whole_or_not_at_all(path: Path) -> None:
+    """Of one that can't be written nothing is, so that it can be written again."""
+    with closing(StateFile(path, target="there", selection="all")) as file:
+        file.begin_file("export", 7)
+        batch = Batch()
+        batch.upto[1] = 3
+        batch.count(Ended("HOME", Outcome.DELIVERED), PLACE)
+        batch.done_files.append(2**70)
+        with pytest.raises(OverflowError):
+            file.write(batch)
+        assert not [*file.outcomes()]
+        batch.done_files.clear()
+        file.write(batch)
+        assert [*file.outcomes()] == [(Ended("HOME", Outcome.DELIVERED), 1, str(PLACE))]
+        assert file.begin_file("export", 7) == (1, 3, {})
 
 
 class TestRefused:
@@ -222,6 +244,14 @@ class TestRefused:
         with pytest.raises(ConfigurationError, match="not a database"):
             opened(path)
         assert path.read_bytes() == b"something else, and quite long" * 10
+
+    def test_damaged(self, path: Path) -> None:
+        """A state with damaged pages."""
+        opened(path).close()
+        content = path.read_bytes()
+        path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+        with pytest.raises(ConfigurationError, match=r"state\.db can't be used for the state: \w"):
+            opened(path)
 
     def test_another_database(self, path: Path) -> None:
         """Another application's SQLite file."""
