@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,9 @@ from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Tail, What
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
+
+_NOTED_TOGETHER = 32
+"""This many events that are done are noted at the latest, each time with one call of the system."""
 
 
 class Outbox:
@@ -53,7 +56,7 @@ class Outbox:
         self.shared = (0, 0)
         """Events and bytes of the store."""
         self.unnoted: list[int] = []
-        """The numbers of events that are done, though the journal could not be told."""
+        """The numbers of events that are done, though the journal was not told yet."""
         self.unwritten_from = 1
         """The first number of a put that is not in the journal; 0 if there is none."""
         self.doubtful: list[Event] = []
@@ -138,6 +141,7 @@ class Outbox:
     def claim(self, limit: int, newest: int, *, from_lanes: bool = True) -> Claim:
         """As ``Buffer.claim``, of what is here; ``from_lanes``: whether ready lanes may go on."""
         with self.lock:
+            self._note_done()
             entries = []
             for event in self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes):
                 key = self._token, next(self._claims)
@@ -146,12 +150,19 @@ class Outbox:
             return Claim(entries, self.tail.next_seconds())
 
     def ack(self, key: Hashable) -> bool:
-        """Remove a claimed event that was delivered, and note it."""
+        """Remove a claimed event that was delivered.
+
+        It is noted together with others, before more is claimed. One in a lane is noted at once,
+        since its destination may count what comes twice.
+        """
         with self.lock:
             event = self.tail.remove(key)
-            if event is not None:
-                self._note_done([event.number])
-            return event is not None
+            if event is None:
+                return False
+            self.unnoted.append(event.number)
+            if event.lane or not self.tail.claimed or len(self.unnoted) >= _NOTED_TOGETHER:
+                self._note_done()
+            return True
 
     def retry(self, key: Hashable, delay_seconds: float, attempts: int, strikes: int) -> bool:
         """Keep a claimed event until it is due again."""
@@ -185,7 +196,7 @@ class Outbox:
             if is_done:
                 self._share(batch.events(), 1)
                 moved = batch.events() + [letter.event for letter in batch.letters]
-                self._note_done([event.number for event in moved])
+                self._note_done(event.number for event in moved)
 
     def hold(self, events: list[Event]) -> int:
         """Append events to the journal that leave the store. Returns the last one's number.
@@ -210,7 +221,7 @@ class Outbox:
             taken = [each for each in doubtful if each.number <= until]
             self._share([each for each in taken if each.key], -1)
             self.tail.add_taken(taken, self._wall())
-            self._note_done([each.number for each in doubtful if each.number > until])
+            self._note_done(each.number for each in doubtful if each.number > until)
 
     def _share(self, events: list[Event], sign: int) -> None:
         """Count events as in the store, or as no longer there."""
@@ -221,6 +232,7 @@ class Outbox:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
         with self.lock:
             self.is_closed = True
+            self._note_done()
             return self.tail.return_claims(self._wall())
 
     # -- the journal -------------------------------------------------------------------------
@@ -232,14 +244,19 @@ class Outbox:
             tail = self.tail
             return not (tail.events or tail.letters or self.unnoted or self.fault)
 
-    def _note_done(self, numbers: list[int]) -> None:
-        if not numbers:
-            return
-        try:
-            self.journal.append(note_frame(DONE, numbers))
-        except OSError as error:
-            self.lose_journal(error)
-            self.unnoted += numbers
+    def note_done(self) -> None:
+        """Tell the journal what is done."""
+        with self.lock:
+            self._note_done()
+
+    def _note_done(self, more: Iterable[int] = ()) -> None:
+        self.unnoted += more
+        if self.unnoted and self.journal.current is not None:
+            try:
+                self.journal.append(note_frame(DONE, self.unnoted))
+                self.unnoted = []
+            except OSError as error:
+                self.lose_journal(error)
 
     def lose_journal(self, error: OSError, first: int = 0) -> None:
         """Keep events in memory alone, from this number on or from the next one."""

@@ -97,6 +97,7 @@ class Upkeep:
 
     def _tend_now(self, now: float) -> None:
         self._mend()
+        self._outbox.note_done()
         if self._is_synced and now >= self._sync_at:
             self._sync_at = now + _SYNC_SECONDS
             self._outbox.disk.write()
