@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from amplitude_moloco.cli.rate_column import RateColumn
 from amplitude_moloco.cli.terminal import table
 from amplitude_moloco.history import backfill
 from amplitude_moloco.history.outcome import Ended, Outcome
@@ -55,11 +56,11 @@ class Bar(AbstractContextManager["Bar"]):
         self._is_live = console.is_terminal
         self._task = task
         self._shown_at = self._clock()
-        self._first_done: int | None = None
+        self._has_begun = False
         columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn()]
         if total is not None:
-            columns += [MofNCompleteColumn(), TimeRemainingColumn()]
-        self._progress = Progress(*columns, console=console)
+            columns += [MofNCompleteColumn(), RateColumn(), TimeRemainingColumn()]
+        self._progress = Progress(*columns, console=console, get_time=clock)
         self._id = self._progress.add_task(task, total=total)
 
     def __enter__(self) -> Self:
@@ -83,6 +84,9 @@ class Bar(AbstractContextManager["Bar"]):
     def show_progress(self, progress: backfill.Progress) -> None:
         counts = counts_of(progress.counts)
         done = counts[Outcome.DELIVERED] + counts[Outcome.REFUSED]
+        if not self._has_begun:  # what earlier runs have done says nothing about the rate
+            self._has_begun = True
+            self._progress.reset(self._id, completed=done)
         if self._is_due():
             parts = [f"{events:,} {outcome}" for outcome, events in sorted(counts.items())]
             if progress.pause:

@@ -10,11 +10,12 @@ from enum import Enum
 from itertools import islice
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.contents import BufferReader
 from amplitude_moloco.cli.buffers import Choice
+from amplitude_moloco.cli.rate_column import RateColumn
 
 _BATCH = 100
 _BATCHES_PER_SECOND = 4
@@ -90,18 +91,12 @@ def bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        RateColumn(),
         TimeRemainingColumn(),
     )
     if not console.is_terminal:
         yield lambda size: None
         return
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total, rate="")
-
-        def step(size: int) -> None:
-            progress.update(task, advance=size)
-            speed = progress.tasks[task].speed
-            progress.update(task, rate=f"{speed:,.0f}/s" if speed else "", refresh=True)
-
-        yield step
+        task = progress.add_task("", total=total)
+        yield lambda size: progress.update(task, advance=size, refresh=True)

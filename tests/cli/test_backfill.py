@@ -285,6 +285,18 @@ class TestBar:
         assert is_terminal or shown.splitlines()[1:] == ["sending", "sending: 1,234 events"]
         assert not is_terminal or "sending: 1,234 events" in shown
 
+    def test_shows_the_rate(self) -> None:
+        """The rate is that of this run: what earlier ones have delivered is no part of it."""
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            console = Console(file=nowhere, force_terminal=True, width=200, record=True)
+            now = 0.0
+            with Bar(console, "sending", 9_000, clock=lambda: now) as bar:
+                for seconds in range(4):
+                    now, delivered = float(seconds), 5_000 + 700 * seconds
+                    counts = {Ended("HOME", Outcome.DELIVERED): delivered}
+                    bar.show_progress(Progress(delivered, counts, 2, ""))
+        assert " 7100/9000 700/s 0:00:03" in console.export_text()
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(folder: Path, sandbox: Sandbox, number: signal.Signals) -> None:
