@@ -69,8 +69,8 @@ def relay(
     """Deliver what apps with deliver=False store in a durable buffer, as a service.
 
     Any number of relays may share a buffer. SIGTERM ends it: it finishes what is on its way and
-    leaves the rest in the buffer. SIGHUP reads CONFIG again, for max_requests_per_second. It speaks
-    systemd's sd_notify, with the watchdog.
+    leaves the rest in the buffer. SIGHUP reads CONFIG again, for max_requests_per_second and the
+    names of the syncs. It speaks systemd's sd_notify, with the watchdog.
 
     Exit codes: 0 stopped, 1 the address can't be listened on, 2 wrong usage or settings, 130 ended
     at once by a second signal.

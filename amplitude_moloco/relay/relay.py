@@ -79,6 +79,7 @@ class Relay:
         self._target = settings.endpoint().url
         self.kinds = str(settings.buffer).partition(":")[0], str(settings.chosen_transport())
         self.syncs = configuration.syncs
+        """The syncs in the file as it was read last."""
         self._engine = build_engine(self._engine_settings)
         self._health = Health(self._engine.status, pulse)
         try:
@@ -171,6 +172,7 @@ class Relay:
         changed = ", ".join(configuration.changes_from(self._configuration))
         if changed:
             logger.warning("Changed, and used from the next start on: %s", changed)
+        self.syncs = configuration.syncs
         pace = configuration.settings.max_requests_per_second
         if self._rate is not None:
             logger.info("Reloaded: --rate %g goes before max_requests_per_second", self._rate)

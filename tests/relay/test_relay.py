@@ -266,6 +266,22 @@ class TestReload:
         assert self.reload(running, log, 1) == ["Reloaded: as fast as the server allows"]
         assert running.relay.status().requests_per_second is None
 
+    def test_the_syncs_change(
+        self, running: Running, config: Path, sandbox: Sandbox, log: Callable[[], list[str]]
+    ) -> None:
+        """The metrics have the syncs that are in the file now, and none that is in a bad one."""
+        line = 'amplitude_moloco_events_delivered_total{destination="moloco",sync="%s"} 0.0'
+        assert line % "HOME" in running.get("metrics")[1]
+        syncs = [{"event_type": "SEARCH", "events": ["Search"]}]
+        write_settings(config, sandbox.url, syncs=syncs)
+        self.reload(running, log, 1)
+        page = running.get("metrics")[1]
+        assert line % "SEARCH" in page
+        assert line % "HOME" not in page
+        write_settings(config, sandbox.url, colour="red")
+        self.reload(running, log, 1)
+        assert line % "SEARCH" in running.get("metrics")[1]
+
     def test_a_bad_file_changes_nothing(
         self, running: Running, config: Path, sandbox: Sandbox, log: Callable[[], list[str]]
     ) -> None:
