@@ -164,7 +164,7 @@ SETTLE = (
 -- Arguments: the consumer, the bound, and all outcomes in one text, as outcome.py packs them.
 -- Returns how many entries are another consumer's, and how many are gone.
 call('PERSIST', META)
-local me, most_letters, outcomes, at = ARGV[2], ARGV[3], ARGV[4], 1
+local me, most_letters, outcomes, at = ARGV[2], tonumber(ARGV[3]), ARGV[4], 1
 local others, gone, freed = 0, 0, 0
 local streams = {{}, {}}
 while at <= #outcomes do
@@ -192,7 +192,13 @@ end
 local function bury(entry, detail)
     local _, attempts, reason, status, start = struct.unpack('>BI4ss', detail)
     local accepted, number = struct.unpack('>dd', entry)
-    call('XADD', DEAD, 'MAXLEN', '~', most_letters, '*', 'e',
+    local beyond = math.min(call('XLEN', DEAD) + 1 - most_letters, 100)
+    if beyond > 0 then
+        for _, letter in ipairs(call('XRANGE', DEAD, '-', '+', 'COUNT', beyond)) do
+            call('XDEL', DEAD, letter[1])
+        end
+    end
+    call('XADD', DEAD, '*', 'e',
         entry_with(accepted, number, attempts, 0, tail_of(entry)), 'z', text(now),
         'r', reason, 'c', status, 'm', string.sub(detail, start))
 end

@@ -21,9 +21,16 @@ class Settler:
     """For one thread at a time. An outcome leaves the desk once Redis has answered.
 
     Redis may learn it twice, if an answer was lost: the second time changes nothing.
+
+    Args:
+        consumer: Names the claims of this process.
+        most_letters: How many dead letters Redis keeps. Beyond them, the oldest are forgotten.
     """
 
-    def __init__(self, link: Link, desk: Desk, consumer: str) -> None:
+    def __init__(
+        self, link: Link, desk: Desk, consumer: str, most_letters: int = _MOST_LETTERS
+    ) -> None:
+        self._most_letters = most_letters
         self._link = link
         self._desk = desk
         self._consumer = consumer
@@ -49,7 +56,7 @@ class Settler:
     def _tell(self, outcomes: bytes) -> tuple[int, int]:
         """Returns how many entries were another process's, and how many were gone."""
         try:
-            others, gone = self._link.run(SETTLE, [self._consumer, _MOST_LETTERS, outcomes])
+            others, gone = self._link.run(SETTLE, [self._consumer, self._most_letters, outcomes])
         except RedisAway as error:
             self._is_repeated = self._is_repeated or error.may_be_done
             raise
