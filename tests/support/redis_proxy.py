@@ -22,6 +22,8 @@ class RedisProxy:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self.requests = self.cuts = 0
+        self.cut: list[bytes] = []
+        """The requests at which a connection was cut."""
         self._lost_request = self._lost_answer = 0
         self._bytes_left: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
@@ -35,6 +37,10 @@ class RedisProxy:
         """Pass on this request, and cut the connection in place of its answer."""
         with self._lock:
             self._lost_answer = self.requests + number
+
+    def lead_to(self, port: int) -> None:
+        """Lead connections that are made from now on to another server."""
+        self._target = port
 
     def cut_after(self, size: int) -> None:
         """Pass on this many bytes of requests, then cut the connection."""
@@ -75,10 +81,10 @@ class RedisProxy:
         with self._lock:
             self.requests += 1
             if self.requests == self._lost_request:
-                self.cuts += 1
+                self._note_cut(request)
                 return b"", True
             if self.requests == self._lost_answer:
-                self.cuts += 1
+                self._note_cut(request)
                 is_mute.set()
                 return request, True
             if self._bytes_left is None:
@@ -87,9 +93,13 @@ class RedisProxy:
             self._bytes_left -= len(part)
             is_over = self._bytes_left == 0
             if is_over:
-                self.cuts += 1
+                self._note_cut(request)
                 self._bytes_left = None
             return part, is_over
+
+    def _note_cut(self, request: bytes) -> None:
+        self.cuts += 1
+        self.cut.append(request)
 
     def _pass_answers(
         self, server: socket.socket, client: socket.socket, is_mute: threading.Event

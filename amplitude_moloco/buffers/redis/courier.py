@@ -161,7 +161,7 @@ class Courier:
         if now < self._full_until:
             return False
         try:
-            return all(self._writer.write() for _ in range(_BATCHES))
+            return all(self._writer.write(self._note_data) for _ in range(_BATCHES))
         except RedisAway as error:
             if not error.is_full:
                 raise
@@ -281,16 +281,20 @@ class Courier:
             )
 
     def _note(self, reading: Reading) -> None:
-        self._note_born(reading.born)
-        lost = self._writer.last - reading.last
-        if lost > 0:
-            what = f"{self._place}: the newest events are missing, as after a failover"
-            self._news.append(Lost(lost, what))
-            self._writer.last = reading.last
+        self._note_data(reading.born, reading.last)
         self._desk.note(reading)
         self._writer.learn(reading.last, reading.events, reading.bytes)
 
     # -- what is told ------------------------------------------------------------------------
+
+    def _note_data(self, born: bytes, last: int) -> None:
+        """Learn which data is there, and its last number. A lower one than before is a loss."""
+        self._note_born(born)
+        lost = self._writer.last - last
+        if lost > 0:
+            what = f"{self._place}: the newest events are missing, as after a failover"
+            self._news.append(Lost(lost, what))
+            self._writer.last = last
 
     def _note_born(self, born: bytes) -> None:
         """Learn which data is there: other data if all was deleted, or by another server."""

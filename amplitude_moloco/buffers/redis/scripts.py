@@ -41,15 +41,16 @@ APPEND = (
 -- there already, since an answer was lost. Appends none beyond the bounds, and nothing is trimmed.
 -- Arguments: the first entry's number, the bounds of events and bytes, how long to remember the
 -- producer; then all entries in one text, each as its age in microseconds, its size and that of its
--- body, and the entry's tail. Returns how many entries are there, the last number in
--- the buffer, and how many events and bytes it has.
-if call('HEXISTS', META, 'born') == 0 then return redis.error_reply('NOGROUP not prepared') end
+-- body, and the entry's tail. Returns how many entries are there, the last number there, its
+-- events and bytes, and what was there before: the mark of the data, and its last number.
+local born, last = unpack(call('HMGET', META, 'born', 'last'))
+if not born then return redis.error_reply('NOGROUP not prepared') end
+local before = tonumber(last or '0')
 local written = tonumber(call('GET', KEYS[11]) or '0')
 local first, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local events = call('XLEN', NEW) + call('XLEN', DUE) + call('ZCARD', DUES)
 local bytes = events > 0 and size_of_all() or 0
-local number = tonumber(call('HGET', META, 'last') or '0')
-local taken, added, entries, at = 0, 0, ARGV[6], 1
+local number, taken, added, entries, at = before, 0, 0, ARGV[6], 1
 while at <= #entries do
     local age, size, body_size, start = struct.unpack('>dI4I4', entries, at)
     at = start + size
@@ -67,7 +68,7 @@ if added > 0 then
     call('SET', KEYS[11], text(written), 'EX', ARGV[5])
     ring()
 end
-return {taken, number, events, bytes}
+return {taken, number, events, bytes, born, before}
 """
 )
 

@@ -62,8 +62,11 @@ class Writer:
         """Whether all that was staged when it wrote last is in Redis."""
         return not self._taken
 
-    def write(self) -> bool:
-        """Write a batch. Returns whether more may be staged. Raises what stage and link raise."""
+    def write(self, note: Callable[[bytes, int], object]) -> bool:
+        """Write a batch. Returns whether more may be staged. Raises what stage and link raise.
+
+        ``note`` is told what was there before: the mark of the data, and its last number.
+        """
         self._take()
         batch = self._batch()
         if not batch:
@@ -71,7 +74,8 @@ class Writer:
         arguments: list[Argument] = [batch[0].number, *self._bounds, _REMEMBERED_SECONDS]
         arguments.append(_packed(batch, self._monotonic()))
         answer = self._link.run(APPEND, arguments, producer=self._producer)
-        written, last, events, size = answer
+        written, last, events, size, born, before = answer
+        note(born, before)
         self.learn(last, events, size)
         for _ in range(written):
             self._stage.ack(self._taken.popleft().entry)

@@ -8,6 +8,7 @@ import threading
 import pytest
 from support.clock import Clock
 from support.redis_buffers import TARGET, carry, ids_of, messages_of, open_still
+from support.redis_proxy import proxy_to
 from support.redis_server import RedisServer, StartRedis
 
 from amplitude_moloco.buffers.base import Degraded, Entry, Lost, News
@@ -233,6 +234,36 @@ def test_it_may_be_emptied(redis_server: RedisServer, clock: Clock) -> None:
     buffer.close()
 
 
+def test_all_data_may_be_flushed(start_redis: StartRedis, clock: Clock) -> None:
+    """After FLUSHALL, of scripts too, the loss is counted, and what is put then is there once."""
+    server = start_redis()
+    buffer = open_still(server.url(), clock)
+    put(buffer, "a", "b")
+    carry(buffer, clock)
+    with server.client() as client:
+        client.flushall()
+        client.script_flush()
+    put(buffer, "c")
+    carry(buffer, clock)
+    assert (lost_in(buffer.tend()), ids_of(buffer)) == (2, ["c"])
+    buffer.close()
+
+
+def test_a_kill_without_a_file_loses_all(start_redis: StartRedis, clock: Clock) -> None:
+    """What a server without an append-only file has lost is counted; what is staged is kept."""
+    server = start_redis(appendonly="no")
+    buffer = open_still(server.url(), clock)
+    put(buffer, "a", "b", "c")
+    carry(buffer, clock)
+    server.end()
+    put(buffer, "d")
+    carry(buffer, clock)
+    server.start()
+    carry(buffer, clock)
+    assert (lost_in(buffer.tend()), ids_of(buffer)) == (3, ["d"])
+    buffer.close()
+
+
 def delete_all(server: RedisServer, url: str) -> None:
     with server.client() as client:
         for key in parse_address(url, {}).layout.keys:
@@ -273,6 +304,29 @@ def test_another_process_may_find_it_empty_first(redis_server: RedisServer, cloc
     second.close()
 
 
+def test_a_replica_may_lack_the_newest(start_redis: StartRedis, clock: Clock) -> None:
+    """What the next master had not got yet is lost, and counted; all else is there once."""
+    master = start_redis()
+    replica = start_redis(replicaof=f"127.0.0.1 {master.port}")
+    with proxy_to(master.port) as proxy:
+        url = master.url().replace(str(master.port), str(proxy.port))
+        buffer = open_still(url, clock)
+        put(buffer, "a", "b")
+        carry(buffer, clock)
+        with master.client() as client:
+            assert client.wait(1, 0) == 1
+        with replica.client() as client:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        put(buffer, "c", "d", "e")
+        carry(buffer, clock)
+        master.end()
+        proxy.lead_to(replica.port)
+        put(buffer, "f")
+        carry(buffer, clock)
+        assert (lost_in(buffer.tend()), ids_of(buffer)) == (3, ["a", "b", "f"])
+        buffer.close()
+
+
 def test_a_failover_may_lose_the_newest(redis_server: RedisServer, clock: Clock) -> None:
     """A server that has not got the newest events any more is noticed by their numbers."""
     buffer = open_still(url := redis_server.url(), clock)
@@ -286,6 +340,26 @@ def test_a_failover_may_lose_the_newest(redis_server: RedisServer, clock: Clock)
     news = buffer.tend()
     assert [each.events for each in news if isinstance(each, Lost)] == [2]
     buffer.close()
+
+
+def test_an_app_learns_that_all_was_deleted(redis_server: RedisServer, clock: Clock) -> None:
+    """A write into data that another process has made since counts what was there, once."""
+    first = open_still(url := redis_server.url(), clock)
+    second = open_still(url, clock)
+    for id in "ab":
+        put(first, id)
+        carry(first, clock)
+    for entry in claim(first, clock, 1):
+        first.ack(entry)
+    carry(first, clock)
+    delete_all(redis_server, url)
+    carry(second, clock)
+    put(first, "c")
+    first.step()
+    carry(first, clock)
+    assert (lost_in(first.tend()), ids_of(first)) == (1, ["c"])
+    first.close()
+    second.close()
 
 
 def test_a_group_may_be_missing(redis_server: RedisServer, clock: Clock) -> None:
