@@ -238,8 +238,9 @@ class Courier:
             return False
         found = 0
         if now >= self._take_over_at:
-            self._take_over_at = now + self._lease_seconds / 3
             found = self._take_over(demand.limit)
+            if found < demand.limit:  # otherwise there may be more
+                self._take_over_at = now + self._lease_seconds / 3
         limit = demand.limit - found
         newest = min(demand.newest, limit)
         arguments: list[Argument] = [self._consumer, limit, newest, self._horizon]

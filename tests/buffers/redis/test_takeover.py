@@ -82,6 +82,25 @@ def test_what_a_dead_process_holds_is_taken_over(url: str, clock: Clock) -> None
     second.close()
 
 
+def test_much_that_a_dead_process_holds_is_taken_over_without_pauses(
+    url: str, clock: Clock
+) -> None:
+    """What there was no room for is taken over as soon as there is some."""
+    ids = [f"{number:02}" for number in range(30)]
+    put(url, clock, *ids)
+    first, second = open_still(url, clock), open_still(url, clock, lease_seconds=SHORT)
+    assert len(claim(first, 30)) == 30
+    entries = take_over(second, clock, 1)
+    assert len(entries) < 30
+    for _ in range(5):
+        for entry in entries:
+            second.ack(entry)
+        entries += claim(second)
+    assert [entry.id for entry in entries] == ids
+    first.close()
+    second.close()
+
+
 def test_a_process_learns_that_it_was_taken_for_dead(url: str, clock: Clock) -> None:
     """When it renews its claims, a process drops those that another one has taken over."""
     put(url, clock, "a", "b")
