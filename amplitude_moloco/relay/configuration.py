@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from amplitude_moloco.buffers.redis.address import is_redis, without_stage
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.files.reading import read_file
 from amplitude_moloco.moloco.file import READY_SYNCS
@@ -39,7 +41,8 @@ def read_configuration(path: Path) -> Configuration:
     """Returns what a settings file says. Raises ConfigurationError with an error for each mistake.
 
     ``deliver`` has no effect, so that apps and relays can share a file, and ``syncs`` may be
-    missing.
+    missing. A stage before Redis is the apps' alone: a relay stores nothing new, and may run where
+    there is no such file.
     """
     data: dict[str, Any] = read_file(path)
     if "platform_id" not in data and "events" in data:
@@ -50,7 +53,9 @@ def read_configuration(path: Path) -> Configuration:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for the app
         settings = MolocoSettings.from_dict({"syncs": READY_SYNCS, **data}, deliver=True)
-    durable_buffer_of("buffer: a relay", settings.buffer)
+        buffer = durable_buffer_of("buffer: a relay", settings.buffer)
+        if isinstance(buffer, str) and is_redis(buffer):
+            settings = replace(settings, buffer=without_stage(buffer))
     if settings.chosen_transport() == "none":
         raise ConfigurationError(
             "transport: 'none' would lose all events; leave it out, and unset MOLOCO_TRANSPORT"

@@ -42,6 +42,20 @@ def test_syncs_may_be_missing(path: Path) -> None:
     assert read_configuration(path).syncs == ()
 
 
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("?stream=s&stage=sqlite:////no/folder.db&max_events=5", "?stream=s&max_events=5"),
+        ("?stage=sqlite:///s.db", ""),
+        ("", ""),
+    ],
+)
+def test_a_relay_has_no_stage(path: Path, query: str, left: str) -> None:
+    """The file in which the app's new events wait for Redis need not be where a relay runs."""
+    settings = read_configuration(write_settings(path, URL, buffer=f"redis://h/0{query}")).settings
+    assert settings.buffer == f"redis://h/0{left}"
+
+
 def test_a_buffer_in_memory_is_refused(path: Path) -> None:
     """What waits in memory belongs to its process alone."""
     (error,) = errors_of(write_settings(path, URL, buffer="memory://"))

@@ -107,9 +107,15 @@ def parse_address(url: str, environment: Mapping[str, str] = os.environ) -> Redi
 
 def with_stage(url: str, stage: str) -> str:
     """Returns the URL with another stage in it."""
+    url = without_stage(url)
+    return f"{url}{'&' if '?' in url else '?'}stage={quote(stage, safe=':/')}"
+
+
+def without_stage(url: str) -> str:
+    """Returns the URL for a process that stores nothing new: it needs no stage."""
     head, _, query = url.partition("?")
     kept = [each for each in query.split("&") if each and not each.startswith("stage=")]
-    return f"{head}?{'&'.join([*kept, 'stage=' + quote(stage, safe=':/')])}"
+    return f"{head}?{'&'.join(kept)}" if kept else head
 
 
 def without_login(url: str) -> str:
