@@ -24,11 +24,12 @@ class RedisAway(OSError):
 def away(error: Exception) -> RedisAway:
     """Returns what an exception of the client, or of its sockets, says."""
     text = one_line(error)
-    if isinstance(error, exceptions.ReadOnlyError):
+    # Before Redis 7, what a command in a script answers is somewhere in the text.
+    if isinstance(error, exceptions.ReadOnlyError) or "-READONLY " in text:
         return RedisAway(f"it is a replica, which can't be written ({text})")
     if "NOGROUP" in text:
         return RedisAway("its streams were deleted")
-    if isinstance(error, exceptions.OutOfMemoryError):
+    if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in text:
         why = "it has reached its maxmemory; raise that, or let it deliver what waits"
         return RedisAway(why, is_full=True)
     if _is_refused_login(error, text):

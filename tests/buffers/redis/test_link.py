@@ -74,6 +74,23 @@ def test_an_error_has_words(error: Exception, why: str) -> None:
     assert str(away(error)) == why
 
 
+IN_SCRIPT = "Error running script (call to f_04c8): @user_script:13: @user_script: 13: -"
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "is_full"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "has reached its max", True),
+        ("READONLY You can't write against a read only replica.", "it is a replica", False),
+    ],
+)
+def test_an_error_in_a_script_is_known(text: str, why: str, *, is_full: bool) -> None:
+    """What a command in a script answers is known by its text, as Redis 6.2 has it, too."""
+    fault = away(exceptions.ResponseError(IN_SCRIPT + text))
+    assert why in str(fault)
+    assert fault.is_full == is_full
+
+
 def test_a_desk_forgets_only_what_it_has(clock: Clock) -> None:
     """What was lost to another process and is not here any more changes nothing."""
     desk = Desk("me", clock.monotonic)
