@@ -90,7 +90,7 @@ class Courier:
         self._has_found = False
         self.born = b""
         """Names the data in Redis; empty before it was seen."""
-        self._is_prepared = False
+        self._prepared_for = -1  # the connection; none yet
         self._again_at = self._full_until = 0.0
         self._poll_seconds = _LEAST_SECONDS
         self._renew_at = self._take_over_at = self._sweep_at = 0.0
@@ -205,7 +205,7 @@ class Courier:
 
     def prepare(self) -> None:
         """Make sure that the buffer is there, and is this one. Raises RedisAway."""
-        if self._is_prepared and self.link.is_checked:
+        if self._prepared_for == self.link.connections and self.link.is_checked:
             return
         marks = self.link.run(PREPARE, [self._target, uuid.uuid4().hex])
         warnings, self.link.warnings = self.link.warnings, []
@@ -222,7 +222,7 @@ class Courier:
             raise RedisAway(
                 f"its stream holds events for {one_line(target.decode())}; use another stream"
             )
-        self._is_prepared = True
+        self._prepared_for = self.link.connections
         self._note_born(born)
 
     def look(self) -> None:
@@ -309,7 +309,7 @@ class Courier:
 
     def _note_away(self, error: Exception, now: float) -> None:
         self._again_at = now + _AGAIN_SECONDS
-        self._is_prepared = False
+        self._prepared_for = -1
         self.away = one_line(error) or type(error).__name__
         self._tell_once(self.away, now)
 

@@ -72,8 +72,12 @@ class Link:
         self._keys = [*address.layout.keys]
         self._clock = clock
         self._scripts: dict[str, Any] = {}
+        # The client connects again without a word, and it may be to another server.
+        client.connection_pool.connection_kwargs["redis_connect_func"] = self._greet
+        self.connections = 0
+        """How often it has connected."""
         self.is_checked = False
-        """Whether the server was looked at since it was last away."""
+        """Whether the server was looked at since it was last away, or connected to."""
         self.warnings: list[str] = []
         """What was found wrong with it, though it can be used. The reader clears them."""
 
@@ -102,6 +106,11 @@ class Link:
 
     def close(self) -> None:
         self._client.close()
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect()
+        self.connections += 1
+        self.is_checked = False
 
     def _now(self) -> str:
         return "" if self._clock is None else str(round(self._clock() * MICROSECONDS))

@@ -482,6 +482,26 @@ def test_what_loses_events_is_told(start_redis: StartRedis, clock: Clock) -> Non
     buffer.close()
 
 
+def test_a_new_connection_looks_again(start_redis: StartRedis, clock: Clock) -> None:
+    """Whoever answers next at the address is looked at, too, though Redis never seemed away."""
+    server = start_redis()
+    buffer = open_still(server.url(), clock)
+    put(buffer, "a")
+    carry(buffer, clock)
+    assert buffer.tend() == []
+    with server.client() as client:
+        client.config_set("appendonly", "no")
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        while len(client.client_list()) > 1:
+            pass
+    put(buffer, "b")
+    carry(buffer, clock)
+    (message,) = messages_of(buffer.tend())
+    assert message.endswith("set 'appendonly yes'")
+    assert ids_of(buffer) == ["a", "b"]
+    buffer.close()
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
