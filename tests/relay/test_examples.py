@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from support.relays import process, until
+from support.redis_server import StartRedis
+from support.relays import ended, process, until
 
 from amplitude_moloco import MolocoSettings
 from amplitude_moloco.cli.app import app
@@ -26,6 +28,7 @@ EXAMPLES = ROOT / "examples" / "relay"
 UNIT = EXAMPLES / "moloco-relay.service"
 COMPOSE: dict[str, Any] = yaml.safe_load((EXAMPLES / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
+WITH_REDIS: dict[str, Any] = yaml.safe_load((EXAMPLES / "compose-redis.yaml").read_text("utf-8"))
 TOML = (EXAMPLES / "moloco.toml").read_text("utf-8")
 
 
@@ -83,26 +86,38 @@ def test_the_services_share_a_volume() -> None:
     assert folder in (EXAMPLES / "Dockerfile").read_text("utf-8")
 
 
-def test_the_commands_are_taken() -> None:
+@pytest.mark.parametrize("services", [SERVICES, WITH_REDIS["services"]], ids=["sqlite", "redis"])
+def test_the_commands_are_taken(services: dict[str, Any]) -> None:
     """The relay's command is one that the command line takes; the app's names a file."""
-    options = options_of(SERVICES["relay"]["command"])
+    options = options_of(services["relay"]["command"])
     assert (EXAMPLES / options["config"]).exists()
-    grace = re.fullmatch(r"(\d+)s", SERVICES["relay"]["stop_grace_period"])
+    grace = re.fullmatch(r"(\d+)s", services["relay"]["stop_grace_period"])
     assert grace
     assert int(grace[1]) > options["deadline"] + 10
     assert str(options["listen"]).endswith(":8767")
-    assert ":8767/livez" in SERVICES["relay"]["healthcheck"]["test"][-1]
-    program, file = SERVICES["app"]["command"]
+    assert ":8767/livez" in services["relay"]["healthcheck"]["test"][-1]
+    program, file = services["app"]["command"]
     assert program == "python"
     assert (EXAMPLES / file).exists()
+
+
+def test_what_redis_needs_is_mounted() -> None:
+    """App and relays have the settings for Redis in place of the others, the app its stage."""
+    services, toml = WITH_REDIS["services"], (EXAMPLES / "moloco-redis.toml").read_text("utf-8")
+    settings, stage = services["app"]["volumes"]
+    assert [settings] == services["relay"]["volumes"]
+    assert settings == "./moloco-redis.toml:/app/moloco.toml:ro"
+    assert "redis://redis:6379/" in toml
+    assert f"stage=sqlite:///{stage.partition(':')[2]}/" in toml
+    assert {stage.partition(":")[0], "redis"} == {*WITH_REDIS["volumes"]}
 
 
 def test_the_variables_exist() -> None:
     """Each variable in the files is one that the library, or the example, reads."""
     files = [*(ROOT / "amplitude_moloco").rglob("*.py"), EXAMPLES / "app.py"]
     code = "\n".join(file.read_text("utf-8") for file in files)
-    for service in SERVICES.values():
-        for name in service["environment"]:
+    for service in [*SERVICES.values(), *WITH_REDIS["services"].values()]:
+        for name in service.get("environment", ()):
             assert f'"{name}"' in code
     for file in EXAMPLES.iterdir():
         for name in re.findall(r"\bMOLOCO_[A-Z_]+", file.read_text("utf-8")):
@@ -116,12 +131,8 @@ def test_the_app_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not MolocoSettings.from_file(EXAMPLES / "moloco.toml").delivers()
 
 
-def test_the_app_and_a_relay_deliver(tmp_path: Path, sandbox: Sandbox) -> None:
-    """The program of the example tracks, and a relay with its settings delivers."""
-    settings = TOML.replace('platform_name = "My Shop"', f'base_url = "{sandbox.url}"')
-    settings = settings.replace("/var/lib/moloco", str(tmp_path))
-    config = tmp_path / "moloco.toml"
-    config.write_text(settings, encoding="utf-8")
+def track(config: Path, sandbox: Sandbox, **variables: str) -> None:
+    """Run the program of the example, with these settings."""
     # The SDK of the example uploads to Amplitude itself, which a test must not.
     code = (EXAMPLES / "app.py").read_text("utf-8")
     before = 'Amplitude(os.environ["AMPLITUDE_API_KEY"])'
@@ -129,13 +140,13 @@ def test_the_app_and_a_relay_deliver(tmp_path: Path, sandbox: Sandbox) -> None:
     after = f'Amplitude(os.environ["AMPLITUDE_API_KEY"], {config_of_sdk})'
     assert before in code
     code = code.replace(before, after).replace("import Amplitude,", "import Amplitude, Config,")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
     environment |= {"AMPLITUDE_API_KEY": "key", "MOLOCO_DELIVER": "false"}
     environment |= {"VIEWS": "5", "PAUSE_SECONDS": "0"}
     environment.pop("MOLOCO_API_KEY", None)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=config.parent,
         env=environment,
         capture_output=True,
         text=True,
@@ -144,6 +155,37 @@ def test_the_app_and_a_relay_deliver(tmp_path: Path, sandbox: Sandbox) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "deliver=False" in done.stdout
+
+
+def test_the_app_and_a_relay_deliver(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The program of the example tracks, and a relay with its settings delivers."""
+    settings = TOML.replace('platform_name = "My Shop"', f'base_url = "{sandbox.url}"')
+    config = tmp_path / "moloco.toml"
+    config.write_text(settings.replace("/var/lib/moloco", str(tmp_path)), encoding="utf-8")
+    track(config, sandbox)
     with process(config, MOLOCO_API_KEY="key"):
         until(lambda: len(sandbox.moloco_events) == 5)
     assert {event["event_type"] for event in sandbox.moloco_events} == {"ITEM_PAGE_VIEW"}
+
+
+def test_the_app_and_a_relay_share_redis(
+    tmp_path: Path, sandbox: Sandbox, start_redis: StartRedis
+) -> None:
+    """With the server of the example, which needs the password, nothing is to be warned of."""
+    _, *options = WITH_REDIS["services"]["redis"]["command"]
+    names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
+    given = dict(zip(names, options[1::2], strict=True)) | {"requirepass": "word"}
+    server = start_redis(**given)
+    settings = (EXAMPLES / "moloco-redis.toml").read_text("utf-8")
+    settings = settings.replace('platform_name = "My Shop"', f'base_url = "{sandbox.url}"')
+    settings = settings.replace("redis:6379", f"127.0.0.1:{server.port}")
+    config = tmp_path / "moloco.toml"
+    config.write_text(settings.replace("/var/lib/moloco", str(tmp_path)), encoding="utf-8")
+    track(config, sandbox, REDIS_PASSWORD="word")
+    with process(config, MOLOCO_API_KEY="key", REDIS_PASSWORD="word") as relay:
+        until(lambda: len(sandbox.moloco_events) == 5)
+        relay.send_signal(signal.SIGTERM)
+        code, log = ended(relay)
+    assert code == 0
+    assert "Stopped. Delivered by this process: 5" in log
+    assert "Degraded" not in log
