@@ -106,7 +106,7 @@ class Exchange:
             for each in batch.retries
         ]
         events = sorted(batch.fresh + retries, key=lambda event: event.order)
-        unnoted = self._outbox.unnoted
+        unnoted = self._outbox.journal.unnoted
         first = self._store.put(events, batch.letters, unnoted, wait_seconds)
         own = [event.number for event in events if not event.key]
         for mark in self._marks:

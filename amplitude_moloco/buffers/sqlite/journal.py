@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from amplitude_moloco.buffers.sqlite.record import START, note_frame
+from amplitude_moloco.buffers.sqlite.record import DONE, START, note_frame
 
 SEGMENT_BYTES = 4 * 1024**2
 """A segment that is larger is followed by a new one."""
@@ -58,13 +58,19 @@ class Segment:
         except OSError:
             return False
 
+    def delete(self) -> None:
+        """Delete the file, if it is still there. Raises OSError."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self.path.lstat(), os.fstat(self.descriptor)):
+                self.path.unlink()
+
     def close(self, *, is_done: bool) -> None:
         """Close the file. ``is_done``: nothing in it is needed, so it goes as well."""
         descriptor = getattr(self, "descriptor", -1)
         if descriptor >= 0:
-            if is_done and self._is_there():
+            if is_done:
                 with suppress(OSError):
-                    self.path.unlink()
+                    self.delete()
             self.descriptor = -1
             os.close(descriptor)
 
@@ -85,6 +91,10 @@ class Journal:
         """How often something was appended to it."""
         self.current: Segment | None = None
         """Where the next event goes; None while nothing can be written."""
+        self.unnoted: list[int] = []
+        """The numbers of events here that are done, and are not noted yet."""
+        self._last = 0
+        """While nothing can be written: the newest event that may be here."""
 
     def new_segment(self) -> Segment:
         """Create the file of the next segment. Raises OSError."""
@@ -117,6 +127,27 @@ class Journal:
         self.current.append(frames)
         self.written += 1
 
+    def end(self, numbers: Iterable[int]) -> None:
+        """Events with these numbers are done. What is not here need not be noted here."""
+        if self.current is None:
+            numbers = [each for each in numbers if each <= self._last]
+        self.unnoted += numbers
+
+    def note_done(self) -> None:
+        """Append a note about all that is done, as soon as it can be written. Raises OSError."""
+        if self.unnoted and self.current is not None:
+            self.append(self.done_frame())
+            self.unnoted = []
+
+    def done_frame(self) -> bytes:
+        """Returns the frame of a note about all that is done and not noted yet."""
+        return note_frame(DONE, self.unnoted)
+
+    def give_up(self, last: int) -> None:
+        """Write nothing more for now; ``last`` is the number of the newest event."""
+        if self.current is not None:
+            self.current, self._last = None, last
+
     def is_due(self, *, is_cramped: bool, is_idle: Callable[[], bool]) -> bool:
         """Whether another segment should follow. ``is_idle``: nothing in this one is needed."""
         if self.current is None:
@@ -130,8 +161,12 @@ class Journal:
         return all(segment.is_whole() for segment in self._segments)
 
     def trim(self, oldest: Callable[[], float]) -> None:
-        """Delete the segments with nothing but events older than this number."""
+        """Delete the segments with nothing but events older than this number. Raises OSError.
+
+        One that can't be deleted now is tried again: it must not outlive the notes about it.
+        """
         while len(self._segments) > 1 and self._segments[1].first <= oldest():
+            self._segments[0].delete()
             self._segments.popleft().close(is_done=True)
 
     def last_descriptors(self) -> list[int]:
@@ -144,3 +179,5 @@ class Journal:
             self.current = None
         while len(self._segments) > most:
             self._segments.popleft().close(is_done=is_done)
+        if is_done:
+            self.unnoted = []

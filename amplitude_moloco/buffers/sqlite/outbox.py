@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Any
 
 from amplitude_moloco.buffers.base import Claim, Entry
 from amplitude_moloco.buffers.sqlite.disk import Disk
 from amplitude_moloco.buffers.sqlite.journal import Journal
-from amplitude_moloco.buffers.sqlite.record import DONE, TAKEN, Event, frame_of, note_frame
+from amplitude_moloco.buffers.sqlite.record import TAKEN, Event, frame_of, note_frame
 from amplitude_moloco.buffers.sqlite.tail import Batch, Letter, Tail, What
 from amplitude_moloco.host.interruption import is_interruption
 from amplitude_moloco.host.locks import release_fully
@@ -55,8 +55,6 @@ class Outbox:
         """The number of the newest event."""
         self.shared = (0, 0)
         """Events and bytes of the store."""
-        self.unnoted: list[int] = []
-        """The numbers of events that are done, though the journal was not told yet."""
         self.unwritten_from = 1
         """The first number of a put that is not in the journal; 0 if there is none."""
         self.doubtful: list[Event] = []
@@ -141,7 +139,7 @@ class Outbox:
     def claim(self, limit: int, newest: int, *, from_lanes: bool = True) -> Claim:
         """As ``Buffer.claim``, of what is here; ``from_lanes``: whether ready lanes may go on."""
         with self.lock:
-            self._note_done()
+            self.note_done()
             entries = []
             for event in self.tail.pop_due(limit, newest, self._wall(), from_lanes=from_lanes):
                 key = self._token, next(self._claims)
@@ -152,16 +150,18 @@ class Outbox:
     def ack(self, key: Hashable) -> bool:
         """Remove a claimed event that was delivered.
 
-        It is noted together with others, before more is claimed. One in a lane is noted at once,
-        since its destination may count what comes twice.
+        It is noted together with others that were on their way with it: before more is claimed,
+        and once none is. One in a lane is noted at once, since its destination may count what
+        comes twice.
         """
         with self.lock:
             event = self.tail.remove(key)
             if event is None:
                 return False
-            self.unnoted.append(event.number)
-            if event.lane or not self.tail.claimed or len(self.unnoted) >= _NOTED_TOGETHER:
-                self._note_done()
+            self.journal.end([event.number])
+            is_much = len(self.journal.unnoted) >= _NOTED_TOGETHER
+            if event.lane or not self.tail.claimed or is_much:
+                self.note_done()
             return True
 
     def retry(self, key: Hashable, delay_seconds: float, attempts: int, strikes: int) -> bool:
@@ -171,6 +171,8 @@ class Outbox:
             if event is None:
                 return False
             self.tail.add_retry(event._replace(attempts=attempts, strikes=strikes), delay_seconds)
+            if not self.tail.claimed:
+                self.note_done()
             return True
 
     def bury(self, key: Hashable, attempts: int, *how: Any) -> bool:
@@ -180,6 +182,8 @@ class Outbox:
             if event is not None:
                 letter = Letter(event._replace(attempts=attempts), self._wall(), *how)
                 self.tail.letters.append(letter)
+            if not self.tail.claimed:
+                self.note_done()
             return event is not None
 
     # -- to and from the store ---------------------------------------------------------------
@@ -196,7 +200,8 @@ class Outbox:
             if is_done:
                 self._share(batch.events(), 1)
                 moved = batch.events() + [letter.event for letter in batch.letters]
-                self._note_done(event.number for event in moved)
+                self.journal.end(event.number for event in moved)
+                self.note_done()
 
     def hold(self, events: list[Event]) -> int:
         """Append events to the journal that leave the store. Returns the last one's number.
@@ -221,7 +226,8 @@ class Outbox:
             taken = [each for each in doubtful if each.number <= until]
             self._share([each for each in taken if each.key], -1)
             self.tail.add_taken(taken, self._wall())
-            self._note_done(each.number for each in doubtful if each.number > until)
+            self.journal.end(each.number for each in doubtful if each.number > until)
+            self.note_done()
 
     def _share(self, events: list[Event], sign: int) -> None:
         """Count events as in the store, or as no longer there."""
@@ -232,7 +238,7 @@ class Outbox:
         """Refuse everything from now on. Returns the claim of each number that is claimed."""
         with self.lock:
             self.is_closed = True
-            self._note_done()
+            self.note_done()
             return self.tail.return_claims(self._wall())
 
     # -- the journal -------------------------------------------------------------------------
@@ -242,19 +248,13 @@ class Outbox:
         """Whether nothing is here that has to be sent, moved or noted."""
         with self.lock:
             tail = self.tail
-            return not (tail.events or tail.letters or self.unnoted or self.fault)
+            return not (tail.events or tail.letters or self.journal.unnoted or self.fault)
 
     def note_done(self) -> None:
         """Tell the journal what is done."""
         with self.lock:
-            self._note_done()
-
-    def _note_done(self, more: Iterable[int] = ()) -> None:
-        self.unnoted += more
-        if self.unnoted and self.journal.current is not None:
             try:
-                self.journal.append(note_frame(DONE, self.unnoted))
-                self.unnoted = []
+                self.journal.note_done()
             except OSError as error:
                 self.lose_journal(error)
 
@@ -262,7 +262,7 @@ class Outbox:
         """Keep events in memory alone, from this number on or from the next one."""
         with self.lock:
             first = first or self.last + 1
-            self.journal.current = None
+            self.journal.give_up(self.last)
             self.unwritten_from = min(self.unwritten_from or first, first)
             self.fault = self.fault or error.strerror or str(error)
 
@@ -293,7 +293,7 @@ class Outbox:
                 self.journal.begin(segment, self.last + 1)
 
     def trim_journal(self) -> None:
-        """Delete the segments in which nothing is needed."""
+        """Delete the segments in which nothing is needed. Raises OSError."""
         with self.lock:
             self.journal.trim(self._oldest)
 
@@ -308,9 +308,10 @@ class Outbox:
             events = [*self.tail, *(letter.event for letter in self.tail.letters)]
             taken = [event for event in [*self.doubtful, *events] if event.key]
             frames = [frame_of(event) for event in events if not event.key]
-            self.journal.begin(segment, self.last + 1, b"".join([_taken_frames(taken), *frames]))
+            frames = [self.journal.done_frame(), _taken_frames(taken), *frames]
+            self.journal.begin(segment, self.last + 1, b"".join(frames))
             self.journal.close(is_done=True, most=1)
-            self.unwritten_from, self.fault, self.unnoted = 0, "", []
+            self.unwritten_from, self.fault = 0, ""
 
 
 def _taken_frames(events: list[Event]) -> bytes:

@@ -107,7 +107,7 @@ class Upkeep:
         with suppress(OSError, sqlite3.Error):  # a full disk has no room for it
             self._file.tidy()
         if is_moved:
-            self._outbox.trim_journal()
+            self._try(self._outbox.trim_journal)
         if is_moved and all(done):
             self._locked_since = None
             self._end_trouble("store", "The file %s can be used again")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +15,8 @@ from support.clock import Clock
 from support.sqlite_buffers import TARGET, OpenBuffer
 
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -46,3 +51,19 @@ def open_buffer(path: Path, clock: Clock) -> Iterator[OpenBuffer]:
 @pytest.fixture
 def buffer(open_buffer: OpenBuffer) -> SqliteBuffer:
     return open_buffer()
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory of an unprivileged user. The test continues as that user."""
+    directory = Path(tempfile.mkdtemp())
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield directory
+        finally:
+            os.seteuid(0)
+    else:
+        yield directory
+    shutil.rmtree(directory)

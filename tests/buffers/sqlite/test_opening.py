@@ -6,10 +6,7 @@ import errno
 import fcntl
 import gc
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +20,6 @@ from amplitude_moloco.buffers.sqlite.gate import Gate
 from amplitude_moloco.buffers.sqlite.schema import VERSION
 from amplitude_moloco.errors import ConfigurationError
 
-NOBODY = 65534
 DUMPS = Path(__file__).parents[1] / "golden"
 """What a release writes, as a script of SQL: one for each version of the schema."""
 
@@ -134,22 +130,6 @@ def test_another_process_that_opens_it_for_ever_is_reported(
         fcntl.flock(gate, fcntl.LOCK_EX)
         with pytest.raises(ConfigurationError, match="kept locked by another process"):
             open_buffer(patience_seconds=0.02)
-
-
-@pytest.fixture
-def unprivileged(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory of an unprivileged user. The test continues as that user."""
-    directory = Path(tempfile.mkdtemp())
-    if os.geteuid() == 0:
-        os.chown(directory, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-        try:
-            yield directory
-        finally:
-            os.seteuid(0)
-    else:
-        yield directory
-    shutil.rmtree(directory)
 
 
 def test_a_directory_that_cannot_be_written_to_is_reported(
