@@ -44,7 +44,10 @@ class SqliteBuffer:
 
     Each process holds a lock for as long as it lives. What a dead one has left, on its way or not,
     any other process takes over when it tends the buffer. So an entry may be sent twice, always
-    with the same id and body. The locks need a local disk of a POSIX system, never a network's.
+    with the same id and body: one that was claimed when its process died, and one of up to 31 that
+    were acknowledged since the last claim, within the last second, while others were still claimed.
+    One in a lane is noted with its ``ack``. A loss of power may undo the notes of a second, with
+    ``"OFF"`` of more. The locks need a local disk of a POSIX system, never a network's.
 
     An entry in a lane stays in the memory and the journal of its process until that ends: so 32 MB
     of them, at 512 bytes and the body each, is the bound. What ended processes have left of all
