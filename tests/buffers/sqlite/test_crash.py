@@ -341,12 +341,12 @@ buffer.close()
 def test_it_waits_for_the_disk_as_synchronous_says(
     tmp_path: Path, synchronous: str, least: int, most: int
 ) -> None:
-    """With FULL each put waits for the disk, else none does."""
+    """With FULL each put waits for the disk, else none does; each is one call of write."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")
     trace = tmp_path / "trace"
-    calls = "trace=fsync,fdatasync,getppid"
+    calls = "trace=fsync,fdatasync,getppid,write,writev,pwrite64,open,openat,flock"
     command = [strace, "-f", "-o", str(trace), "-e", calls]
     script = [sys.executable, "-c", PRELUDE + SYNCS, synchronous]
     done = subprocess.run(
@@ -357,6 +357,8 @@ def test_it_waits_for_the_disk_as_synchronous_says(
     assert done.returncode == 0, done.stderr
     _, between, _ = trace.read_text().split("getppid(")
     assert least <= between.count("sync(") <= most
+    assert between.count("write(") == 200
+    assert between.count("(") == 200 + 1 + between.count("sync(")  # the rest of the mark itself
 
 
 # -- many ----------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from support.clock import Clock
 from support.repeats import repeats
 from support.sqlite_buffers import (
     DAY,
+    LONG,
     TARGET,
     OpenBuffer,
     bury,
@@ -29,6 +32,7 @@ from support.sqlite_buffers import (
     resend_all,
 )
 from support.sqlite_files import Connections, being_read, load_dump
+from support.waiting import await_that
 
 from amplitude_moloco.buffers.base import BufferState, Degraded
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
@@ -332,6 +336,53 @@ def test_a_disk_that_fails_to_sync_is_told_once(
     monkeypatch.undo()
     assert tend(buffer, clock) == []
     assert claim(buffer) == ["a", "b"]
+
+
+def test_threads_that_wait_for_the_disk_wait_together(
+    path: Path, open_buffer: OpenBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What several threads put while the disk writes is written together by the next write."""
+    buffer = open_buffer(synchronous="FULL")
+    (journal,) = path.parent.glob("*.journal")
+    is_writing, go_on, calls = threading.Event(), threading.Event(), []
+    write = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        calls.append(descriptor)
+        is_writing.set()
+        assert go_on.wait(LONG)
+        write(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    before = journal.stat().st_size
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(put, buffer, "0")
+        assert is_writing.wait(LONG)
+        frame = journal.stat().st_size - before
+        others = [threads.submit(put, buffer, str(number)) for number in range(1, 5)]
+        await_that(lambda: journal.stat().st_size == before + 5 * frame)
+        assert not any(each.done() for each in [first, *others])
+        go_on.set()
+    assert len(calls) == 2
+    assert sorted(claim(buffer)) == ["0", "1", "2", "3", "4"]
+
+
+def test_what_is_sent_promptly_never_enters_the_shared_file(
+    path: Path, buffer: SqliteBuffer, clock: Clock
+) -> None:
+    """Where senders keep up, an event that waits in memory gets no row; the journal stays small."""
+    last_key = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+    with closing(sqlite3.connect(path)) as db:
+        before = db.execute(last_key).fetchall()
+    for number in range(1000):
+        put(buffer, str(number), body=bytes(10_000))
+        if number % 16 == 7:
+            assert tend(buffer, clock) == []
+        if number % 16 == 15:
+            assert all(map(buffer.ack, buffer.claim(16).entries))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute(last_key).fetchall() == before
+    assert sum(each.stat().st_size for each in path.parent.glob("*.journal")) < 5 * 1024**2
 
 
 def test_a_reader_that_never_ends_refuses_nothing(
