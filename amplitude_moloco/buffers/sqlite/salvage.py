@@ -31,13 +31,11 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
 
     Returns how many events and dead letters are lost, as far as the old file knows.
     """
-    saved = 0
     for table, key, into, columns, read in _TABLES:
         rows = []
         for row in _readable(old, table, key, read):
             if read_event(row[-1]) is not None:
                 rows.append(row)
-                saved += 1
             if len(rows) == _CHUNK:
                 insert(new, into, columns, rows)
                 rows = []
@@ -45,18 +43,22 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     with suppress(*_ERRORS):
         owners = old.execute(f"SELECT {_OWNERS} FROM owners NOT INDEXED").fetchall()  # noqa: S608  # our own words
         insert(new, "owners", _OWNERS, owners)
-    return max(1, _counted(old) - saved)
+    return max(1, _counted(old) - _counted(new))
 
 
 def _readable(
     db: sqlite3.Connection, table: str, key: str, read: Read
 ) -> Iterator[tuple[Any, ...]]:
-    """Yields all rows of a table that can be read."""
+    """Yields all rows of a table that can be read; some of them again, behind damage.
+
+    A damaged page may give rows with any key. So the search goes on behind the highest key so far,
+    never before it: there are only so many.
+    """
     low: int | None = _lowest(db, table, key)
     while low is not None:
         try:
             for number, row in read(db, f"{key} >= {low}"):
-                low = number + 1
+                low = max(low, number + 1)
                 yield row
         except _ERRORS:
             low = _behind_damage(db, key, read, low)
@@ -82,10 +84,10 @@ def _behind_damage(db: sqlite3.Connection, key: str, read: Read, low: int) -> in
 
     def is_readable(number: int) -> bool:
         try:
-            next(read(db, f"{key} >= {number}"), None)
+            found = next(read(db, f"{key} >= {number}"), None)
         except _ERRORS:
             return False
-        return True
+        return found is None or found[0] >= number
 
     step = 1
     while not is_readable(low + step):
