@@ -22,6 +22,7 @@ from amplitude_moloco.buffers.sqlite.guard import (
     stranger,
     was_ours,
 )
+from amplitude_moloco.buffers.sqlite.index import Index
 from amplitude_moloco.buffers.sqlite.salvage import salvage
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, VERSION, create, migrate
 from amplitude_moloco.errors import ConfigurationError
@@ -51,6 +52,7 @@ class SqliteFile:
     ) -> None:
         self._path = path
         self._wal = Path(f"{path}-wal")
+        self._index = Index(path)
         self._target = target
         self._synchronous = synchronous
         self._patience_seconds = patience_seconds
@@ -100,6 +102,7 @@ class SqliteFile:
                 self._leave()
                 self._open_again(self._open)
             assert self._db is not None  # noqa: S101  # for mypy
+            self._index.mend()
             try:
                 yield self._db
             except Exception as error:
@@ -107,6 +110,10 @@ class SqliteFile:
                     self._leave()
                     self._open_again(partial(self._salvage, error))
                     raise sqlite3.OperationalError(str(error)) from error
+                if _is_emptied(error, self._path):
+                    self._leave()
+                    self._news.append((0, "the file was cut"))
+                    self._open_again(self._open)
                 raise
 
     def tidy(self) -> None:
@@ -146,6 +153,7 @@ class SqliteFile:
     def _leave(self) -> None:
         db, self._db = self._db, None
         if db is not None:
+            self._index.mend()
             with suppress(sqlite3.Error):
                 db.close()
 
@@ -210,6 +218,7 @@ class SqliteFile:
             if not is_locked(error):
                 raise
         self._opened = self._identity()
+        self._index.learn()
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(
@@ -320,6 +329,12 @@ def is_corrupt(error: Exception) -> bool:
     if type(error) in (sqlite3.DatabaseError, UnicodeDecodeError):
         return True
     return isinstance(error, sqlite3.OperationalError) and bool(_LACKS.search(str(error)))
+
+
+def _is_emptied(error: Exception, path: Path) -> bool:
+    """Whether a statement failed because all of the file was cut off."""
+    lacks_table = isinstance(error, sqlite3.OperationalError) and "no such table" in str(error)
+    return lacks_table and path.stat().st_size == 0
 
 
 def _file_id(path: Path) -> object:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +130,29 @@ def test_a_damaged_page_costs_what_was_on_it(
     assert len(found) >= 1980
     assert lost(news) == 2000 - len(found)
     assert len(list(path.parent.glob("*.corrupt-*"))) == 1
+
+
+@pytest.mark.parametrize("page", [20, 40, 60])
+@pytest.mark.parametrize("kind", ["events", "letters"])
+def test_a_hole_that_begins_in_a_page_costs_what_was_there(
+    path: Path, open_buffer: OpenBuffer, clock: Clock, kind: str, page: int
+) -> None:
+    """Zeros in place of what was not written, as a loss of power leaves them, hold nothing up."""
+    first = open_buffer()
+    ids = [f"id-{number}" for number in range(400)]
+    (put if kind == "events" else bury)(first, *ids, body=bytes(range(200)) * 3)
+    first.close()
+    with path.open("r+b") as file:
+        file.seek(page * 4096 + 100)
+        file.write(bytes(3 * 4096 - 100))
+    buffer = open_buffer()
+    news = tended(buffer, clock)
+    if kind == "letters":
+        assert resend_all(buffer)
+    found = drain(buffer)
+    assert found == [id for id in ids if id in set(found)]
+    assert 370 < len(found) < 400
+    assert lost(news) == 400 - len(found)
 
 
 def test_damage_is_salvaged_while_it_runs(
@@ -338,6 +363,36 @@ def test_an_apps_own_reading_loses_nothing(
     buffer.close()
     again = open_buffer()
     assert [letter.id for letter in again.dead_letters()] == [f"id-{n}" for n in range(5)]
+
+
+CUT = """
+import os, sys
+from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
+
+path, *names = sys.argv[1:]
+now = [0.0]
+buffer = SqliteBuffer(path, target="t", monotonic=lambda: now[0])
+for step in range(20):
+    for count in range(20):
+        assert buffer.put(f"{step}-{count}", "HOME", bytes(1000)) is None
+    assert buffer.share()
+    for name in names:
+        os.truncate(path + name, 0)
+    now[0] += 1
+    is_told = buffer.tend() != []
+    assert is_told == ("" in names)  # an index alone is made anew
+    for entry in buffer.claim(10).entries:
+        assert buffer.ack(entry)
+if "" not in names:
+    assert buffer.state().waiting == 200
+assert buffer.close() == []
+"""
+
+
+@pytest.mark.parametrize("names", [["-shm"], ["", "-wal", "-shm"]], ids=["index", "all"])
+def test_a_process_outlives_that_its_files_are_cut(path: Path, names: list[str]) -> None:
+    """A file that SQLite has mapped into memory may be cut to nothing: no process ends for it."""
+    subprocess.run([sys.executable, "-c", CUT, path, *names], check=True, timeout=50)
 
 
 def test_a_file_that_lacks_a_table_is_reported(path: Path, open_buffer: OpenBuffer) -> None:
