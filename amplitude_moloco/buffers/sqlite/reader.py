@@ -25,7 +25,7 @@ from amplitude_moloco.buffers.sqlite.owner import tokens_beside
 from amplitude_moloco.buffers.sqlite.record import Event, read_event, unpack
 from amplitude_moloco.buffers.sqlite.remains import Remains
 from amplitude_moloco.buffers.sqlite.schema import APPLICATION_ID, VERSION
-from amplitude_moloco.buffers.sqlite.store import LETTERS, PAGE, letter_from
+from amplitude_moloco.buffers.sqlite.store import LETTERS, PAGE, check_order, letter_from
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.text import one_line
 
@@ -133,6 +133,7 @@ class SqliteReader:
         last = 0
         ((until,),) = self._read(_LAST_LETTER)
         while last < until and (rows := self._read(LETTERS, (last, PAGE))):
+            check_order(rows, last)
             for row in rows:
                 letter = letter_from(row) if row[0] <= until else None
                 if letter is not None:

@@ -261,7 +261,7 @@ class Store:
     def letters(self) -> Iterator[DeadLetter]:
         """Yields the dead letters page by page, since all together might not fit into memory."""
         last = 0
-        while rows := self._file.read(LETTERS, (last, PAGE)):
+        while rows := self._page_of_letters(last):
             for row in rows:
                 letter = letter_from(row)
                 if letter is None:
@@ -269,6 +269,12 @@ class Store:
                 else:
                     yield letter
             last = rows[-1][0]
+
+    def _page_of_letters(self, last: int) -> list[tuple[Any, ...]]:
+        with self._file.connection() as db:
+            rows = db.execute(LETTERS, (last, PAGE)).fetchall()
+            check_order(rows, last)
+        return rows
 
     def prune(self) -> None:
         """Forget the oldest dead letters beyond the bounds."""
@@ -315,6 +321,12 @@ def letter_from(row: tuple[Any, ...]) -> DeadLetter | None:
         known = DeadLetterReason(reason)
     ids = event.id, event.sync, event.body, event.accepted_at
     return DeadLetter(number, *ids, buried_at, attempts, known, status, message, event.lane)
+
+
+def check_order(letters: list[tuple[Any, ...]], last: int) -> None:
+    """Raises sqlite3.DatabaseError if no letter behind these could be found: they are damaged."""
+    if letters and letters[-1][0] <= last:
+        raise sqlite3.DatabaseError("the dead letters are out of order")
 
 
 def _run_for(db: sqlite3.Connection, statement: str, keys: list[int]) -> list[tuple[Any, ...]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,8 @@ from support.sqlite_files import (
 from amplitude_moloco.buffers.base import BufferState, Degraded, Lost
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.gate import Gate
+from amplitude_moloco.buffers.sqlite.reader import SqliteReader
+from amplitude_moloco.buffers.sqlite.store import PAGE
 from amplitude_moloco.errors import ConfigurationError
 
 DUMP = Path(__file__).parents[1] / "golden" / "schema-1.sql"
@@ -153,6 +157,28 @@ def test_a_hole_that_begins_in_a_page_costs_what_was_there(
     assert found == [id for id in ids if id in set(found)]
     assert 370 < len(found) < 400
     assert lost(news) == 400 - len(found)
+
+
+def test_dead_letters_are_not_read_again_and_again(
+    path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """Where a hole gives a letter without a number, the reading ends; the next has the others."""
+    first = open_buffer()
+    ids = [f"id-{number:04}" for number in range(1000)]
+    bury(first, *ids, body=bytes(3000))  # a page for each, and more than SQLite keeps in memory
+    first.close()
+    buffer, reader = open_buffer(), SqliteReader(path)
+    with path.open("r+b") as file:
+        place = file.read().index(ids[PAGE - 1].encode())
+        file.seek(place // 4096 * 4096 + 100)
+        file.write(bytes(2 * 4096 - 100))
+    for letters in (reader.letters(), buffer.dead_letters()):
+        with pytest.raises(sqlite3.Error):
+            list(islice(letters, 2 * PAGE))
+    found = [letter.id for letter in buffer.dead_letters()]
+    assert found == [id for id in ids if id in set(found)]
+    assert PAGE < len(found) < len(ids)
+    assert lost(tended(buffer, clock)) == len(ids) - len(found)
 
 
 def test_damage_is_salvaged_while_it_runs(
@@ -523,11 +549,17 @@ def test_flipped_bytes_cost_at_most_their_records(
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
-@given(places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=3))
+@given(
+    places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=3),
+    hole=st.sampled_from([0, 500, 5000, 20_000]),
+)
 def test_flipped_bytes_of_the_file_are_told(
-    tmp_path_factory: pytest.TempPathFactory, places: list[float]
+    tmp_path_factory: pytest.TempPathFactory, places: list[float], hole: int
 ) -> None:
-    """Wherever bytes of the shared file flip, no changed event is sent, and losses are told."""
+    """Wherever bytes of the shared file flip, no changed event is sent, and losses are told.
+
+    So it is where zeros lie in their place.
+    """
     clock = Clock()
     path = tmp_path_factory.mktemp("flipped") / "buffer.db"
     first = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
@@ -538,6 +570,9 @@ def test_flipped_bytes_of_the_file_are_told(
     data = bytearray(path.read_bytes())
     for place in places:
         data[int(place * len(data))] ^= 1 + random.Random(place).randrange(255)  # noqa: S311  # no secret
+        if hole:
+            start = int(place * len(data))
+            data[start : start + hole] = bytes(len(data[start : start + hole]))
     path.write_bytes(data)
     try:
         heir = SqliteBuffer(path, target=TARGET, wall=clock.wall, monotonic=clock.monotonic)
