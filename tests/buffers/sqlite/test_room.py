@@ -338,6 +338,26 @@ def test_a_disk_that_fails_to_sync_is_told_once(
     assert claim(buffer) == ["a", "b"]
 
 
+@pytest.mark.parametrize(("synchronous", "most"), [("1s", 1), ("OFF", 0)])
+def test_what_a_second_has_appended_is_written_once(
+    open_buffer: OpenBuffer,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    synchronous: str,
+    most: int,
+) -> None:
+    """With 1s the disk writes the journal each second in which there was something, else never."""
+    buffer = open_buffer(synchronous=synchronous)
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", calls.append)
+    for _ in range(3):
+        put(buffer, "a", "b")
+        assert calls == []
+        assert tend(buffer, clock) == tend(buffer, clock) == []
+        assert len(calls) == most
+        calls.clear()
+
+
 def test_threads_that_wait_for_the_disk_wait_together(
     path: Path, open_buffer: OpenBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
