@@ -7,7 +7,6 @@ may last. An index of zeros is none: SQLite makes it anew from the WAL.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +24,7 @@ class Index:
         self._known, self._size = None, 0
         with suppress(OSError):
             found = self._path.lstat()
-            if stat.S_ISREG(found.st_mode):
-                self._known, self._size = (found.st_dev, found.st_ino), found.st_size
+            self._known, self._size = (found.st_dev, found.st_ino), found.st_size
 
     def mend(self) -> None:
         """Make the file as long as it was, if it was cut.
