@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -113,6 +114,17 @@ def flip_byte(path: Path, text: bytes, offset: int) -> None:
     """Change one byte of a text that the file contains once."""
     changed = text[:offset] + bytes([text[offset] ^ 1]) + text[offset + 1 :]
     overwrite_text(path, text, changed)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # -- connections ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.clock import Clock
 from support.sqlite_buffers import TARGET, OpenBuffer, bury_entry, claim, put
-from support.sqlite_files import locked
+from support.sqlite_files import largest_file, locked
 
 from amplitude_moloco.buffers.base import Degraded
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
@@ -115,6 +115,22 @@ def test_a_slow_answer_holds_up_no_note(
     put(buffer, "a", "b")
     a, _ = buffer.claim(2).entries
     assert buffer.ack(a)
+    clock.advance(1)
+    assert buffer.tend() == []
+    assert sent_if_killed() == ["b"]
+
+
+def test_what_can_not_be_noted_now_is_noted_later(
+    buffer: SqliteBuffer, path: Path, clock: Clock, sent_if_killed: Callable[[], list[str]]
+) -> None:
+    """An event whose delivery finds no room in the journal is delivered all the same."""
+    put(buffer, "a", "b")
+    a, _ = buffer.claim(2).entries
+    (journal,) = path.parent.glob("*.journal")
+    with largest_file(journal.stat().st_size + 10):
+        assert buffer.ack(a)
+        assert claim(buffer) == []
+    assert sent_if_killed() == ["a", "b"]
     clock.advance(1)
     assert buffer.tend() == []
     assert sent_if_killed() == ["b"]

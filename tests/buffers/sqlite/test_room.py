@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ from support.sqlite_buffers import (
     put,
     resend_all,
 )
-from support.sqlite_files import Connections, being_read, load_dump
+from support.sqlite_files import Connections, being_read, largest_file, load_dump
 from support.waiting import await_that
 
 from amplitude_moloco.buffers.base import BufferState, Degraded
@@ -284,17 +283,6 @@ def test_a_limit_of_file_sizes_loses_nothing(path: Path, open_buffer: OpenBuffer
     """With ``ulimit -f`` a journal that can't grow is followed by another one, and all goes on."""
     subprocess.run([sys.executable, "-c", LIMITED, path], check=True, timeout=50)
     assert claim(open_buffer(target="t")) == ["last"]
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond this size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_journal_that_cannot_grow_stops_nothing(
