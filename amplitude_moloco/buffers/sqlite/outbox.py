@@ -306,7 +306,7 @@ class Outbox:
         segment = self.journal.new_segment()
         with self.lock:
             events = [*self.tail, *(letter.event for letter in self.tail.letters)]
-            taken = [event for event in [*self.doubtful, *events] if event.key]
+            taken = [*self.doubtful, *(event for event in events if event.key)]
             frames = [frame_of(event) for event in events if not event.key]
             frames = [self.journal.done_frame(), _taken_frames(taken), *frames]
             self.journal.begin(segment, self.last + 1, b"".join(frames))

@@ -293,6 +293,32 @@ def test_a_file_that_is_removed_in_the_middle_of_a_claim_stops_nothing(
     assert claim(open_buffer()) == [*taken, "new"]
 
 
+def test_what_is_resent_while_all_files_are_removed_is_written_anew(
+    path: Path, tmp_path: Path, open_buffer: OpenBuffer, clock: Clock
+) -> None:
+    """A dead letter on its way from the shared file into memory is safe within a second, too."""
+    first = open_buffer()
+    bury(first, "dead")
+    first.close()
+    is_armed: list[bool] = []
+
+    def wall() -> float:
+        if is_armed and is_armed.pop():
+            for each in path.parent.glob("buffer.db*"):
+                each.unlink()
+        return clock.wall()
+
+    buffer = open_buffer(wall=wall, patience_seconds=0.05)
+    (letter,) = buffer.dead_letters()
+    is_armed.append(True)
+    with pytest.raises(sqlite3.OperationalError, match="replaced"):
+        buffer.resend(letter)
+    assert tended(buffer, clock)
+    heir = open_buffer(path=copy_of(path, tmp_path / "copy"))
+    assert claim(heir) == ["dead"]
+    assert claim(buffer) == ["dead"]
+
+
 @pytest.mark.parametrize("is_letter", [False, True], ids=["event", "letter"])
 def test_a_flipped_byte_in_a_body_is_never_sent(
     path: Path, open_buffer: OpenBuffer, clock: Clock, *, is_letter: bool
