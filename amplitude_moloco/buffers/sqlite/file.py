@@ -60,7 +60,9 @@ class SqliteFile:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[object, ...] = ()
-        self._news: list[tuple[int, str]] = []
+        self._is_made = False
+        self._gone = ""  # what happened to the file, until there is one again
+        self._news: list[tuple[int | None, str]] = []
         with self._lock:
             self._open()
 
@@ -98,7 +100,7 @@ class SqliteFile:
         with self._lock:
             if self._db is None or self._identity() != self._opened:
                 if self._db is not None and self._identity()[0] != self._opened[0]:
-                    self._news.append((0, "the file was removed or replaced"))
+                    self._gone = "the file was removed or replaced"
                 self._leave()
                 self._open_again(self._open)
             assert self._db is not None  # noqa: S101  # for mypy
@@ -112,7 +114,7 @@ class SqliteFile:
                     raise sqlite3.OperationalError(str(error)) from error
                 if _is_emptied(error, self._path):
                     self._leave()
-                    self._news.append((0, "the file was cut"))
+                    self._gone = "the file was cut"
                     self._open_again(self._open)
                 raise
 
@@ -128,8 +130,8 @@ class SqliteFile:
                 with self.connection() as db, _waiting(db, 0.0):
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def take_news(self) -> list[tuple[int, str]]:
-        """Returns how many rows were lost, and how, since the last call."""
+    def take_news(self) -> list[tuple[int | None, str]]:
+        """Returns how many rows were lost, and how, since the last call; None for all of a file."""
         news, self._news = self._news, []
         return news
 
@@ -177,6 +179,11 @@ class SqliteFile:
             step()
         except ConfigurationError as error:
             raise sqlite3.OperationalError(str(error)) from error
+        if self._gone:
+            # Of several processes that miss the file, the one that makes it anew counts the loss.
+            lost = None if self._is_made else 0
+            self._news.append((lost, f"{self._gone}; a new one was started"))
+            self._gone = ""
 
     def _salvage(self, error: Exception) -> None:
         before = self._opened[0]
@@ -185,6 +192,7 @@ class SqliteFile:
                 self._replace(error)
 
     def _set_up(self) -> None:
+        is_made = not self._path.exists()
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         check_files(self._path)
@@ -218,6 +226,7 @@ class SqliteFile:
             if not is_locked(error):
                 raise
         self._opened = self._identity()
+        self._is_made = is_made or is_new
         self._index.learn()
 
     def _connect(self, path: Path) -> sqlite3.Connection:

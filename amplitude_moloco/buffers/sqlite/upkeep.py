@@ -122,14 +122,18 @@ class Upkeep:
 
     def _look(self) -> None:
         """Learn what the store holds, and what happened to it."""
+        before = self._stored
         self._exchange.count()
-        for lost, message in self._file.take_news():
-            if lost:
-                self._news.append(Lost(lost, message))
-            else:
-                self._news.append(Degraded(f"{message}; a new one was started"))
+        for rows, message in self._file.take_news():
+            lost = max(0, before - self._stored) if rows is None else rows
+            self._news.append(Lost(lost, message) if lost else Degraded(message))
         self._news += self._store.lost
         self._store.lost.clear()
+
+    @property
+    def _stored(self) -> int:
+        """How many events and dead letters the store has, as far as this process knows."""
+        return self._outbox.shared[0] + self._store.dead
 
     # -- the journal -------------------------------------------------------------------------
 

@@ -443,12 +443,12 @@ def test_others_take_over_from_a_killed_process(tmp_path: Path) -> None:
         word, id = each.split()
         told[word][id] += 1
     assert set(told["put"]) <= set(told["send"])
-    assert set(told["ack"].values()) == {1}
     # It may have been killed before it told the last put and the last acknowledgement.
     assert len(told["ack"].keys() - told["put"].keys()) <= 1
     assert len(told["put"].keys() - told["ack"].keys()) <= 1
-    again = [id for id, count in told["send"].items() if count > 1]
-    assert len(again) <= 8  # as many as one claim
+    again = {id for id, count in told["send"].items() if count > 1}
+    assert len(again) <= 8  # as many as one claim: what was delivered of it may not be noted yet
+    assert {id for id, count in told["ack"].items() if count > 1} <= again
     assert set(stored(tmp_path)) == set()
 
 

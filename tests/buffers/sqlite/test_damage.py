@@ -46,6 +46,7 @@ from support.sqlite_files import (
 from amplitude_moloco.buffers.base import BufferState, Degraded, Lost
 from amplitude_moloco.buffers.sqlite.buffer import SqliteBuffer
 from amplitude_moloco.buffers.sqlite.gate import Gate
+from amplitude_moloco.buffers.sqlite.guard import clear
 from amplitude_moloco.buffers.sqlite.reader import SqliteReader
 from amplitude_moloco.buffers.sqlite.store import PAGE
 from amplitude_moloco.errors import ConfigurationError
@@ -655,6 +656,29 @@ def test_everything_is_written_anew_where_all_files_were_removed(
     assert claim(heir) == ["a", "b", "c"]
     buffer.close()
     assert claim(open_buffer()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [Path.unlink, clear, lambda path: os.truncate(path, 0)],
+    ids=["removed", "with all beside it", "cut"],
+)
+def test_what_a_removed_file_held_is_counted_once(
+    path: Path, open_buffer: OpenBuffer, clock: Clock, spoil: Callable[[Path], None]
+) -> None:
+    """Of two processes that miss it, one counts what it held, but not what is still there."""
+    buffer, neighbour = open_buffer(), open_buffer()
+    bury(buffer, "dead")
+    put(buffer, "a", "b")
+    assert buffer.share()
+    assert tended(buffer, clock) == tended(neighbour, clock) == []
+    spoil(path)
+    put(buffer, "c")
+    assert buffer.share() or buffer.share()
+    news = tended(buffer, clock) + tended(neighbour, clock)
+    left = buffer.state()
+    assert lost(news) == 4 - left.waiting - left.dead
+    assert "c" in drain(buffer)
 
 
 def test_a_folder_that_is_gone_refuses_nothing_and_may_come_back(
