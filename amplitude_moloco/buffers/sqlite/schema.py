@@ -60,6 +60,8 @@ SCHEMA = """
     -- What can't be read any more, kept for a person to look at.
     CREATE TABLE damaged (found_at REAL NOT NULL, frame BLOB);
 """
+_MOST_VALUES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
+"""How many values a statement may have, unless SQLite was built with another limit."""
 EVENT_COLUMNS = "key, due, attempts, size, frame"
 LETTER_COLUMNS = "buried_at, attempts, status, reason, message, size, frame"
 
@@ -122,16 +124,21 @@ def insert(
 ) -> None:
     """Insert rows, but not those whose key is there already.
 
-    Many in a statement: Python may keep a thread waiting after each statement.
+    Many in a statement: while an app's thread is busy, Python lets this one wait for milliseconds
+    after each. Of few sizes: Python keeps the statements that differ, with their values.
     """
     width = columns.count(",") + 1
-    for start in range(0, len(rows), 100):
-        chunk = rows[start : start + 100]
-        places = ", ".join([f"({', '.join('?' * width)})"] * len(chunk))
+    start = 0
+    while start < len(rows):
+        size, most = 1, min(len(rows) - start, _MOST_VALUES // width)
+        while size * 4 <= most:
+            size *= 4
+        places = ", ".join([f"({', '.join('?' * width)})"] * size)
         db.execute(
             f"INSERT OR IGNORE INTO {table} ({columns}) VALUES {places}",  # noqa: S608  # question marks
-            [value for row in chunk for value in row],
+            [value for row in rows[start : start + size] for value in row],
         )
+        start += size
 
 
 def event_row(event: Event) -> Row:

@@ -21,8 +21,8 @@ _HARD_BYTES = 32 * 1024**2
 """Beyond this bound new events are refused: the store could not be had for long."""
 _OVERHEAD_BYTES = 512
 """What an event takes in memory besides its body."""
-_MOVED_EVENTS = 2048
-_MOVED_BYTES = 1024**2
+_MOVED_EVENTS = 8192
+_MOVED_BYTES = 4 * 1024**2
 """About what goes into the store in one transaction."""
 _SOON_SECONDS = 1.0
 """A retry that is due within this time stays in memory."""
