@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from amplitude_moloco.buffers.base import DeadLetter
 from amplitude_moloco.buffers.contents import BufferReader
 from amplitude_moloco.cli.buffers import Choice
 from amplitude_moloco.cli.rate_column import RateColumn
+from amplitude_moloco.host.pause import pause
 
 _BATCH = 100
 _BATCHES_PER_SECOND = 4
@@ -57,14 +57,14 @@ class Batches:
 
     def change(self, change: Change, step: Callable[[int], object]) -> None:
         """Changes them all. Calls ``step`` after each batch, with its size."""
-        started, never, done = time.monotonic(), threading.Event(), 0
+        started, done = time.monotonic(), 0
         chosen = self._chosen()
         try:
             with self._reader.changing() as letters:
                 apply = letters.resend if change is Change.RESEND else letters.delete
                 while batch := list(islice(chosen, self._size)):
                     if self._rate:
-                        never.wait(max(0.0, started + done / self._rate - time.monotonic()))
+                        pause(max(0.0, started + done / self._rate - time.monotonic()))
                     apply(batch)
                     done += len(batch)
                     step(len(batch))

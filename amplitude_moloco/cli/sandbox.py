@@ -11,7 +11,6 @@ exit code   meaning
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import typer
 from amplitude_moloco.cli.finite import finite
 from amplitude_moloco.cli.request_lines import RequestLines
 from amplitude_moloco.cli.terminal import FAILED, AsJson, console, end, ending_well, print_json
+from amplitude_moloco.host.pause import pause
 from amplitude_moloco.sandbox import MmpSettings, Postbacks, Sandbox
 
 _INSTRUCTIONS = """\
@@ -172,14 +172,14 @@ def _run(running: Sandbox, *, as_json: bool) -> NoReturn:
         print_json(urls)
     else:
         typer.echo(_INSTRUCTIONS.format(**urls))
-    out, lines, never = console(), RequestLines(running), threading.Event()
+    out, lines = console(), RequestLines(running)
     while True:
         for line in lines.new():
             if as_json:
                 print_json(line.as_json())
             else:
                 out.print(line.text, style=line.style, soft_wrap=True)
-        never.wait(_POLL_SECONDS)
+        pause(_POLL_SECONDS)
 
 
 def _rate_of(fail_rate: float | None, status: int | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zipfile
 from collections.abc import Callable
 from typing import IO, Protocol
@@ -11,6 +10,7 @@ from amplitude_moloco.history.export_api import Answer, Outcome
 from amplitude_moloco.history.folder import ExportFolder
 from amplitude_moloco.history.hours import Hours
 from amplitude_moloco.history.problem import FetchError
+from amplitude_moloco.host.pause import pause
 
 HOURS_PER_REQUEST = 24
 FIRST_DELAY_SECONDS = 5.0
@@ -51,7 +51,7 @@ def fetch(
     hours: Hours,
     watcher: Watcher,
     *,
-    wait: Callable[[float], object] | None = None,
+    wait: Callable[[float], object] = pause,
 ) -> bool:
     """Fetches all of these hours that the folder lacks. Returns whether any of them had data.
 
@@ -60,7 +60,6 @@ def fetch(
 
     Raises FetchError if the server refuses a request, or after ten failures in a row; OSError.
     """
-    wait = wait or threading.Event().wait
     most, failures, has_data = HOURS_PER_REQUEST, 0, False
     while (wanted := folder.next_missing(hours, most)) is not None:
         with folder.new_file() as file:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from amplitude_moloco.buffers.base import Entry
 from amplitude_moloco.buffers.memory import MemoryBuffer
@@ -28,7 +29,8 @@ class Lane(MemoryBuffer):
         super().__init__(_BOUND, _BOUND)
         self._state = state
         self._refusals = 0
-        self._changed = threading.Condition()
+        # Not a condition: Ctrl-C in its midst would become a RuntimeError.
+        self._changed: SimpleQueue[None] = SimpleQueue()
         self._awaited = -1  # wait() waits until no more events than this are under way
         self.problem = ""
         """Why nothing more should be sent; empty if there is no reason."""
@@ -58,23 +60,20 @@ class Lane(MemoryBuffer):
 
     def stop(self, problem: str) -> None:
         """Have nothing more sent, and say why."""
-        with self._changed:
-            self.problem = self.problem or one_line(problem)
-            self._changed.notify_all()
+        self.problem = self.problem or one_line(problem)
+        self._changed.put(None)
 
     def wait(self, most: int, timeout_seconds: float) -> bool:
         """Wait until no more events than this are under way, for one thread at a time.
 
-        Returns whether that is so. Ends sooner if there is a problem.
+        Returns whether that is so. It may end sooner, as it does if there is a problem.
         """
-        with self._changed:
-            self._awaited = most
-            self._changed.wait_for(self._is_wait_over, timeout_seconds)
-            self._awaited = -1
-            return self._state.window <= most
-
-    def _is_wait_over(self) -> bool:
-        return bool(self.problem) or self._state.window <= self._awaited
+        self._awaited = most
+        if self._state.window > most and not self.problem:
+            with suppress(Empty):
+                self._changed.get(timeout=timeout_seconds)
+        self._awaited = -1
+        return self._state.window <= most
 
     def _note(self, note: Callable[[], None]) -> None:
         try:
@@ -82,5 +81,5 @@ class Lane(MemoryBuffer):
         except sqlite3.Error as error:
             self.stop(f"the state can't be written: {error}")
         if self._state.window <= self._awaited:
-            with self._changed:
-                self._changed.notify_all()
+            self._awaited = -1
+            self._changed.put(None)

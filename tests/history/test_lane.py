@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.interruption import PACKAGE, interrupt
+
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.history.lane import Lane
 from amplitude_moloco.history.outcome import Ended, Outcome
@@ -52,3 +54,16 @@ def test_a_state_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
     first = lane.problem
     assert lane.bury(refused, REJECTED, status=400, message="no")
     assert lane.problem == first
+
+
+def test_an_interruption_of_a_wait_is_nothing_else(tmp_path: Path) -> None:
+    """Ctrl-C anywhere in a wait is Ctrl-C, and no error of a lock."""
+    state = State(tmp_path / "state.db", target="there", selection="all")
+    lane = lane_with(state, "a")
+    at = 0
+    while interrupt(lambda: lane.wait(0, 0.001), at, PACKAGE, "threading.py"):
+        at += 1
+    assert at > 5
+    assert lane.ack(*lane.claim(1).entries)
+    assert lane.wait(0, 60.0)
+    state.close()

@@ -23,10 +23,12 @@ class Interrupter:
 
     Args:
         at: Which one; 0 is the first.
+        places: Parts of the paths of the files whose steps count.
     """
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, *places: str) -> None:
         self._left = at
+        self._places = places or (PACKAGE,)
 
     @property
     def has_struck(self) -> bool:
@@ -40,7 +42,8 @@ class Interrupter:
         sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
-        if self.has_struck or PACKAGE not in frame.f_code.co_filename:
+        path = frame.f_code.co_filename
+        if self.has_struck or not any(place in path for place in self._places):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = STEP == "opcode", STEP == "line"
         if event == STEP:
@@ -50,9 +53,9 @@ class Interrupter:
         return self._trace
 
 
-def interrupt(work: Callable[[], object], at: int) -> bool:
+def interrupt(work: Callable[[], object], at: int, *places: str) -> bool:
     """Interrupt a piece of work at one step. Returns False if it has fewer."""
-    interrupter = Interrupter(at)
+    interrupter = Interrupter(at, *places)
     try:
         with interrupter:
             work()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from amplitude_moloco.buffers.sqlite.guard import check_place, open_lock
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.host.fork import call_in_forked_child
+from amplitude_moloco.host.pause import pause
 
 _POLL_SECONDS = 0.001
 _PATIENCE = 10
@@ -38,13 +38,12 @@ class Gate:
         self._is_new = not self._lock.exists()
         self._descriptor = open_lock(self._lock)
         call_in_forked_child(self._close)  # a lock of this kind lives on in a child
-        never = threading.Event()
         deadline = time.monotonic() + self._seconds
         while time.monotonic() < deadline:
             with suppress(BlockingIOError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            never.wait(_POLL_SECONDS)
+            pause(_POLL_SECONDS)
         self._close()
         raise sqlite3.OperationalError("locked by another process that opens it")
 
