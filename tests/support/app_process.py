@@ -9,7 +9,7 @@ from pathlib import Path
 from amplitude_moloco.sandbox import Sandbox
 
 PRELUDE = """
-import multiprocessing, os, signal, sys, threading, urllib.request
+import multiprocessing, os, signal, sys, threading, traceback, urllib.request
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude.plugin import DestinationPlugin
 from amplitude_moloco import MolocoDestination, Sync
@@ -19,6 +19,15 @@ moloco_url, amplitude_url, transport = sys.argv[1:4]
 # Otherwise the SDK's first upload makes one, and a TLS context for it. A fork meanwhile leaves a
 # lock of OpenSSL's taken in the child, whose own first upload then hangs.
 urllib.request.install_opener(urllib.request.build_opener())
+
+def show_unraisable(found, show=sys.unraisablehook):
+    # The SDK's shutdown may fail to submit its last upload while Python ends, from 3.12 on.
+    frames = traceback.extract_tb(found.exc_traceback)
+    is_the_sdks = any(frame.filename.endswith("/amplitude/worker.py") for frame in frames)
+    if not (is_the_sdks and found.exc_type is RuntimeError):
+        show(found)
+
+sys.unraisablehook = show_unraisable
 
 def make(**settings):
     defaults = {"channel_type": "SITE", "base_url": moloco_url, "transport": transport}
