@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,6 +18,7 @@ from amplitude_moloco.errors import BackfillError, ConfigurationError
 from amplitude_moloco.history.export import ExportReader
 from amplitude_moloco.history.lane import Lane
 from amplitude_moloco.history.outcome import Ended, Outcome, Refusal
+from amplitude_moloco.history.place import ExportError
 from amplitude_moloco.history.plan import Plan, plan_of
 from amplitude_moloco.history.state import Read, State
 from amplitude_moloco.plugin import Converter
@@ -127,7 +127,8 @@ class Backfill:
             ConfigurationError: The state is another backfill's, is in use, or can't be used.
             BackfillError: The server refuses everything, or 20 events in a row; or the state
                 can't be written.
-            ExportError: Something can't be read, and the reader has no ``on_error``.
+            ExportError: Something can't be read, and the reader has no ``on_error``. What comes
+                before it has been sent.
         """
         with closing(self._open_state()) as state:
             try:
@@ -164,12 +165,19 @@ class _Run:
     def to_its_end(self) -> None:
         engine = build_engine(self._settings)
         try:
-            for number, name in enumerate(self._reader.files):
-                self._send_file(engine, number, name)
-            self._wait(0)
+            self._send_files(engine)
         finally:
             engine.close(_CLOSE_SECONDS)
         self._tell()
+
+    def _send_files(self, engine: Engine) -> None:
+        try:
+            for number, name in enumerate(self._reader.files):
+                self._send_file(engine, number, name)
+        except ExportError:
+            self._wait(0)
+            raise
+        self._wait(0)
 
     def _send_file(self, engine: Engine, number: int, name: str) -> None:
         known = self._state.begin_file(name, _size(name))
@@ -220,9 +228,18 @@ class _Run:
 
 
 def _batches(events: Iterable[T]) -> Iterator[list[T]]:
-    each = iter(events)
-    while some := list(islice(each, _AT_A_TIME)):
+    """Yields some events at a time; before an ExportError, those that were read before it."""
+    some: list[T] = []
+    try:
+        for event in events:
+            some.append(event)
+            if len(some) == _AT_A_TIME:
+                yield some
+                some = []
+    except ExportError:
         yield some
+        raise
+    yield some
 
 
 def _size(name: str) -> int | None:

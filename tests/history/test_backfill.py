@@ -19,6 +19,7 @@ from amplitude_moloco.errors import BackfillError
 from amplitude_moloco.history import Backfill, Progress, Refusal, read_export
 from amplitude_moloco.history.lane import MOST_REFUSALS
 from amplitude_moloco.history.outcome import Ended, Outcome
+from amplitude_moloco.history.place import ExportError
 from amplitude_moloco.moloco.settings import MolocoSettings
 from amplitude_moloco.sandbox import Sandbox
 
@@ -264,6 +265,16 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path, sandbox: Sandbox) -> No
     job = backfill(tmp_path, sandbox.url, reading={"on_error": errors.append})
     assert job.run().counts == {DELIVERED: 2}
     assert [error.place.line for error in errors] == [2]
+
+
+def test_what_is_before_the_unreadable_is_sent(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Without ``on_error``, an error ends the run, and what was read before it has been sent."""
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "a.json").write_bytes(as_lines(records(3)) + b"{]\n" + as_lines(records(1, 3)))
+    with pytest.raises(ExportError, match="line 4"):
+        backfill(tmp_path, sandbox.url).run()
+    assert ids(sandbox) == ["id-0", "id-1", "id-2"]
 
 
 def test_an_open_file(tmp_path: Path, sandbox: Sandbox) -> None:
