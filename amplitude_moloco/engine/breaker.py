@@ -146,6 +146,8 @@ class CircuitBreaker:
 
     def succeeded(self) -> bool:
         """As ``Circuit.succeeded``."""
+        if self.state is _PASSING:  # as nearly always
+            return False
         with self._lock:
             was_open, self.state = self.state.is_open, _PASSING
             return was_open

@@ -90,11 +90,10 @@ class Delivery:
         """
         try:
             verdict = self._classify(result)
-            is_success = verdict is Verdict.DELIVERED
-            self._measures.attempted(result, seconds, is_success=is_success)
-            if is_success:
-                self._acknowledge(entry, result, seconds, is_probe)
+            if verdict is Verdict.DELIVERED:
+                self._acknowledge(entry, result, seconds)
                 return None
+            self._measures.failed(result, seconds)
             return self._settle_failure(entry, verdict, result, is_probe)
         except Exception:
             self._let_go()
@@ -154,22 +153,24 @@ class Delivery:
             self._rate.throttled()
             if not is_probe:
                 return
+        self._learn_that_it_works()
+
+    def _learn_that_it_works(self) -> None:
         if self._breaker.succeeded():
             self._rate.ramp()
             self._ledger.record(Resumed())
 
-    def _acknowledge(
-        self, entry: Entry, result: SendResult, seconds: float, is_probe: bool
-    ) -> None:
-        self._learn(Verdict.DELIVERED, result, is_probe)
-        if self._buffer.ack(entry):
-            age_seconds = entry.age_seconds + seconds
-            delay_seconds = max(0.0, self._births.age_seconds(entry.id, at_most=age_seconds))
-            self._measures.delivered(delay_seconds)
-            status, attempts = result.status or 0, entry.attempts + 1
-            self._ledger.record(Delivered(entry.sync, entry.id, attempts, status, delay_seconds))
-        else:
+    def _acknowledge(self, entry: Entry, result: SendResult, seconds: float) -> None:
+        self._learn_that_it_works()
+        if not self._buffer.ack(entry):
+            self._measures.succeeded(seconds, None)
             self._let_go()
+            return
+        age_seconds = entry.age_seconds + seconds
+        delay_seconds = max(0.0, self._births.age_seconds(entry.id, at_most=age_seconds))
+        self._measures.succeeded(seconds, delay_seconds)
+        status, attempts = result.status or 0, entry.attempts + 1
+        self._ledger.record(Delivered(entry.sync, entry.id, attempts, status, delay_seconds))
 
     def _try_again(self, entry: Entry, result: SendResult, strikes: int) -> float | None:
         age_seconds = self._births.age_seconds(entry.id, at_most=entry.age_seconds)

@@ -353,7 +353,7 @@ class Dispatcher:
         """Return what is staged. Called once the senders have stopped."""
         while self._in_flight.staged:
             with suppress(Exception):  # then its claim ends with this process
-                self._delivery.give_back(self._in_flight.staged.popleft())
+                self._delivery.give_back(self._in_flight.staged.popleft()[0])
 
     def end_flushes(self) -> None:
         """Resolve all flushes with the counters of now, whatever was tried."""

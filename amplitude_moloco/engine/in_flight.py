@@ -25,9 +25,8 @@ class InFlight:
     """
 
     def __init__(self, window: Window, monotonic: Callable[[], float]) -> None:
-        self.staged: deque[Entry] = deque()
-        """Claimed, and not yet taken by a sender."""
-        self._staged_at: dict[Hashable, float] = {}
+        self.staged: deque[tuple[Entry, float]] = deque()
+        """Claimed, and not yet taken by a sender: each with the time at which it was claimed."""
         self._window = window
         self._monotonic = monotonic
         self._sent: set[Hashable] = set()
@@ -75,17 +74,14 @@ class InFlight:
     def stage(self, entries: Iterable[Entry]) -> None:
         """Add what was claimed just now."""
         now = self._monotonic()
-        for entry in entries:
-            self.staged.append(entry)
-            self._staged_at[entry.key] = now
+        self.staged.extend((entry, now) for entry in entries)
 
     def take(self) -> Entry:
         """Take the next staged entry, to send it. Its age is that of now."""
-        entry = self.staged.popleft()
+        entry, staged_at = self.staged.popleft()
         self._taken += 1
         self._sent.add(entry.key)
-        waited_seconds = self._monotonic() - self._staged_at.pop(entry.key)
-        return entry.aged(waited_seconds)
+        return entry.aged(self._monotonic() - staged_at)
 
     def has_sent(self, entry: Entry) -> bool:
         """Whether it was taken, and is not settled."""

@@ -74,17 +74,23 @@ class Measures:
         self._requests = _Buckets(REQUEST_BOUNDS_SECONDS)
         self._delays = _Buckets(DELAY_BOUNDS_SECONDS)
 
-    def attempted(self, result: SendResult, seconds: float, *, is_success: bool) -> None:
-        """A request has ended, after this time."""
-        outcome = _SUCCESS if is_success else str(_outcome_of_failure(result))
+    def failed(self, result: SendResult, seconds: float) -> None:
+        """A request has failed, after this time."""
+        outcome = str(_outcome_of_failure(result))
         with self._lock:
             self._attempts[outcome] += 1
             self._requests.add(seconds)
 
-    def delivered(self, delay_seconds: float) -> None:
-        """An event was delivered, this long after it was tracked."""
+    def succeeded(self, seconds: float, delay_seconds: float | None) -> None:
+        """A request has succeeded, after this time, and this long after its event was tracked.
+
+        Without a delay, the event was another process's by then.
+        """
         with self._lock:
-            self._delays.add(delay_seconds)
+            self._attempts[_SUCCESS] += 1
+            self._requests.add(seconds)
+            if delay_seconds is not None:
+                self._delays.add(delay_seconds)
 
     def measurements(self) -> Measurements:
         """Returns what was measured until now."""

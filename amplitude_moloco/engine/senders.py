@@ -146,8 +146,8 @@ class LoopSender:
         )
         # Used by the one thread that sends.
         self._loop: RequestLoop | None = None
-        self._on_their_way: dict[Hashable, Send] = {}
-        self._started_at: dict[Hashable, float] = {}
+        self._on_their_way: dict[Hashable, tuple[Send, float]] = {}
+        """Each with the time at which it began."""
         self._results: deque[tuple[Send, SendResult, float]] = deque()
         """Each with the time at which it came."""
         self._polled_at = self._monotonic()
@@ -174,10 +174,9 @@ class LoopSender:
             self._close_loop()
 
     def _step(self) -> Wait | Stop | None:
-        """Start a request, settle one, or move them all on. Returns why there is nothing to do."""
-        if self._results:
+        """Settle what ended, and start one or move all on. Returns why there is nothing to do."""
+        while self._results:
             self._settle_next()
-            return None
         work = self._dispatcher.next_work()
         if isinstance(work, Send):
             self._start(work)
@@ -196,8 +195,8 @@ class LoopSender:
         return self._dispatcher.is_idle()
 
     def _start(self, work: Send) -> None:
-        self._on_their_way[work.entry.key] = work
-        self._started_at[work.entry.key] = now = self._monotonic()
+        now = self._monotonic()
+        self._on_their_way[work.entry.key] = work, now
         try:
             if self._loop is None:
                 self._loop = self._transport.open_loop()
@@ -212,7 +211,7 @@ class LoopSender:
         except BaseException as error:  # no request in it can be trusted any more
             fault = _fault(error)
             self._close_loop()
-            results = [(work, fault) for work in self._on_their_way.values()]
+            results = [(work, fault) for work, _ in self._on_their_way.values()]
         else:
             if not results:
                 self._dispatcher.note_wait(self._monotonic() - started_at)
@@ -223,11 +222,11 @@ class LoopSender:
     def _settle_next(self) -> None:
         work, result, ended_at = self._results.popleft()
         # A request whose loop broke may have its result already.
-        if self._on_their_way.pop(work.entry.key, None) is None:
+        begun = self._on_their_way.pop(work.entry.key, None)
+        if begun is None:
             return
-        started_at = self._started_at.pop(work.entry.key)
         try:
-            self._dispatcher.settle(work, result, ended_at - started_at)
+            self._dispatcher.settle(work, result, ended_at - begun[1])
         finally:
             if self._on_their_way and self._monotonic() - self._polled_at > _LATE_SECONDS:
                 self._poll(0.0)

@@ -31,11 +31,11 @@ from amplitude_moloco.transports.base import SendResult
 
 def classify(result: SendResult) -> Verdict:
     """Return what a result means for its event."""
-    status = result.status
-    if status is None or status < 200 or status >= 500 or status in FROM_GATEWAYS:
-        return Verdict.RETRY
-    if status < 300:
+    status = result.status or 0
+    if 200 <= status < 300:
         return Verdict.DELIVERED
+    if status < 200 or status >= 500 or status in FROM_GATEWAYS:
+        return Verdict.RETRY
     if status == 429:
         return Verdict.THROTTLED
     # Redirects are not followed: that would send the key to another host.

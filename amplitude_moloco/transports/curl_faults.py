@@ -66,8 +66,6 @@ def name_of(fault: int, curl: pycurl.Curl, causes: Causes) -> str:
     if fault == pycurl.E_OPERATION_TIMEDOUT:
         was_sent = curl.getinfo(pycurl.REQUEST_SIZE) > 0
         return "ReadTimeout" if was_sent else "ConnectTimeout"
-    if fault == pycurl.E_ABORTED_BY_CALLBACK:  # connected too late
-        return "ConnectTimeout"
     is_unreachable = causes.proxy and fault == pycurl.E_COULDNT_CONNECT
     if is_unreachable or curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
         return "ProxyError"

@@ -14,8 +14,9 @@ from amplitude_moloco.transports.clock import RealClock
 from amplitude_moloco.transports.curl_faults import ENDED_CONNECTION, cause_of, name_of
 from amplitude_moloco.transports.curl_options import CurlOptions
 
-_LEAST_SHARE = 0.1
-"""The part of the timeout that must be left when a request is sent; see ``connections.py``."""
+_CONNECT_SHARE = 0.9
+"""Connecting may take this part of the timeout, so that time is left for an answer. libcurl sees to
+it: for each of its calls of Python, it waits for the GIL behind an app that computes."""
 _MAX_HEADER_LINES = 6000  # libcurl gives up at 5000, trailers included
 _MAX_TIMEOUT_MILLIS = 2**31 - 1
 
@@ -36,7 +37,7 @@ class CurlHandle:
         self._endpoint = endpoint
         self._causes = causes
         self._timeout_seconds = timeout_seconds
-        self._request = RequestTime(timeout_seconds)
+        self._started_at = 0.0
         self._is_second_attempt = False
         self._answer = _AnswerBody()
         # Appended to by C code alone: a function of Python for each line would cost far more.
@@ -48,13 +49,11 @@ class CurlHandle:
         # frees, and with it the connections.
         self.curl.setopt(pycurl.WRITEFUNCTION, self._answer.append)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
-        if hasattr(pycurl, "PREREQFUNCTION"):  # not with a libcurl older than 7.80
-            self.curl.setopt(pycurl.PREREQFUNCTION, self._request.may_be_sent)
         self._set_timeout(timeout_seconds)
 
     def begin(self, body: bytes) -> None:
         """Prepare a request."""
-        self._request.started_at = RealClock.monotonic()
+        self._started_at = RealClock.monotonic()
         self._answer.data = b""
         self._head.clear()
         self.curl.setopt(pycurl.POSTFIELDS, body)
@@ -66,14 +65,16 @@ class CurlHandle:
         """Prepare a second attempt within the same timeout, if a kept-alive connection ended.
 
         Servers close idle connections at any time. If the server did take the first attempt, the
-        id in the body makes the second one harmless. Returns False for any other fault, and after
-        a second attempt.
+        id in the body makes the second one harmless. Returns False for any other fault, after a
+        second attempt, and if an answer could hardly come in time.
         """
-        if self._is_second_attempt or not self._is_ended_connection(fault):
+        remaining_seconds = self._started_at + self._timeout_seconds - RealClock.monotonic()
+        is_late = remaining_seconds < (1 - _CONNECT_SHARE) * self._timeout_seconds
+        if is_late or self._is_second_attempt or not self._is_ended_connection(fault):
             return False
         self._is_second_attempt = True
         self._head.clear()
-        self._set_timeout(self._request.remaining_seconds)
+        self._set_timeout(remaining_seconds)
         return True
 
     def result(self, fault: int | None, text: str = "") -> SendResult:
@@ -83,8 +84,11 @@ class CurlHandle:
             fault: libcurl's code; None for an answer.
             text: libcurl's text for it.
         """
-        status = self._status
-        head = self._final_head() if fault is not None or status >= 300 else ()
+        status: int = self.curl.getinfo(pycurl.RESPONSE_CODE)  # 0 before a head has arrived
+        # libcurl reads a Retry-After where there is one, but takes malformed ones as well.
+        if fault is None and status < 300 and not self.curl.getinfo(pycurl.RETRY_AFTER):
+            return result_of(status, self._answer.data, 0.0, self._endpoint, self._causes)
+        head = self._final_head()
         # Reading an answer that is too large was aborted. The head of a 2xx is the answer, even
         # if its body breaks off.
         is_answer = fault is None or self._answer.is_too_large
@@ -93,14 +97,10 @@ class CurlHandle:
             name = name_of(fault or 0, self.curl, self._causes)
             cause = cause_of(name, fault or 0, text, self.curl, self._causes)
             return SendResult(message=name, cause=cause)
-        # libcurl reads a Retry-After where there is one, but takes malformed ones as well.
-        if not head and self.curl.getinfo(pycurl.RETRY_AFTER):
-            head = self._final_head()
-        retry_after_seconds = read_retry_after(_retry_after_in(head)) if head else 0.0
         return result_of(
             status,
             self._answer.data,
-            retry_after_seconds,
+            read_retry_after(_retry_after_in(head)),
             self._endpoint,
             self._causes,
             is_complete=fault is None,
@@ -117,14 +117,10 @@ class CurlHandle:
         ends = [number for number, line in enumerate(head) if not line.strip()]
         return head[: ends[0] + 1] if ends else head
 
-    @property
-    def _status(self) -> int:
-        """The status of the answer; 0 before its head has arrived."""
-        return int(self.curl.getinfo(pycurl.RESPONSE_CODE))
-
     def _set_timeout(self, seconds: float) -> None:
         millis = max(1, min(ceil(seconds * 1000), _MAX_TIMEOUT_MILLIS))  # 0 would mean no timeout
         self.curl.setopt(pycurl.TIMEOUT_MS, millis)
+        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, ceil(millis * _CONNECT_SHARE))
 
     def _is_ended_connection(self, fault: int) -> bool:
         """Return whether a connection ended that an earlier request had kept alive.
@@ -133,25 +129,8 @@ class CurlHandle:
         an answer came; but not if the connection is reset while it sends.
         """
         is_reused = self.curl.getinfo(pycurl.NUM_CONNECTS) == 0
-        return is_reused and not self._status and fault in ENDED_CONNECTION
-
-
-class RequestTime:
-    """The time of a request. libcurl calls it."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout_seconds = timeout_seconds
-        self.started_at = 0.0
-
-    @property
-    def remaining_seconds(self) -> float:
-        return self.started_at + self._timeout_seconds - RealClock.monotonic()
-
-    def may_be_sent(self, *addresses: object) -> int:
-        """Return whether enough time is left for an answer, once there is a connection."""
-        if self.remaining_seconds < _LEAST_SHARE * self._timeout_seconds:
-            return int(pycurl.PREREQFUNC_ABORT)
-        return int(pycurl.PREREQFUNC_OK)
+        is_answered = self.curl.getinfo(pycurl.RESPONSE_CODE) != 0
+        return is_reused and not is_answered and fault in ENDED_CONNECTION
 
 
 class _AnswerBody:

@@ -46,7 +46,10 @@ from amplitude_moloco.transports.base import SendResult
 def test_each_attempt_has_one_outcome(result: SendResult, is_success: bool, outcome: str) -> None:
     """An attempt counts under what came of it, and under nothing else."""
     measures = Measures()
-    measures.attempted(result, 0.1, is_success=is_success)
+    if is_success:
+        measures.succeeded(0.1, None)
+    else:
+        measures.failed(result, 0.1)
     attempts = measures.measurements().attempts
     assert attempts == {**dict.fromkeys(map(str, AttemptOutcome), 0), outcome: 1}
 
@@ -56,8 +59,7 @@ def test_each_value_is_in_the_bucket_up_to_its_bound(values: list[float]) -> Non
     """A bucket holds the values up to its bound, and the last one all that are greater."""
     measures = Measures()
     for value in values:
-        measures.delivered(value)
-        measures.attempted(SendResult(200), value, is_success=True)
+        measures.succeeded(value, value)
     found = measures.measurements()
     for seconds, bounds in (
         (found.delay_seconds, DELAY_BOUNDS_SECONDS),
@@ -82,8 +84,7 @@ def test_no_measurement_is_lost_between_threads() -> None:
 
     def measure() -> None:
         for _ in range(500):
-            measures.attempted(SendResult(200), 1.0, is_success=True)
-            measures.delivered(1.0)
+            measures.succeeded(1.0, 1.0)
 
     threads = [threading.Thread(target=measure) for _ in range(8)]
     for thread in threads:

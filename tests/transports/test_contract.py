@@ -39,6 +39,8 @@ PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 LONG = 60.0
 """Seconds after which a wait in a test has failed."""
 SHORT = 2.0
+CONNECTING = 0.9 * SHORT
+"""The shortest time after which connecting is given up: libcurl leaves a tenth for the answer."""
 """The timeout of a transport that is meant to run into it, in seconds."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -677,7 +679,7 @@ def test_connecting_takes_no_longer_than_the_timeout(open_transport: OpenTranspo
         transport = open_transport(
             f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=SHORT
         )
-        with at_least(SHORT), at_most(SHORT):
+        with at_least(CONNECTING), at_most(SHORT):
             assert transport.send(b"{}") == SendResult(None, "ConnectTimeout")
 
 
@@ -756,12 +758,12 @@ def test_a_slow_answer_over_tls_takes_no_longer_than_the_timeout(
 def test_a_handshake_takes_no_longer_than_the_timeout(
     open_transport: OpenTransport, server: FaultyServer, tls: Tls
 ) -> None:
-    """A request to a server that never answers the TLS handshake fails after the timeout."""
+    """A request to a server that never answers the TLS handshake fails within the timeout."""
     server.will_unread(lambda exchange: exchange.hang())
     transport = open_transport(
         server.url.replace("http:", "https:"), ca_bundle=tls.ca_bundle, timeout_seconds=SHORT
     )
-    with at_least(SHORT), at_most(SHORT):
+    with at_least(CONNECTING), at_most(SHORT):
         assert_fault(transport.send(b"{}"))
 
 

@@ -24,11 +24,7 @@ from support.tls import Tls
 
 from amplitude_moloco.errors import ConfigurationError
 from amplitude_moloco.transports.base import SendResult
-from amplitude_moloco.transports.causes import Causes
-from amplitude_moloco.transports.clock import RealClock
 from amplitude_moloco.transports.curl import CurlTransport
-from amplitude_moloco.transports.curl_faults import name_of
-from amplitude_moloco.transports.curl_handle import RequestTime
 
 PATH = "/rmp/event/v1/platforms/MY_SHOP/userevents"
 LONG = 60.0
@@ -232,14 +228,6 @@ def test_without_http_2_it_speaks_http_1_1(
     assert server.requests[0].target == PATH
 
 
-def test_an_old_libcurl_sends_all_the_same(
-    open_transport: OpenTransport, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A libcurl that calls nothing before it sends is used without that check."""
-    monkeypatch.delattr(pycurl, "PREREQFUNCTION")
-    assert open_transport(server.url).send(b"1") == DELIVERED
-
-
 def test_without_tls_it_is_refused(
     open_transport: OpenTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,22 +249,6 @@ def test_any_timeout_is_accepted(
         server.will(lambda exchange: exchange.hang())
     result = open_transport(server.url, timeout_seconds=seconds).send(b"{}")
     assert (result.status == 200) == (seconds > 1)
-
-
-@pytest.mark.parametrize(
-    ("elapsed_seconds", "answer"), [(0, pycurl.PREREQFUNC_OK), (9.5, pycurl.PREREQFUNC_ABORT)]
-)
-def test_nothing_is_sent_that_could_not_be_answered(elapsed_seconds: float, answer: int) -> None:
-    """A connection that comes in the last tenth of a request's time is not used."""
-    time = RequestTime(10.0)
-    time.started_at = RealClock.monotonic() - elapsed_seconds
-    assert time.may_be_sent("127.0.0.1", "127.0.0.1", 443, 40_000) == answer
-
-
-def test_a_connection_that_came_too_late_is_a_timeout() -> None:
-    """It is named as requests names it."""
-    causes = Causes(host="mcm.test", place="mcm.test:443", proxy="", timeout_seconds=10.0)
-    assert name_of(pycurl.E_ABORTED_BY_CALLBACK, pycurl.Curl(), causes) == "ConnectTimeout"
 
 
 def test_a_dropped_transport_closes_its_connections(
