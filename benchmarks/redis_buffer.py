@@ -1,6 +1,7 @@
 """What a buffer in Redis costs: in ``track()``, in its own thread, and in Redis's memory.
 
     python benchmarks/redis_buffer.py [--events 20000] [--rounds 5] [--entries 100000]
+                                      [--only time|memory]
 
 Needs ``redis-server``, and starts its own. Prints the price of one put with Redis healthy, frozen
 and down against the stage's own buffer, the CPU time of the whole process for each event that it
@@ -243,15 +244,18 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--only", choices=["time", "memory"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(folder)
         try:
-            tracks(server, arguments.events, arguments.rounds)
-            puts(server, folder, arguments.events, arguments.rounds)
-            appends(server, arguments.events, arguments.rounds)
-            claims(server, arguments.events, arguments.rounds)
-            memory(server, arguments.entries)
+            if arguments.only != "memory":
+                tracks(server, arguments.events, arguments.rounds)
+                puts(server, folder, arguments.events, arguments.rounds)
+                appends(server, arguments.events, arguments.rounds)
+                claims(server, arguments.events, arguments.rounds)
+            if arguments.only != "time":
+                memory(server, arguments.entries)
         finally:
             server.process.kill()
             server.process.wait()
