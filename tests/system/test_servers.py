@@ -329,6 +329,35 @@ def test_gunicorn_ends_a_worker_that_hangs(shop: Shop) -> None:
     shop.judge()
 
 
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["no preload", "preload"])
+def test_gunicorn_whose_workers_are_all_killed(tmp_path: Path, preload: list[str]) -> None:
+    """With a file, what all of gunicorn's workers held when they were killed needs no request.
+
+    Those that replace them send it when they load the app; with preload, the master does.
+    """
+    sandbox = Sandbox()
+    with sandbox:
+        shop = Shop(tmp_path, sandbox, "sqlite", "requests")
+    shop.write("app", HANGING)
+    command = gunicorn("sync", "--timeout=0", *preload)
+    with (
+        ThreadPoolExecutor() as pool,
+        shop.running(*command, flush_interval_millis=AT_ONCE) as server,
+    ):
+        url = server.url()
+        visit_often(url)  # MCM does not answer yet
+        for number in range(2):
+            pool.submit(requests.get, f"{url}/hang-{number}", timeout=PATIENCE_SECONDS)
+        # A worker hangs in its request, so each has tracked one of them.
+        await_that(lambda: {"hang-0", "hang-1"} <= set(shop.tracked()))
+        for worker in re.findall(r"Booting worker with pid: (\d+)", shop.said()):
+            os.kill(int(worker), signal.SIGKILL)
+        with sandbox:
+            await_that(lambda: {id for id, _ in shop.delivered()} == set(shop.tracked()))
+            server.end(signal.SIGTERM)
+            shop.judge()
+
+
 @pytest.mark.parametrize("when", [AT_THE_END, AT_ONCE])
 def test_uvicorn(shop: Shop, when: int) -> None:
     """With shutdown() called in the lifespan, uvicorn alone loses nothing at SIGTERM."""
