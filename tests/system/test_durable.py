@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 from amplitude import Amplitude, BaseEvent, Config
+from support import app_process
 from support.engines import is_lawful
 from support.repeats import repeats
 from support.waiting import await_that
@@ -224,6 +225,35 @@ def test_four_processes_share_one_file_and_one_is_killed(
     assert {names[0] for names in again.values()} <= {"process-0"}
     assert all(len(names) == 2 for names in again.values())
     assert len(again) <= 2 * SENDERS  # on their way, or their acks were
+
+
+# Eight processes begin to track at the same moment. None may drop anything.
+CROWD = """
+all_are_there = multiprocessing.Barrier(8)
+
+def track(worker):
+    destination = make(buffer="sqlite:///moloco.db")
+    client = make_client(destination)
+    all_are_there.wait(100)
+    for number in range(200):
+        client.track(home(f"{worker}-{number}"))
+    destination.flush(100).result()
+    client.shutdown()
+    assert destination.stats().dropped == {}, destination.stats()
+
+in_forked_workers(track, 8)
+"""
+
+
+def test_eight_processes_track_into_one_file_at_the_same_time(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """Of eight that put into a file at once, none is refused an event, and each arrives once."""
+    code, _, errors = app_process.run(tmp_path, CROWD, sandbox.url, sandbox.amplitude_url)
+    assert code == 0, errors
+    expected = [f"{worker}-{number}" for worker in range(8) for number in range(200)]
+    assert app_process.ids(sandbox) == sorted(expected)
+    assert_sound_and_empty(tmp_path / "moloco.db")
 
 
 def last_delivery(sandbox: Sandbox, ids: set[str]) -> float:
