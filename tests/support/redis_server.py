@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import redis
+import trustme
 
 LONG = 30.0
 """Seconds after which a wait in a test has failed."""
@@ -125,6 +126,22 @@ def wait_for_answer(client: redis.Redis) -> None:
         else:
             return
     raise AssertionError("Redis did not start")
+
+
+def tls_settings(folder: Path, authority: trustme.CA) -> dict[str, str]:
+    """Returns the settings of a server that listens with TLS, too, at ``tls_port``."""
+    folder.mkdir()
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(key))
+    certificate.cert_chain_pems[0].write_to_path(str(chain))
+    return {
+        "tls_port": str(free_port()),
+        "tls_cert_file": str(chain),
+        "tls_key_file": str(key),
+        "tls_ca_cert_file": str(chain),
+        "tls_auth_clients": "no",
+    }
 
 
 def free_port() -> int:

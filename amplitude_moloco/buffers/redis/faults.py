@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redis import exceptions
+from redis.sentinel import MasterNotFoundError
 
 from amplitude_moloco.text import one_line
 
@@ -41,6 +42,8 @@ def away(error: Exception) -> RedisAway:
     is_timeout = isinstance(error, (exceptions.TimeoutError, TimeoutError))
     if is_timeout:
         return RedisAway("it did not answer in time", may_be_done=True)
+    if isinstance(error, MasterNotFoundError):
+        text = _without_master(text)
     is_network = isinstance(error, (exceptions.ConnectionError, OSError))
     return RedisAway(text or type(error).__name__, may_be_done=is_network)
 
@@ -48,3 +51,11 @@ def away(error: Exception) -> RedisAway:
 def _is_refused_login(error: Exception, text: str) -> bool:
     kinds = (exceptions.AuthenticationError, exceptions.AuthenticationWrongNumberOfArgsError)
     return isinstance(error, kinds) or text.startswith(("NOAUTH", "WRONGPASS"))
+
+
+def _without_master(text: str) -> str:
+    """Returns why there is no master. The client's own text holds the reprs of its objects."""
+    if "AuthenticationError" in text:
+        return "a Sentinel wants a login, which is not supported"
+    why = "no Sentinel names a working master"
+    return f"{why}; some can't be reached" if " : " in text else why

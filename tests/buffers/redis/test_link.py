@@ -9,7 +9,7 @@ import trustme
 from redis import exceptions
 from support.clock import Clock
 from support.redis_buffers import carry, ids_of, messages_of, open_still
-from support.redis_server import RedisServer, StartRedis, free_port
+from support.redis_server import RedisServer, StartRedis, tls_settings
 
 from amplitude_moloco.buffers.redis.desk import Desk
 from amplitude_moloco.buffers.redis.faults import away
@@ -32,19 +32,11 @@ def test_certificates_are_verified(
 ) -> None:
     """Over TLS a server is used only if its certificate is trusted."""
     authority, other = trustme.CA(), trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    key, chain, trusted = tmp_path / "key.pem", tmp_path / "chain.pem", tmp_path / "ca.pem"
-    certificate.private_key_pem.write_to_path(str(key))
-    certificate.cert_chain_pems[0].write_to_path(str(chain))
+    trusted = tmp_path / "ca.pem"
     (authority if is_trusted else other).cert_pem.write_to_path(str(trusted))
-    port = free_port()
-    start_redis(
-        tls_port=str(port),
-        tls_cert_file=str(chain),
-        tls_key_file=str(key),
-        tls_ca_cert_file=str(chain),
-        tls_auth_clients="no",
-    )
+    settings = tls_settings(tmp_path / "tls", authority)
+    start_redis(**settings)
+    port = settings["tls_port"]
     buffer = open_still(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted}", clock)
     buffer.put("a", "HOME", b"")
     carry(buffer, clock)
