@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from amplitude_moloco.buffers.base import BufferState, Storage
 from amplitude_moloco.engine.breaker import Circuit
-from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused, Retrying
+from amplitude_moloco.engine.facts import DeadLettered, Degraded, Delivered, Fact, Paused, Retrying
 from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.summary import SLACK_SECONDS
 from amplitude_moloco.reasons import PauseReason, Reason
@@ -118,7 +118,7 @@ class Vitals:
         self._fault = ""
 
     def __call__(self, fact: Fact) -> None:
-        """Note the last success and the last failure."""
+        """Note the last success and the last failure. A buffer in trouble is to be read anew."""
         if isinstance(fact, Delivered):
             self._success_at = self._wall()
         elif isinstance(fact, Retrying):
@@ -129,6 +129,8 @@ class Vitals:
             self._pause_reason = fact.reason
             cause = fact.cause or fact.message or fact.reason
             self._failure = _Failure(self._wall(), cause, fact.status)
+        elif isinstance(fact, Degraded):
+            self._tried_at = -inf  # what was read before may be true no longer
 
     def run(self) -> None:
         """Read a durable buffer, unless that was done just now. May wait for the disk."""

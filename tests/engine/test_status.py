@@ -17,7 +17,7 @@ from support.facts import DELIVERED, FACTS, MISCONFIGURED, OUTAGE, REJECTED, RET
 from amplitude_moloco.buffers.base import BufferState, News
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.breaker import BreakerPolicy, CircuitBreaker
-from amplitude_moloco.engine.facts import Delivered, Fact, Invalid, Paused, Retrying
+from amplitude_moloco.engine.facts import Degraded, Delivered, Fact, Invalid, Paused, Retrying
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.status import CircuitState, Status, Vitals
 from amplitude_moloco.reasons import DropReason, PauseReason
@@ -318,3 +318,17 @@ def test_a_buffer_that_cannot_be_read_is_told() -> None:
     patient.buffer.is_broken = False
     patient.vitals.read_buffer()
     assert patient.status.buffer_fault == ""
+
+
+def test_a_degraded_buffer_is_read_at_once() -> None:
+    """A health check need not wait for the next reading to see what was told of the buffer."""
+    patient = Patient(Durable)
+    patient.vitals.run()
+    patient.buffer.is_broken = True
+    patient.vitals.run()
+    assert patient.status.buffer_fault == ""
+    patient.vitals(Degraded("it is away"))
+    patient.vitals.run()
+    assert patient.status.buffer_fault == "OSError"
+    patient.vitals.run()
+    assert patient.buffer.readings == 2

@@ -6,8 +6,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from support.clock import Clock
 from support.engines import LONG, Bench, Gate, closing, is_lawful
 from support.redis_server import RedisServer, StartRedis
 
@@ -16,6 +18,7 @@ from amplitude_moloco.buffers.url import open_buffer
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Degraded
 from amplitude_moloco.engine.retry import RetrySchedule
+from amplitude_moloco.engine.runtime import Runtime
 from amplitude_moloco.transports.base import SendResult
 
 QUICK = RetrySchedule(delays_seconds=(0.001,), then_seconds=0.001, jitter=0)
@@ -134,3 +137,18 @@ def test_the_end_loses_nothing(url: str, *, is_concurrent: bool) -> None:
     with closing(heir):
         heir.engine.start()
         heir.wait_for_delivered(20)
+
+
+def test_a_health_check_sees_at_once_that_redis_is_away(
+    start_redis: StartRedis, *, is_concurrent: bool
+) -> None:
+    """A service's status has the fault before the buffer's next regular reading or tending."""
+    server = start_redis()
+    never = Runtime(monotonic=Clock().monotonic)  # it stands still, and neither is ever due
+    service: dict[str, Any] = {"runtime": never, "heartbeat": lambda: None, "heartbeat_seconds": 5}
+    bench = Bench(Gate(), buffer=over(server.url()), is_concurrent=is_concurrent, **service)
+    with closing(bench):
+        bench.engine.start()
+        until(lambda: bench.engine.buffer_state() == (0, 0, 0))
+        server.end()
+        until(lambda: "can't be used: " in bench.engine.status().buffer_fault)
