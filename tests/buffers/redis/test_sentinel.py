@@ -33,9 +33,10 @@ Encrypted = Callable[[trustme.CA, trustme.CA], tuple[RedisServer, str]]
 
 @pytest.fixture
 def servers(start_redis: StartRedis) -> tuple[RedisServer, RedisServer]:
-    """A master, and a replica of it."""
-    master = start_redis()
-    return master, start_redis(replicaof=f"127.0.0.1 {master.port}")
+    """A master, and a replica of it. Both want a password, each from the other, too."""
+    login = {"requirepass": "word", "masterauth": "word"}
+    master = start_redis(**login)
+    return master, start_redis(replicaof=f"127.0.0.1 {master.port}", **login)
 
 
 @contextmanager
@@ -65,6 +66,7 @@ def watched(folder: Path, port: int, *lines: str) -> Iterator[int]:
 def sentinel(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> Iterator[redis.Redis]:
     """A Sentinel that watches the master, and knows its replica."""
     lines = (
+        "sentinel auth-pass main word",
         "sentinel down-after-milliseconds main 1000",
         "sentinel failover-timeout main 5000",
     )
@@ -92,7 +94,7 @@ def test_the_next_master_is_found(
 ) -> None:
     """After a failover events go to the new master, which has those from before, too."""
     port: Any = sentinel.connection_pool.connection_kwargs["port"]
-    buffer: Any = open_buffer(f"redis+sentinel://127.0.0.1:{port}/main/0", target="t")
+    buffer: Any = open_buffer(f"redis+sentinel://:word@127.0.0.1:{port}/main/0", target="t")
 
     def holds(count: int) -> bool:
         try:
