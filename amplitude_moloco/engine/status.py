@@ -18,6 +18,8 @@ from amplitude_moloco.text import one_line
 
 _READ_SECONDS = 10.0
 """While something waits in a durable buffer, a sender reads its state this often."""
+_READ_AGAIN_SECONDS = 1.0
+"""The same while it can't be read."""
 
 
 class CircuitState(Reason):
@@ -135,7 +137,8 @@ class Vitals:
     def run(self) -> None:
         """Read a durable buffer, unless that was done just now. May wait for the disk."""
         seconds = self._monotonic() - self._tried_at
-        if self._buffer.is_durable and seconds >= _READ_SECONDS - SLACK_SECONDS:
+        rest_seconds = _READ_AGAIN_SECONDS if self._fault else _READ_SECONDS
+        if self._buffer.is_durable and seconds >= rest_seconds - SLACK_SECONDS:
             self.read_buffer()
 
     def due_seconds(self) -> float:

@@ -332,3 +332,17 @@ def test_a_degraded_buffer_is_read_at_once() -> None:
     assert patient.status.buffer_fault == "OSError"
     patient.vitals.run()
     assert patient.buffer.readings == 2
+
+
+def test_a_buffer_that_can_not_be_read_is_read_again_soon() -> None:
+    """A health check sees within a second that a buffer works again."""
+    patient = Patient(Durable)
+    patient.buffer.is_broken = True
+    patient.vitals.run()
+    patient.buffer.is_broken = False
+    patient.now += 0.5
+    patient.vitals.run()
+    assert patient.status.buffer_fault == "OSError"
+    patient.now += 0.5
+    patient.vitals.run()
+    assert patient.status.buffer_fault == ""
