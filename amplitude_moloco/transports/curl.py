@@ -40,8 +40,8 @@ class CurlTransport:
             loops are kept for threads that call ``send()``.
         timeout_seconds: From the start of a request, connecting included, to the end of the
             answer. It may start again when libcurl itself replaces a kept-alive connection that
-            ended under the request. A request that could hardly be answered in what is left
-            after connecting is not sent.
+            ended under the request. Connecting may take nine tenths of it: a request that could
+            hardly be answered in what is left is not sent.
         ca_bundle: Path of the certificates to trust instead of the default ones.
         monotonic: The clock by which idle connections are closed.
 

@@ -481,18 +481,22 @@ class Handle:
         return 200 if name == pycurl.RESPONSE_CODE and self.attempts > 1 else 0
 
 
-def test_a_request_that_libcurl_does_not_send_again_is_sent_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A second attempt over a new connection has the rest of the timeout, the next request all."""
-    handles: list[Handle] = []
+@pytest.fixture
+def handles(monkeypatch: pytest.MonkeyPatch) -> list[Handle]:
+    """The handles that are made while each first request is reset."""
+    made: list[Handle] = []
 
     def new_handle() -> Handle:
-        handles.append(Handle())
-        return handles[-1]
+        made.append(Handle())
+        return made[-1]
 
     monkeypatch.setattr(pycurl, "Curl", new_handle)
     monkeypatch.setattr(pycurl, "CurlMulti", ResetOnce)
+    return made
+
+
+def test_a_request_that_libcurl_does_not_send_again_is_sent_again(handles: list[Handle]) -> None:
+    """A second attempt over a new connection has the rest of the timeout, the next request all."""
     transport = CurlTransport(endpoint_at("http://127.0.0.1:9"), timeout_seconds=7)
     assert [transport.send(b"1"), transport.send(b"2")] == [DELIVERED] * 2
     (handle,) = handles
@@ -500,6 +504,14 @@ def test_a_request_that_libcurl_does_not_send_again_is_sent_again(
     first, second, third = handle.timeouts
     assert first == third == 7000
     assert 0 < second <= 7000
+    transport.close()
+
+
+def test_no_second_attempt_is_made_that_could_not_be_answered(handles: list[Handle]) -> None:
+    """Where next to nothing of the timeout is left, the reset is the result."""
+    transport = CurlTransport(endpoint_at("http://127.0.0.1:9"), timeout_seconds=1e-9)
+    assert transport.send(b"1") == SendResult(None, "ConnectionError")
+    assert [handle.attempts for handle in handles] == [1]
     transport.close()
 
 
