@@ -31,6 +31,8 @@ from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.buffers.url import open_buffer
 
 NOWHERE = "http://127.0.0.1:9/"
+_CLAIMED = 20_000
+"""As many entries are claimed to see what that takes."""
 
 
 class Server:
@@ -219,20 +221,22 @@ def memory(server: Server, entries: int) -> None:
     empty = server.memory()
     put_all(buffer, entries, payload)
     until(buffer.share)
-    waiting = (server.memory() - empty) / entries
+    full = server.memory()
+    waiting = (full - empty) / entries
     claimed: list[Any] = []
+    some = min(entries, _CLAIMED)  # a process holds few at a time
 
     def claim() -> bool:
-        claimed.extend(buffer.claim(1000).entries)
-        return len(claimed) == entries
+        claimed.extend(buffer.claim(some - len(claimed)).entries)
+        return len(claimed) == some
 
     until(claim)
-    held = (server.memory() - empty) / entries
+    held = waiting + (server.memory() - full) / some
     for entry in claimed:
         buffer.retry(entry, 1000.0, attempts=1)
     until(lambda: buffer.state() == (entries, 0, 0))
     time.sleep(1.0)
-    later = (server.memory() - empty) / entries
+    later = waiting + (server.memory() - full) / some
     buffer.close()
     print(f"bytes of an entry in Redis, its body of {len(payload)} included: ", end="")
     print(f"{waiting:.0f} waiting, {held:.0f} claimed, {later:.0f} to be tried again")
