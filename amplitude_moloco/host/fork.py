@@ -7,6 +7,10 @@ close, the parent's files and connections.
 from __future__ import annotations
 
 import ctypes
+
+# A thread's first look-up of a host imports this. A fork meanwhile leaves the lock of the import
+# taken in the child, where every look-up, the SDK's too, would then wait for ever.
+import encodings.idna  # noqa: F401
 import os
 import threading
 import weakref

@@ -184,3 +184,19 @@ gc.collect()
 tell("end")
 """
     assert run(script) == ["own closed", "end"]
+
+
+LOOK_UP = """
+import socket, sys
+from amplitude_moloco import MolocoDestination
+known = set(sys.modules)
+socket.getaddrinfo("localhost", 80)
+print(sorted(set(sys.modules) - known))
+"""
+
+
+def test_the_first_look_up_of_a_host_imports_nothing() -> None:
+    """A fork can't meet a thread that imports for it, and leave the import's lock to the child."""
+    command = [sys.executable, "-c", LOOK_UP]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
