@@ -162,13 +162,16 @@ class Delivery:
 
     def _acknowledge(self, entry: Entry, result: SendResult, seconds: float) -> None:
         self._learn_that_it_works()
-        if not self._buffer.ack(entry):
-            self._measures.succeeded(seconds, None)
+        delay_seconds = None
+        try:
+            if self._buffer.ack(entry):
+                age_seconds = entry.age_seconds + seconds
+                delay_seconds = max(0.0, self._births.age_seconds(entry.id, at_most=age_seconds))
+        finally:  # the request has succeeded, whatever the buffer says
+            self._measures.succeeded(seconds, delay_seconds)
+        if delay_seconds is None:
             self._let_go()
             return
-        age_seconds = entry.age_seconds + seconds
-        delay_seconds = max(0.0, self._births.age_seconds(entry.id, at_most=age_seconds))
-        self._measures.succeeded(seconds, delay_seconds)
         status, attempts = result.status or 0, entry.attempts + 1
         self._ledger.record(Delivered(entry.sync, entry.id, attempts, status, delay_seconds))
 

@@ -84,7 +84,7 @@ class Measures:
     def succeeded(self, seconds: float, delay_seconds: float | None) -> None:
         """A request has succeeded, after this time, and this long after its event was tracked.
 
-        Without a delay, the event was another process's by then.
+        Without a delay, the buffer did not take note: another process may have the event by then.
         """
         with self._lock:
             self._attempts[_SUCCESS] += 1

@@ -16,7 +16,7 @@ from amplitude_moloco.transports.curl_options import CurlOptions
 
 _CONNECT_SHARE = 0.9
 """Connecting may take this part of the timeout, so that time is left for an answer. libcurl sees to
-it: for each of its calls of Python, it waits for the GIL behind an app that computes."""
+it without asking Python, since each such call waits for the GIL behind an app that computes."""
 _MAX_HEADER_LINES = 6000  # libcurl gives up at 5000, trailers included
 _MAX_TIMEOUT_MILLIS = 2**31 - 1
 

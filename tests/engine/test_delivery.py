@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import suppress
 
 import pytest
 from support.clock import NOW, Clock
@@ -23,6 +24,7 @@ from amplitude_moloco.engine.facts import (
 )
 from amplitude_moloco.engine.ledger import Ledger
 from amplitude_moloco.engine.log import LogHook
+from amplitude_moloco.engine.measures import Measures
 from amplitude_moloco.engine.rate import RateLimiter
 from amplitude_moloco.engine.retry import RetrySchedule
 from amplitude_moloco.moloco.answers import classify
@@ -44,6 +46,7 @@ class Bench:
         self.rate = RateLimiter(100.0, monotonic=self.clock.monotonic)
         self.buffer = self.new_buffer()
         self.ledger = Ledger([LogHook("MCM", "the key"), self.facts.append])
+        self.measures = Measures()
         self.delivery = Delivery(
             self.buffer,
             classify=classify,
@@ -52,6 +55,7 @@ class Bench:
             retry=retry or RetrySchedule(jitter=0),
             ledger=self.ledger,
             identify=lambda body: f"hash of {body.decode()}",
+            measures=self.measures,
         )
         self.put("id-1", b"body", "PURCHASE")
 
@@ -373,6 +377,19 @@ def test_an_entry_that_cannot_be_settled_is_handed_on(answer: SendResult) -> Non
     with pytest.raises(OSError, match="no disk"):
         bench.settle()
     assert (bench.ledger.stats().buffered, bench.ledger.stats().handed_on) == (0, 2)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.reason)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_request_counts_whatever_the_buffer_says(answer: SendResult, *, fails: bool) -> None:
+    """An attempt is measured once, though the buffer fails, or another process has the entry."""
+    bench = DurableBench(answer)
+    bench.buffer.is_late, bench.buffer.trouble = True, OSError() if fails else None
+    with suppress(OSError):
+        bench.settle()
+    found = bench.measures.measurements()
+    assert sum(found.attempts.values()) == sum(found.request_seconds.counts) == 1
+    assert sum(found.delay_seconds.counts) == 0
 
 
 def test_an_entry_that_cannot_be_given_back_is_handed_on() -> None:
