@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from amplitude_moloco.host.alarm import Alarm
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.text import keep_record_on_one_line
 
@@ -43,27 +44,38 @@ class Worker:
         self._name = name
         self._new_thread = new_thread
         self._idle_seconds = idle_seconds
-        self._lock = threading.RLock()  # a signal handler may call wake() in the midst of it
-        self._woken = threading.Condition(self._lock)
+        self._lock = threading.RLock()  # held while the thread is started
+        self._alarm = Alarm()
         self.is_awake = False
         """Whether the thread will look again: then there is no need to wake it."""
         self._is_stopped = False
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """There is work. Never waits, and never raises but what strikes from outside."""
-        if self.is_awake:  # read without the lock: it looks again
-            return
-        with self._lock:
+        """There is work. Never raises but what strikes from outside.
+
+        Waits for no lock: a signal handler or a finalizer may call it amid any other code, whose
+        thread may hold a lock that others wait for.
+        """
+        if not self.is_awake:
             self.is_awake = True
-            self._woken.notify()
-            if self._is_stopped or (self._thread is not None and self._thread.is_alive()):
+            self._alarm.ring()
+            self._start(is_patient=False)
+
+    def _start(self, *, is_patient: bool) -> None:
+        """Start the thread unless it runs; unless it ``is_patient``, or another one starts it."""
+        if not self._lock.acquire(blocking=is_patient):
+            return
+        try:
+            if self._is_stopped or self.is_running:
                 return
             self._thread = self._new_thread(target=self._run, name=self._name, daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:  # no more threads, or the interpreter is ending
                 self._thread, self.is_awake = None, False
+        finally:
+            self._lock.release()
 
     def recover(self) -> None:
         """Call it after an exception that may have struck anywhere in ``wake``."""
@@ -79,8 +91,8 @@ class Worker:
         """End the thread after its current step, and wait for that no longer than this."""
         with self._lock:
             self._is_stopped = True
-            self._woken.notify()
             thread = self._thread
+        self._alarm.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_seconds)
 
@@ -92,17 +104,20 @@ class Worker:
             now = time.monotonic()
             if not self._is_idle():
                 idle_since = now
-            with self._lock:
-                if not (self.is_awake or self._is_stopped):
-                    left = idle_since + self._idle_seconds - now
-                    if left <= 0:
-                        self._thread = None
-                        return
-                    self._woken.wait(min(seconds, left))
-                if self._is_stopped:
-                    return
-                if self.is_awake or not seconds:
-                    self._woken.wait(_GATHER_SECONDS)
+            left = idle_since + self._idle_seconds - now
+            if left <= 0:
+                self._end()
+                return
+            self._alarm.wait(0.0 if self.is_awake else min(seconds, left))
+            if self._is_stopped:
+                return
+            if self.is_awake or not seconds:
+                self._alarm.wait(_GATHER_SECONDS)
+
+    def _end(self) -> None:
+        self._thread = None
+        if self.is_awake:  # by one that may have seen the thread run
+            self._start(is_patient=True)
 
     def _try_step(self) -> float:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 from support.clock import Clock
@@ -214,6 +215,46 @@ class TestWorker:
             until(lambda: not worker.is_running)
             has_ended.clear()
         assert len(set(steps)) == 2
+
+    def test_work_that_comes_while_it_ends_is_done(self) -> None:
+        """A thread that was woken in what was to be its last step is followed by another one."""
+        is_done, threads = threading.Event(), []
+
+        def step() -> float:
+            threads.append(threading.current_thread())
+            worker.wake() if len(threads) == 1 else is_done.set()
+            return 0.0
+
+        worker = Worker(step, lambda: True, name="w", idle_seconds=0.0)
+        worker.wake()
+        assert is_done.wait(LONG)
+        assert len(set(threads)) == 2
+
+    def test_a_wake_waits_for_no_lock(self) -> None:
+        """While one thread starts the worker's, another one wakes it, and goes on at once."""
+        is_starting, go_on = threading.Event(), threading.Event()
+
+        def new_thread(**settings: Any) -> threading.Thread:
+            is_starting.set()
+            assert go_on.wait(LONG)
+            return threading.Thread(**settings)
+
+        steps = threading.Semaphore(0)
+
+        def step() -> float:
+            steps.release()
+            return LONG
+
+        worker = Worker(step, lambda: False, name="w", new_thread=new_thread)
+        first = threading.Thread(target=worker.wake)
+        first.start()
+        assert is_starting.wait(LONG)
+        worker.recover()
+        worker.wake()
+        assert first.is_alive()
+        go_on.set()
+        assert steps.acquire(timeout=LONG)
+        worker.stop(LONG)
 
     def test_it_survives_its_step(self, caplog: pytest.LogCaptureFixture) -> None:
         """A step that raises is logged, and the thread goes on."""
