@@ -25,9 +25,9 @@ from amplitude_moloco.engine.in_flight import InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
 from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.tally import Tally
 from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.engine.window import Window
-from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 
@@ -79,7 +79,10 @@ class _TendBuffer:
 class Dispatcher:
     """Hands out work. Safe from any thread.
 
-    Decisions are made under one lock, which is never held during I/O or while a hook runs.
+    Decisions are made under one lock, which is never held during I/O or while a hook runs. ``put``,
+    ``recover`` and ``claim_now`` wait for no lock but the buffer's. A signal handler or a finalizer
+    may call them amid any other code, whose thread may hold a lock that others wait for; and who
+    holds the buffer's waits for nothing meanwhile.
 
     Args:
         tending: Of this buffer.
@@ -120,8 +123,11 @@ class Dispatcher:
         self._wait = runtime.wait
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here
-        self._due_at = inf  # when to claim next, by the monotonic clock
-        self._fresh = 0  # events stored since the last claim
+        # When to claim next, by the monotonic clock: at once; as a sender has planned it; and for
+        # the first of the events that were stored since the last claim, which ``_fresh`` counts.
+        self._is_due = False
+        self._planned_at = self._fresh_due_at = inf
+        self._fresh = Tally()
         self._window = window
         self._in_flight = InFlight(window, runtime.monotonic)
         self.has_sent = self._in_flight.has_sent
@@ -154,29 +160,25 @@ class Dispatcher:
         if refused:
             body = b"%b" % body  # the encoder's may keep a larger allocation
             self._ledger.post(Dropped(sync, id, refused, body), is_new=True)
-            self.claim_within(0.0)
+            self.claim_now()
             return
         is_durable = self._buffer.is_durable
         if is_durable:
             self._delivery.remember(id)
         # Counted once it is stored: what is interrupted before is neither.
         self._ledger.accept(is_handed_on=is_durable)
-        with self._lock:
-            self._fresh += 1
-            if self._fresh == self._flush_queue_size:
-                delay_seconds = 0.0
-            elif self._fresh == 1:
-                delay_seconds = self._flush_interval_seconds
-            else:
-                return
-        self.claim_within(delay_seconds)
+        fresh = self._fresh.add() + 1
+        if fresh == self._flush_queue_size:
+            self.claim_now()
+        elif fresh == 1:
+            self._fresh_due_at = due_at = self._monotonic() + self._flush_interval_seconds
+            if due_at < self._planned_at:
+                self._wake()
 
     def recover(self) -> None:
         """Mend what an exception that struck anywhere in ``put`` may have left half done."""
-        release_fully(self._lock)
         self._ledger.recover()
-        with self._lock:
-            self._due_at = min(self._due_at, self._monotonic())
+        self._is_due = True
         self._wake()
 
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
@@ -185,16 +187,25 @@ class Dispatcher:
         with suppress(Exception):  # a sender finds out
             self._flushes.finish()
         if not future.done():
-            self.claim_within(0.0)
+            self.claim_now()
         return future
+
+    def claim_now(self) -> None:
+        """Claim as soon as a sender is free."""
+        if not self._is_due:
+            self._is_due = True
+            self._wake()
 
     def claim_within(self, delay_seconds: float) -> None:
         """Make the next claim no later than this."""
+        if not delay_seconds:
+            self.claim_now()
+            return
         due_at = self._monotonic() + delay_seconds
         with self._lock:
             if due_at >= self._due_at:
                 return
-            self._due_at = due_at
+            self._planned_at = due_at
         self._wake()
 
     # -- the senders -------------------------------------------------------------------------
@@ -218,7 +229,7 @@ class Dispatcher:
                 self._claim()
             elif isinstance(decision, _TendBuffer):
                 if self.tending.tend():  # of other processes
-                    self.claim_within(0.0)
+                    self.claim_now()
             elif isinstance(decision, _GiveBack):
                 self._give_back(decision.entry)
             else:
@@ -244,6 +255,11 @@ class Dispatcher:
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
 
+    @property
+    def _due_at(self) -> float:
+        """When to claim next, by the monotonic clock."""
+        return -inf if self._is_due else min(self._planned_at, self._fresh_due_at)
+
     def _decide(self) -> Work | _ClaimMore | _GiveBack | _TendBuffer:
         with self._lock:
             if self._is_stopped:
@@ -265,10 +281,16 @@ class Dispatcher:
             if not (self._is_claiming or self._in_flight.is_full):
                 due_seconds = self._due_at - self._monotonic()
                 if due_seconds <= 0:
-                    self._due_at, self._fresh, self._is_claiming = inf, 0, True
+                    self._begin_claim()
                     return _ClaimMore()
                 delay_seconds = min(delay_seconds, due_seconds)
             return _WAIT_TO_BE_WOKEN if delay_seconds == inf else Wait(delay_seconds)
+
+    def _begin_claim(self) -> None:
+        """Forget what was due. What is stored from now on makes another claim due."""
+        self._is_claiming, self._is_due = True, False
+        self._planned_at = self._fresh_due_at = inf
+        self._fresh = Tally()  # last: its first event sets the time above
 
     def _claim(self) -> None:
         """Stage the entries that are due, and set the time of the next claim."""
@@ -286,7 +308,7 @@ class Dispatcher:
             due_at = self._monotonic() + again_seconds
             with self._lock:  # at no moment does it look as if nothing were left
                 self._in_flight.stage(entries)
-                self._due_at = min(self._due_at, due_at)
+                self._planned_at = min(self._planned_at, due_at)
                 self._is_claiming = False
             if again_seconds != inf:
                 self._wake()
@@ -316,7 +338,7 @@ class Dispatcher:
         """Accept nothing more, and send what waits. Returns False if that was begun before."""
         with self._lock:
             is_first, self._is_closing = not self._is_closing, True
-        self.claim_within(0.0)
+        self.claim_now()
         return is_first
 
     def can_send_within(self, seconds: float) -> bool:

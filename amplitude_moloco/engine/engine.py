@@ -174,7 +174,7 @@ class Engine:
         """Resume what a durable buffer holds, from earlier or of other processes. Never raises."""
         has_backlog = self._buffer.is_durable and self._books.vitals.read_buffer() > 0
         if has_backlog or self._is_service or hasattr(self._buffer, "call_when_due"):
-            self._dispatcher.claim_within(0.0)
+            self._dispatcher.claim_now()
         if has_backlog or self._dispatcher.tending.is_needed:
             self._start_first_sender()
 
@@ -201,7 +201,7 @@ class Engine:
         """Have a sender tell a fact to the hooks. As careful as ``put``."""
         try:
             self._ledger.post(fact, is_new=is_new)
-            self._dispatcher.claim_within(0.0)
+            self._dispatcher.claim_now()
             self._start_first_sender()
         except BaseException:
             self._recover()
@@ -287,8 +287,7 @@ class Engine:
         return is_resent
 
     def _start_first_sender(self) -> None:
-        if not self._senders.threads:  # read without a lock: at worst there are two
-            self._senders.threads.start_one()
+        self._senders.threads.start_first()
 
     def _open_books(self, settings: EngineSettings, buffer: Storage) -> Books:
         return open_books(
@@ -330,7 +329,7 @@ class Engine:
     def _claim_now(self) -> None:
         """Claim what a buffer has fetched. Called in its thread."""
         if not self.is_closed:
-            self._dispatcher.claim_within(0.0)
+            self._dispatcher.claim_now()
             self._start_first_sender()
 
     def _schedule_chore(self, seconds: float) -> None:
@@ -340,7 +339,6 @@ class Engine:
 
     def _recover(self) -> None:
         """Mend what an exception that struck from outside may have left half done."""
-        self._wakeups.recover()
         self._senders.threads.recover()
         self._dispatcher.recover()
         self._start_first_sender()

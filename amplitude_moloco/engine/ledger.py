@@ -26,6 +26,7 @@ from amplitude_moloco.engine.facts import (
 )
 from amplitude_moloco.engine.reports import report
 from amplitude_moloco.engine.selection import SelectionCounts
+from amplitude_moloco.engine.tally import Tally
 from amplitude_moloco.host.interruption import raise_if_apps
 from amplitude_moloco.host.locks import release_fully
 from amplitude_moloco.text import keep_record_on_one_line
@@ -104,6 +105,8 @@ class Ledger:
 
     Every method leaves the law of :class:`Stats` true, wherever an exception from outside strikes.
     A signal handler may call any of them in the middle of another, which it may see half done.
+    ``accept``, ``hand_on``, ``post`` and ``recover`` wait for no lock: by way of a signal handler,
+    a thread may call them that holds the buffer's, for which others wait.
 
     Args:
         hooks: Each gets every fact.
@@ -130,15 +133,18 @@ class Ledger:
         self._monotonic = monotonic
         self._tell_until = inf
         self._lock = threading.RLock()  # guards the counters; never held while a hook runs
-        self._accepted = self._retried = self._untold = 0
-        self._handed_on = self._taken_over = self._lost = 0
+        self._accepted, self._handed_on = Tally(), Tally()
+        self._retracted = self._retried = self._untold = self._taken_over = self._lost = 0
         self._delivered: Counter[str] = Counter()
         self._invalid: Counter[str] = Counter()
         self._dead_lettered: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._trimmed: Counter[str] = Counter()
+        self._inbox: deque[tuple[Fact, bool]] = deque()  # posted, and not counted yet
+        self._booking_thread = 0  # the one that counts them: it holds the lock
         self._posted: deque[Fact] = deque()
         self._posted_bytes = 0
+        self._is_askew = False  # whether these bytes may be wrong
         self._newly_untold = 0
         self._telling = 0  # posted facts that hooks are getting now
         self._told = threading.Condition(self._lock)
@@ -148,20 +154,18 @@ class Ledger:
 
         Or a durable buffer does, if it ``is_handed_on`` already.
         """
-        with self._lock:
-            if is_handed_on:
-                self._handed_on += 1
-            self._accepted += 1
+        if is_handed_on:
+            self._handed_on.add()
+        self._accepted.add()
 
     def retract(self) -> None:
         """What was accepted last turned out not to be there."""
         with self._lock:
-            self._accepted -= 1
+            self._retracted += 1
 
     def hand_on(self) -> None:
         """An event that this process held is in a durable buffer, for any process to send."""
-        with self._lock:
-            self._handed_on += 1
+        self._handed_on.add()
 
     def take_over(self, events: int) -> None:
         """This process holds events that it has claimed from a durable buffer."""
@@ -178,21 +182,13 @@ class Ledger:
 
         ``is_new``: its event was not accepted before, and now is.
         """
-        with self._lock:
-            self._count(fact)
-            if is_new:
-                self._accepted += 1
-            size = _size(fact)
-            if len(self._posted) < _MAX_POSTED and self._posted_bytes + size <= _MAX_POSTED_BYTES:
-                self._posted_bytes += size
-                self._posted.append(fact)
-            else:
-                self._newly_untold += 1
-                self._untold += 1
+        self._inbox.append((fact, is_new))
+        self._book_if_free()
 
     def post_all(self, facts: Iterable[Fact]) -> None:
         """Post facts, however many: their events were in memory before, with their bodies."""
         with self._lock:
+            self._book()
             for fact in facts:
                 self._count(fact)
                 self._posted_bytes += _size(fact)
@@ -201,7 +197,7 @@ class Ledger:
     @property
     def has_posted(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self._posted or self._newly_untold)
+        return bool(self._inbox or self._posted or self._newly_untold)
 
     @property
     def is_telling(self) -> bool:
@@ -215,6 +211,7 @@ class Ledger:
     def give_up_posted(self) -> int:
         """Forget what was posted. Returns how many facts stay untold; they are counted."""
         with self._lock:
+            self._book()
             untold = len(self._posted)
             self._posted.clear()
             self._posted_bytes = 0
@@ -224,8 +221,10 @@ class Ledger:
     def recover(self) -> None:
         """Call it after an exception that may have struck anywhere inside a method."""
         release_fully(self._lock)
-        with self._lock:
-            self._posted_bytes = sum(map(_size, self._posted))
+        if self._booking_thread == threading.get_ident():
+            self._booking_thread = 0
+        self._is_askew = True
+        self._book_if_free()
 
     def tell_posted(self) -> None:
         """Tell what was posted, and how many facts found no room. Never raises."""
@@ -254,8 +253,43 @@ class Ledger:
         """Let no chore be due any more: nothing must wait for one."""
         self.is_closing = True
 
+    def _book_if_free(self) -> None:
+        """Count what was posted. If another thread has the lock, the next one that gets it does."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._book()
+            finally:
+                self._lock.release()
+
+    def _book(self) -> None:
+        """Count what was posted, and queue it for the hooks. The caller holds the lock."""
+        if self._booking_thread == threading.get_ident():
+            return  # this is called in the midst of itself, and goes on there
+        try:
+            self._booking_thread = threading.get_ident()
+            if self._is_askew:
+                self._is_askew, self._posted_bytes = False, sum(map(_size, self._posted))
+            while self._inbox:
+                fact, is_new = self._inbox.popleft()
+                self._count(fact)
+                if is_new:
+                    self._accepted.add()
+                self._queue(fact)
+        finally:
+            self._booking_thread = 0
+
+    def _queue(self, fact: Fact) -> None:
+        size = _size(fact)
+        if len(self._posted) < _MAX_POSTED and self._posted_bytes + size <= _MAX_POSTED_BYTES:
+            self._posted_bytes += size
+            self._posted.append(fact)
+        else:
+            self._newly_untold += 1
+            self._untold += 1
+
     def _next_posted(self) -> Fact | None:
         with self._lock:
+            self._book()
             if self._posted:
                 fact = self._posted.popleft()
                 self._posted_bytes -= _size(fact)
@@ -274,21 +308,24 @@ class Ledger:
         """Returns the counters of this moment."""
         unselected, filtered = self._selection.totals()
         with self._lock:
+            self._book()
+            accepted = self._accepted.value - self._retracted  # first: see below
+            handed_on = self._handed_on.value
             delivered = sum(self._delivered.values())
             ends = delivered + sum(
                 sum(reasons.values())
                 for reasons in (self._invalid, self._dropped, self._dead_lettered)
             )
             # A sender may deliver an event before the thread that stored it has counted it.
-            accepted = max(self._accepted, ends + self._handed_on - self._taken_over)
+            accepted = max(accepted, ends + handed_on - self._taken_over)
             return Stats(
                 accepted=accepted,
                 invalid=dict(self._invalid),
                 dropped=dict(self._dropped),
                 delivered=delivered,
                 dead_lettered=dict(self._dead_lettered),
-                buffered=accepted + self._taken_over - ends - self._handed_on,
-                handed_on=self._handed_on,
+                buffered=accepted + self._taken_over - ends - handed_on,
+                handed_on=handed_on,
                 taken_over=self._taken_over,
                 retried=self._retried,
                 trimmed=dict(self._trimmed),

@@ -6,6 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Awaited(Protocol):
+    """A ``threading.Condition``, whose lock the caller holds, or an ``Alarm``."""
+
+    def wait(self, seconds: float | None, /) -> bool:
+        """Wait no longer than this. Returns False if nothing came."""
+        ...
+
+
+def _wait(awaited: Awaited, seconds: float | None) -> bool:
+    return awaited.wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -14,8 +27,8 @@ class Runtime:
 
     monotonic: Callable[[], float] = time.monotonic
     """The clock, in seconds."""
-    wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait
-    """Waits for a condition, no longer than a timeout. Holds its lock before and after."""
+    wait: Callable[[Awaited, float | None], object] = _wait
+    """Waits no longer than a timeout."""
     new_thread: Callable[..., threading.Thread] = threading.Thread
     """Makes a thread that is not started yet."""
     idle_seconds: float = 60.0

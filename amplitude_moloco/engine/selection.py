@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from amplitude_moloco.engine.facts import Unselected
+from amplitude_moloco.engine.tally import Tally
 
 OTHER_NAMES = "(other names)"
 """What events are counted under whose name is one too many, too long, or no text."""
@@ -49,25 +49,22 @@ class SelectionCounts:
         post: Takes the fact of each name's first unselected event. It may not call hooks here.
     """
 
-    # A count() is a counter that one bytecode increments, so that no other thread comes between. It
-    # takes a third of the time of a lock. Python without the GIL may miss a few.
-
     def __init__(self, post: Callable[[Unselected], object] = lambda fact: None) -> None:
         self._post = post
-        self._unselected: dict[str, count[int]] = {}
-        self._filtered: dict[str, count[int]] = {}
+        self._unselected: dict[str, Tally] = {}
+        self._filtered: dict[str, Tally] = {}
 
     def refused(self, sync: Refusing) -> None:
         if sync.enabled:
             name = sync.name
-            next(self._filtered.get(name) or self._filtered.setdefault(name, count()))
+            (self._filtered.get(name) or self._filtered.setdefault(name, Tally())).add()
 
     def unselected(self, event_name: object) -> None:
-        counter = self._unselected.get(event_name) if type(event_name) is str else None
-        if counter is None:
+        tally = self._unselected.get(event_name) if type(event_name) is str else None
+        if tally is None:
             event_name = self._name_of(event_name)
-            counter = self._unselected.setdefault(event_name, count())
-        if not next(counter) and event_name != OTHER_NAMES:
+            tally = self._unselected.setdefault(event_name, Tally())
+        if not tally.add() and event_name != OTHER_NAMES:
             self._post(Unselected(str(event_name)))
 
     def totals(self) -> SelectionTotals:
@@ -81,6 +78,5 @@ class SelectionCounts:
         return name if has_own and len(name) <= _MAX_CHARACTERS else OTHER_NAMES
 
 
-def _values(counters: dict[str, count[int]]) -> dict[str, int]:
-    # Only its text shows how far a count() is: "count(7)".
-    return {name: int(repr(each)[6:-1]) for name, each in [*counters.items()]}
+def _values(tallies: dict[str, Tally]) -> dict[str, int]:
+    return {name: tally.value for name, tally in [*tallies.items()]}

@@ -89,7 +89,6 @@ class ThreadedSenders:
 
     def _step(self) -> bool:
         """Deliver one entry, or wait for one. Returns False to end."""
-        signals = self._wakeups.signals
         work = self._dispatcher.next_work()
         if isinstance(work, Send):
             if self._wakeups.hand_over(has_more=self._dispatcher.has_staged):
@@ -99,7 +98,7 @@ class ThreadedSenders:
             return True
         if isinstance(work, Stop):
             return False
-        if self._wakeups.wait(_at_most(work.seconds, self._idle_seconds), signals):
+        if self._wakeups.wait(_at_most(work.seconds, self._idle_seconds)):
             return False
         return not self._is_idle()
 
@@ -163,12 +162,11 @@ class LoopSender:
         try:
             is_stopped = False
             while not is_stopped:
-                signals = self._wakeups.signals
                 work = _survive(self._step)
                 if work is None:
                     continue
                 if isinstance(work, Wait):
-                    self._wakeups.wait(_at_most(work.seconds, self._idle_seconds), signals)
+                    self._wakeups.wait(_at_most(work.seconds, self._idle_seconds))
                 is_stopped = isinstance(work, Stop) or self._is_idle()
         finally:
             self._close_loop()

@@ -46,17 +46,26 @@ class Threads:
     @property
     def alive(self) -> int:
         """How many run. Never waits for work that they do."""
-        with self._lock:
-            return sum(thread.is_alive() for thread in self._running | self._starting)
+        return sum(thread.is_alive() for thread in self._running | self._starting)
 
-    def start_one(self) -> bool:
-        """Start one more, unless there are enough. Returns False if no thread can be started."""
+    def start_first(self) -> None:
+        """Start one, unless there is one. Waits for no lock.
+
+        If another thread has the lock, that one starts a thread just now, or it ends, and asks then
+        whether some thread is needed.
+        """
+        if not self:
+            self.start_one(is_patient=False)
+
+    def start_one(self, *, is_patient: bool = True) -> bool:
+        """Start one more, unless there are enough. Returns False if no thread can be started.
+
+        Unless it ``is_patient``, not either while another thread starts one, or ends.
+        """
         thread = self._new_thread(target=self._run, name=self._name, daemon=True)
         try:
-            with self._lock:
-                if len(self._running) + len(self._starting) >= self._most:
-                    return True
-                self._starting.add(thread)
+            if not (self._lock.acquire(blocking=is_patient) and self._note_start(thread)):
+                return True
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is ending
             self._starting.discard(thread)
@@ -67,6 +76,16 @@ class Threads:
             raise
         return True
 
+    def _note_start(self, thread: threading.Thread) -> bool:
+        """Note that a thread is about to start, unless there are enough. Releases the lock."""
+        try:
+            if len(self._running) + len(self._starting) >= self._most:
+                return False
+            self._starting.add(thread)
+            return True
+        finally:
+            self._lock.release()
+
     def recover(self) -> None:
         """Call it after an exception that may have struck anywhere in ``start_one``."""
         release_fully(self._lock)
@@ -74,9 +93,8 @@ class Threads:
     def join(self, timeout_seconds: float) -> None:
         """Wait for all threads but the calling one to end, but no longer than this."""
         ends_at = time.monotonic() + timeout_seconds
-        with self._lock:
-            others = self._running | self._starting
-            threads = others - {threading.current_thread()}  # a hook may close the engine
+        others = self._running | self._starting
+        threads = others - {threading.current_thread()}  # a hook may close the engine
         for thread in threads:
             with suppress(RuntimeError):  # it has not quite started, and will find nothing to do
                 thread.join(max(0.0, ends_at - time.monotonic()))

@@ -6,63 +6,61 @@ import threading
 from math import inf
 
 from amplitude_moloco.engine.runtime import Runtime
-from amplitude_moloco.host.locks import release_fully
+from amplitude_moloco.host.alarm import Alarm
 
 
 class Wakeups:
     """Safe from any thread.
 
-    No wake-up is lost between asking for work and waiting: the caller reads ``signals`` before it
-    asks, and ``wait`` returns at once if they have changed since.
+    No wake-up is lost between asking for work and waiting: it ends the next wait of the one that
+    watches the time, who then asks again. ``wake`` waits for no lock, as ``Alarm.ring``.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._monotonic = runtime.monotonic
         self._wait = runtime.wait
-        self._lock = threading.RLock()
-        self._watch = threading.Condition(self._lock)  # one idle sender waits here, with a timeout
+        self._alarm = Alarm()  # one idle sender waits here, with a timeout
+        self._lock = threading.RLock()  # for senders, and what ends them
         self._sleep = threading.Condition(self._lock)  # the other idle senders wait here
         self._has_watcher = False
         self._watch_ends_at = inf
         self._sleepers = 0
         self._dismissals = 0
         self._is_closed = False
-        self.signals = 0
-        """How often ``wake`` was called."""
-
-    def wake(self) -> None:
+        self.wake = self._alarm.ring
         """Something may be due sooner than the watcher knows."""
-        with self._lock:
-            self.signals += 1
-            self._watch.notify()
 
-    def wait(self, seconds: float | None, seen: int) -> bool:
+    def wait(self, seconds: float | None) -> bool:
         """Wait until woken, but no longer than this. Returns at once after ``close()``.
 
         Returns True if the caller is dismissed: there is too little to do for it.
         """
         ends_at = inf if seconds is None else self._monotonic() + seconds
         with self._lock:
-            if self.signals != seen or self._is_closed:
+            if self._is_closed:
                 return False
-            if not self._has_watcher:
-                self._has_watcher, self._watch_ends_at = True, ends_at
-                try:
-                    self._wait(self._watch, seconds)
-                finally:
-                    self._has_watcher = False
-                return False
-            if ends_at < self._watch_ends_at:  # the watcher asks again, and learns of it
-                self.wake()
-            self._sleepers += 1
-            dismissals = self._dismissals
-            try:
-                self._wait(self._sleep, None)
-            finally:
-                is_dismissed = self._dismissals != dismissals
-                if not is_dismissed:
-                    self._sleepers -= 1
-            return is_dismissed
+            if self._has_watcher:
+                return self._wait_for_others(ends_at)
+            self._has_watcher, self._watch_ends_at = True, ends_at
+        try:
+            self._wait(self._alarm, seconds)
+        finally:
+            self._has_watcher = False
+        return False
+
+    def _wait_for_others(self, ends_at: float) -> bool:
+        """Sleep until another sender needs this one. Returns whether it is dismissed instead."""
+        if ends_at < self._watch_ends_at:  # the watcher asks again, and learns of it
+            self.wake()
+        self._sleepers += 1
+        dismissals = self._dismissals
+        try:
+            self._wait(self._sleep, None)
+        finally:
+            is_dismissed = self._dismissals != dismissals
+            if not is_dismissed:
+                self._sleepers -= 1
+        return is_dismissed
 
     def dismiss_sleepers(self) -> None:
         """Wake all senders but the one that watches the time, to let them end."""
@@ -70,10 +68,6 @@ class Wakeups:
             self._dismissals += 1
             self._sleepers = 0  # from now on none of them can be handed anything
             self._sleep.notify_all()
-
-    def recover(self) -> None:
-        """Call it after an exception that may have struck anywhere in ``wake``."""
-        release_fully(self._lock)
 
     def hand_over(self, *, has_more: bool) -> bool:
         """Called before a sender goes to send. Returns True if another sender must be started.
@@ -92,5 +86,5 @@ class Wakeups:
         """Wake all senders, and let none wait again."""
         with self._lock:
             self._is_closed = True
-            self._watch.notify_all()
             self._sleep.notify_all()
+        self.wake()

@@ -31,7 +31,7 @@ from amplitude_moloco.convert.problem import Problem, ProblemReason
 from amplitude_moloco.engine.breaker import BreakerPolicy
 from amplitude_moloco.engine.facts import Delivered, Dropped, Fact, Invalid, Paused
 from amplitude_moloco.engine.retry import RetrySchedule
-from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.runtime import Awaited, Runtime
 from amplitude_moloco.reasons import DropReason
 from amplitude_moloco.transports.base import SendResult
 
@@ -251,11 +251,11 @@ def test_a_buffer_in_trouble_is_left_in_peace_for_a_while(make_bench: MakeBench)
             failed.set()
             raise OSError("disk")
 
-    def wait_once(condition: threading.Condition, seconds: float | None) -> None:
+    def wait_once(awaited: Awaited, seconds: float | None) -> None:
         if failed.is_set():
             waits.append(seconds)
             has_waited.set()
-        condition.wait(seconds)
+        awaited.wait(seconds)
 
     failed, has_waited = threading.Event(), threading.Event()
     waits: list[float | None] = []
@@ -337,10 +337,10 @@ def test_close_waits_for_what_is_just_being_claimed(make_bench: MakeBench) -> No
                 assert waits.wait(LONG)
             return claim
 
-    def wait_and_tell(condition: threading.Condition, seconds: float | None) -> None:
+    def wait_and_tell(awaited: Awaited, seconds: float | None) -> None:
         if threading.current_thread() is threading.main_thread():
             waits.set()
-        condition.wait(seconds)
+        awaited.wait(seconds)
 
     is_claimed, waits = threading.Event(), threading.Event()
     bench = make_bench(Gate(), buffer=Slow(), runtime=Runtime(wait=wait_and_tell))
@@ -658,9 +658,9 @@ def test_a_slow_rate_claims_no_more_than_it_can_send_soon(make_bench: MakeBench)
     """At a slow rate the buffer keeps what can't be sent within seconds, so that no lease ends."""
     waits: Queue[float | None] = Queue()
 
-    def wait_and_tell(condition: threading.Condition, seconds: float | None) -> None:
+    def wait_and_tell(awaited: Awaited, seconds: float | None) -> None:
         waits.put(seconds)
-        condition.wait(seconds)
+        awaited.wait(seconds)
 
     bench = make_bench(
         Gate(), max_requests_per_second=0.3, connections=16, runtime=Runtime(wait=wait_and_tell)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
@@ -19,8 +21,8 @@ from support.repeats import repeats
 from amplitude_moloco import Sync
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.convert.problem import Problem, ProblemReason
-from amplitude_moloco.engine.facts import Invalid
-from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.facts import Invalid, Trimmed
+from amplitude_moloco.engine.runtime import Awaited, Runtime
 
 INVALID = Invalid("HOME", "i", "Home", (Problem("page_id", ProblemReason.MISSING, "-", "-"),))
 
@@ -131,8 +133,8 @@ def test_an_event_that_no_sync_selects_may_be_interrupted_as_well() -> None:
         wait_for_all(bench, ["after"])
 
 
-def test_an_exception_at_the_clock_while_a_fact_is_posted_reaches_the_app() -> None:
-    """An exception that strikes at the clock reaches the app, and the fact is reported."""
+def test_an_exception_at_the_clock_reaches_the_app_and_the_event_the_server() -> None:
+    """What strikes once the event is stored reaches the app, and the event is sent."""
     is_struck = threading.Event()
 
     def monotonic() -> float:
@@ -141,11 +143,12 @@ def test_an_exception_at_the_clock_while_a_fact_is_posted_reaches_the_app() -> N
             raise TimeLimit
         return time.monotonic()
 
-    with closing(Bench(Gate(), runtime=Runtime(monotonic=monotonic))) as bench:
+    runtime = Runtime(monotonic=monotonic)
+    with closing(Bench(Gate(), runtime=runtime, flush_queue_size=2)) as bench:
         is_struck.set()
         with pytest.raises(TimeLimit):
-            bench.engine.invalid(INVALID)
-        bench.wait_for_fact(Invalid)
+            bench.put("struck")
+        bench.gate.wait_for(1)
         assert bench.engine.stats().accepted == 1
 
 
@@ -226,3 +229,89 @@ def test_a_storm_of_signals_changes_nothing_for_later_events() -> None:
         bench.put("after")
         wait_for_all(bench, ["after"])
         assert struck
+
+
+class Midst:
+    """Puts an event in the midst of two threads, each of which holds a lock.
+
+    The main thread is inside the buffer, as with a signal handler, and another one in the engine,
+    as with a finalizer. Both are inside before either puts.
+    """
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2, timeout=LONG)
+        self._places: dict[str, bool] = {}
+        self.put: Callable[[str], object] = lambda id: None
+        self.done = threading.Semaphore(0)
+
+    def expect(self, *places: str) -> None:
+        """The next time that these places are reached, put an event there."""
+        self._places = dict.fromkeys(places, True)
+
+    def reach(self, place: str) -> None:
+        """Called at a place."""
+        if self._places.pop(place, False):
+            self._both.wait()
+            self.put(f"in {place}")
+            self.done.release()
+
+
+class Wall:
+    """The wall clock of a buffer, which reads it with its lock held."""
+
+    def __init__(self, midst: Midst) -> None:
+        self._midst = midst
+
+    def __call__(self) -> float:
+        if threading.current_thread() is threading.main_thread():
+            self._midst.reach("the buffer")
+        return time.time()
+
+
+@dataclass(frozen=True)
+class Reaching:
+    """A part left out of an event, which the counters ask for its code with their lock held."""
+
+    midst: Midst
+
+    @property
+    def code(self) -> str:
+        self.midst.reach("the counters")
+        return "code"
+
+
+@pytest.mark.parametrize("place", ["the decision", "the wait", "the counters"])
+def test_a_put_in_the_midst_of_the_buffer_waits_for_no_other_lock(place: str) -> None:
+    """However two threads are interrupted by a put while each holds a lock, both go on."""
+    midst = Midst()
+
+    def monotonic() -> float:
+        caller = sys._getframe(1).f_code.co_name  # noqa: SLF001  # as the traceback module does
+        if caller == "_decide":  # it holds the dispatcher's lock
+            midst.reach("the decision")
+        return time.monotonic()
+
+    def wait(awaited: Awaited, seconds: float | None) -> None:
+        midst.reach("the wait")
+        awaited.wait(0.01)
+
+    bench = Bench(
+        Gate(),
+        buffer=MemoryBuffer(wall=Wall(midst)),
+        runtime=Runtime(monotonic=monotonic, wait=wait),
+        flush_interval_millis=1,
+        flush_queue_size=1000,
+    )
+    midst.put = bench.put
+    with closing(bench):
+        bench.put("first")
+        bench.wait_for_delivered(1)
+        midst.expect("the buffer", place)
+        if place == "the counters":
+            trimmed = Trimmed("HOME", "i", "Home", (Reaching(midst),))  # type: ignore[arg-type]
+            threading.Thread(target=bench.engine.post, args=(trimmed,)).start()
+        bench.put("in the main thread")
+        assert midst.done.acquire(timeout=LONG)
+        assert midst.done.acquire(timeout=LONG)
+        wait_for_all(bench, ["in the buffer", f"in {place}", "in the main thread"])
+        assert is_lawful(bench.engine.stats())

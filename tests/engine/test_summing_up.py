@@ -16,7 +16,7 @@ from support.facts import INVALID
 from amplitude_moloco.buffers.base import BufferState
 from amplitude_moloco.buffers.memory import MemoryBuffer
 from amplitude_moloco.engine.facts import DeadLettered, Delivered, Invalid, Unselected
-from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.runtime import Awaited, Runtime
 from amplitude_moloco.transports.base import SendResult
 
 MakeBench = Callable[..., Bench]
@@ -40,11 +40,11 @@ class FastForward:
     def monotonic(self) -> float:
         return time.monotonic() + self.skipped
 
-    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+    def wait(self, awaited: Awaited, seconds: float | None) -> None:
         if seconds is not None and seconds > 1 and self.may_skip.is_set():
             self.skipped += seconds
         else:
-            condition.wait(seconds if seconds is None else min(seconds, 0.01))
+            awaited.wait(seconds if seconds is None else min(seconds, 0.01))
 
 
 class Listening(logging.Handler):

@@ -6,7 +6,7 @@ import threading
 
 from support.clock import Clock
 
-from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.runtime import Awaited, Runtime
 from amplitude_moloco.engine.wakeups import Wakeups
 
 LONG = 60.0
@@ -20,10 +20,10 @@ class Waits:
         self.seconds: list[float | None] = []
         self.began = threading.Semaphore(0)
 
-    def __call__(self, condition: threading.Condition, seconds: float | None) -> None:
+    def __call__(self, awaited: Awaited, seconds: float | None) -> None:
         self.seconds.append(seconds)
         self.began.release()
-        assert condition.wait(LONG)
+        assert awaited.wait(LONG)
 
     def wait_for(self, count: int) -> None:
         for _ in range(count):
@@ -36,7 +36,7 @@ def wakeups_and_waits() -> tuple[Wakeups, Waits]:
 
 
 def waiting(wakeups: Wakeups, seconds: float | None) -> threading.Thread:
-    thread = threading.Thread(target=wakeups.wait, args=(seconds, wakeups.signals))
+    thread = threading.Thread(target=wakeups.wait, args=(seconds,))
     thread.start()
     return thread
 
@@ -48,12 +48,18 @@ def joined(*threads: threading.Thread) -> bool:
 
 
 def test_a_wake_up_between_asking_and_waiting_is_not_lost() -> None:
-    """A sender that was woken after it asked for work does not wait at all."""
-    wakeups, waits = wakeups_and_waits()
-    signals = wakeups.signals
+    """A sender that was woken after it asked for work does not wait at all, but once."""
+    heard: list[object] = []
+
+    def wait(awaited: Awaited, seconds: float | None) -> None:
+        heard.append(awaited.wait(seconds))
+
+    wakeups = Wakeups(Runtime(wait=wait))
     wakeups.wake()
-    wakeups.wait(LONG, signals)
-    assert waits.seconds == []
+    wakeups.wake()
+    assert not wakeups.wait(LONG)
+    assert not wakeups.wait(0.0)
+    assert heard == [True, False]
 
 
 def test_one_sender_watches_the_time_and_the_others_sleep() -> None:
@@ -114,5 +120,5 @@ def test_after_the_end_nothing_waits() -> None:
     """Once closed, a wait returns at once."""
     wakeups, waits = wakeups_and_waits()
     wakeups.close()
-    wakeups.wait(None, wakeups.signals)
+    assert not wakeups.wait(None)
     assert waits.seconds == []

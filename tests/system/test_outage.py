@@ -6,7 +6,6 @@ or lies in the buffer.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from amplitude_moloco.engine.engine import EngineSettings, Partner, build_engine
 from amplitude_moloco.engine.facts import DeadLettered, Delivered, Fact, Paused, Resumed
 from amplitude_moloco.engine.ledger import Stats
 from amplitude_moloco.engine.retry import RetrySchedule
-from amplitude_moloco.engine.runtime import Runtime
+from amplitude_moloco.engine.runtime import Awaited, Runtime
 from amplitude_moloco.moloco.answers import classify
 from amplitude_moloco.transports.base import SendResult
 
@@ -32,7 +31,7 @@ DAY = 24 * HOUR
 class Time(Clock):
     """The clocks of a world, in which waiting is what moves them."""
 
-    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+    def wait(self, awaited: Awaited, seconds: float | None) -> None:
         assert seconds is not None
         self.advance(seconds)
 
