@@ -35,11 +35,11 @@ from amplitude_moloco.moloco.wire.items import READERS as ITEM_READERS
 from amplitude_moloco.moloco.wire.money import (
     PRICES,
     common_currency,
-    is_blank,
     known_currency,
     sum_of_items,
 )
 from amplitude_moloco.moloco.wire.requirements import APP, is_app_os, required_keys
+from amplitude_moloco.moloco.wire.unchanged import OBJECTS, UNCHANGED
 from amplitude_moloco.moloco.wire.user_properties import read_user_properties
 from amplitude_moloco.moloco.wire.vocabulary import MAX_SIZE, MAX_VALUES, EventType
 
@@ -51,8 +51,7 @@ Returns None, or raises, if it declines. Changes none of its arguments."""
 _MONEY = tuple(sorted(wire.MONEY_FIELDS))
 _AMOUNTS = frozenset({*_MONEY, "currency"})
 _NO_PLAIN_MONEY = (
-    f"not ({values.UNCHANGED[values.number]} or is_plain_number({{0}})) "
-    "or common is None or ({1} is not None and {1} != common)"
+    f"not ({UNCHANGED[values.number]}) or common is None or ({{1}} is not None and {{1}} != common)"
 )
 
 
@@ -135,7 +134,7 @@ class _Fields:
     def _write_presence(self, field: str) -> None:
         """The readers take blank text for nothing; what decides about money looks at it first."""
         if field in _AMOUNTS:
-            is_text = values.UNCHANGED[values.text].format(field)
+            is_text = UNCHANGED[values.text].format(field)
             self._code.add(f"if not ({field} is None or ({is_text}) or is_present({field})):")
             self._code.add(f"    {field} = None")
 
@@ -165,8 +164,8 @@ def _write_reading(code: Code, name: str, read: Callable[..., object]) -> None:
     """The reader is called where it may do more than return its argument."""
     code.bind(**{f"read_{name}": read})
     reading = f"{name} = read_{name}({name})"
-    if read in values.UNCHANGED:
-        code.add(f"if not ({values.UNCHANGED[read].format(name)}):", f"    {reading}")
+    if read in UNCHANGED:
+        code.add(f"if not ({UNCHANGED[read].format(name)}):", f"    {reading}")
     else:
         code.add(reading)
 
@@ -223,48 +222,48 @@ def _write_money(code: Code, chart: Chart, event_type: EventType) -> None:
             code.add("revenue_currency = chart.currency_of_revenue(")
             code.add("    currency, attributes, properties", ")")
     with code.block(f"if {' or '.join(f'{field} is not None' for field in _MONEY)}:"):
-        code.add("fields = {")
-        code.add(*(f"    {field!r}: {field}," for field in sorted(_AMOUNTS)))
-        code.add("}", "common = known_currency(common_currency(fields, default_currency))")
-        with code.block("if items is not None:"):
-            code.add("if type(items) is not list or not 0 < len(items) <= MAX_VALUES:")
-            code.add("    return None")
-            code.add("payload['items'] = [read_item(item, common) for item in items]")
+        code.add("common = currency")
+        with code.block(f"if not ({UNCHANGED[known_currency].format('common')}):"):
+            code.add("common = known_currency(common_currency({")
+            code.add(*(f"    {field!r}: {field}," for field in sorted(_AMOUNTS)))
+            code.add("}, default_currency))")
+        _write_items(code)
         for key, amount, currency in wire.MONEY:
             if key == "revenue" and event_type is EventType.PURCHASE:
-                code.add(f"if is_blank({amount}):")
+                code.add(f"if {amount} is None:")
                 code.add(f"    {amount} = number(sum_of_items(payload.get('items', ()), items))")
             with code.block(f"if {amount} is not None or {currency} is not None:"):
-                code.add(f"if {_NO_PLAIN_MONEY.format(amount, currency)}:", "    return None")
-                code.add(f"payload[{key!r}] = {{'currency': common, 'amount': {amount}}}")
+                _write_plain_money(code, "payload", key, amount, currency)
 
 
-def _item_code() -> Code:
-    """Returns the source of a function from a dict to MCM's item. It raises if it declines."""
-    code = Code("read_item(item, common)")
-    code.bind(Declined=_Declined, is_plain_number=values.is_plain_number)
-    code.add("if type(item) is not dict:", "    raise Declined", "get = item.get", "result = {}")
-    for name, read in ITEM_READERS:
-        code.add(f"{name} = get({name!r})")
-        with code.block(f"if {name} is not None:"):
-            _write_reading(code, name, read)
-            code.add(f"if {name} is not None:", f"    result[{name!r}] = {name}")
-    code.add("if id is None and item_group_id is None:", "    raise Declined")
-    for name in PRICES:
-        code.add(f"{name} = get({name!r})")
-        with code.block(f"if {name} is not None:"):
-            code.add("currency = get('currency')")
-            code.add(f"if {_NO_PLAIN_MONEY.format(name, 'currency')}:", "    raise Declined")
-            code.add(f"result[{name!r}] = {{'currency': common, 'amount': {name}}}")
-    code.add("return result")
-    return code
+def _write_items(code: Code) -> None:
+    with code.block("if items is not None:"):
+        code.add("if type(items) is not list or not 0 < len(items) <= MAX_VALUES:")
+        code.add("    return None")
+        code.add("payload['items'] = sent_items = []")
+        with code.block("for item in items:"):
+            code.add("if type(item) is not dict:", "    return None")
+            code.add("get = item.get", "sent = {}")
+            for name, read in ITEM_READERS:
+                code.add(f"{name} = get({name!r})")
+                with code.block(f"if {name} is not None:"):
+                    _write_reading(code, name, read)
+                    code.add(f"if {name} is not None:", f"    sent[{name!r}] = {name}")
+            code.add("if id is None and item_group_id is None:", "    return None")
+            for name in PRICES:
+                code.add(f"{name} = get({name!r})")
+                with code.block(f"if {name} is not None:"):
+                    code.add("own = get('currency')")
+                    _write_plain_money(code, "sent", name, name, "own")
+            code.add("sent_items.append(sent)")
+
+
+def _write_plain_money(code: Code, holder: str, key: str, amount: str, currency: str) -> None:
+    code.add(f"if {_NO_PLAIN_MONEY.format(amount, currency)}:", "    return None")
+    code.add(f"{holder}[{key!r}] = {{'currency': common, 'amount': {amount}}}")
 
 
 _ALWAYS_THERE = {"channel_type", "timestamp"}  # it declines before, where they are missing
-
-
-class _Declined(Exception):
-    """The shortcut declines."""
 
 
 def _write_end(code: Code, keys: Collection[str]) -> None:
@@ -280,14 +279,13 @@ def _write_end(code: Code, keys: Collection[str]) -> None:
 
 
 _OBJECTS: Mapping[str, object] = {
+    **OBJECTS,
     "APP": APP,
     "ID_LESS": wire.ID_LESS,
     "MAX_SIZE": MAX_SIZE,
     "NO_PROPERTIES": NO_PROPERTIES,
     "MAX_VALUES": MAX_VALUES,
     "common_currency": common_currency,
-    "is_blank": is_blank,
-    "is_plain_number": values.is_plain_number,
     "known_currency": known_currency,
     "nothing_wrong": Conversion("", None, {}, b"", ())[4:],
     "number": values.number,
@@ -299,7 +297,6 @@ _OBJECTS: Mapping[str, object] = {
     "is_own_id": is_own_id,
     "is_present": is_present,
     "is_unknown_device": is_unknown_device,
-    "read_item": _item_code().compile("item"),
     "read_text": values.text,
     "read_timestamp": values.timestamp,
     "read_user_properties": read_user_properties,

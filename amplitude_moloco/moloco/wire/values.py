@@ -288,17 +288,3 @@ def _not_a_number(found: str, fix: str = "use a number, such as 12.34") -> Inval
 def _without_zero_fraction(value: float) -> int | float:
     """Returns 12 for 12.0, as long as a float represents the whole number exactly."""
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
-
-
-_PLAIN_TEXT = "type({0}) is str and '!' <= {0} and {0}.isascii()"  # no white space follows "!"
-
-UNCHANGED: Mapping[Callable[[object], Any], str] = {
-    text: _PLAIN_TEXT,
-    short_text: f"{_PLAIN_TEXT} and len({{0}}) <= {MAX_ID_CHARACTERS}",
-    quantity: "type({0}) is int and 0 <= {0} < 2147483648",
-    number: "type({0}) is float and -1e300 < {0} < 1e300",
-}
-"""Expressions that are true only for values that a reader returns unchanged, as most are.
-
-They take less time than calling the reader.
-"""
