@@ -283,6 +283,10 @@ def is_present(value: object) -> bool:
     return value is not None and (type(value) is not str or bool(value.strip()))
 
 
+BLANK_TEXT = "type({0}) is str and not {0}.strip()"
+"""An expression that is true for what is not present, except None; for code written at run time."""
+
+
 def is_own_id(event_id: object) -> bool:
     """Whether an id that the app has set can be an event's own.
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from amplitude_moloco.convert.code import Code
 from amplitude_moloco.convert.conversion import Conversion
 from amplitude_moloco.moloco.chart import (
+    BLANK_TEXT,
     MOLOCO_FIELDS,
     NO_PROPERTIES,
     PLACEHOLDERS,
     Chart,
     derive_amount,
     is_own_id,
-    is_present,
 )
 from amplitude_moloco.moloco.sync import Sync
 from amplitude_moloco.moloco.wire import event as wire
@@ -121,22 +121,21 @@ class _Fields:
         *others, name = names
         code.add(f"{field} = attributes[{name!r}]")
         for other in reversed(others):
-            code.add(f"if {field} is None or not is_present({field}):")
+            code.add(f"if {field} is None or {BLANK_TEXT.format(field)}:")
             code.add(f"    {field} = attributes[{other!r}]")
             if name == "event_id":
                 code.add("elif not is_own_id(event_id):", "    return None")
         if field in self._properties:
             with code.block("if has_money:" if field in _AMOUNTS else "if has_other:"):
                 code.add(f"own = properties.get({field!r})")
-                code.add("if own is not None and is_present(own):", f"    {field} = own")
+                code.add(f"if own is not None and not ({BLANK_TEXT.format('own')}):")
+                code.add(f"    {field} = own")
         self._write_presence(field)
 
     def _write_presence(self, field: str) -> None:
         """The readers take blank text for nothing; what decides about money looks at it first."""
         if field in _AMOUNTS:
-            is_text = UNCHANGED[values.text].format(field)
-            self._code.add(f"if not ({field} is None or ({is_text}) or is_present({field})):")
-            self._code.add(f"    {field} = None")
+            self._code.add(f"if {BLANK_TEXT.format(field)}:", f"    {field} = None")
 
     def _write_reader(self, field: str) -> None:
         code = self._code
@@ -149,7 +148,8 @@ class _Fields:
             if field in self._mapped:
                 code.add("payload['channel_type'] = channel")
             else:  # without a platform, the channel comes last
-                code.add("if is_present(platform):", "    payload['channel_type'] = channel")
+                code.add(f"if platform is not None and not ({BLANK_TEXT.format('platform')}):")
+                code.add("    payload['channel_type'] = channel")
         elif field in wire.READERS:
             in_device, key, read = wire.READERS[field]
             holder = "device" if in_device else "payload"
@@ -295,7 +295,6 @@ _OBJECTS: Mapping[str, object] = {
     "encode": wire.encode,
     "is_app_os": is_app_os,
     "is_own_id": is_own_id,
-    "is_present": is_present,
     "is_unknown_device": is_unknown_device,
     "read_text": values.text,
     "read_timestamp": values.timestamp,
