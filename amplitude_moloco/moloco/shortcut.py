@@ -10,6 +10,7 @@ once more, and explain. ``print(shortcut_code(sync, chart, settings))`` shows al
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from amplitude_moloco.convert.code import Code
@@ -66,7 +67,8 @@ class WireSettings(NamedTuple):
 def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
     """Returns the source of the sync's :data:`Shortcut`."""
     code = Code("convert(attributes, mapped, now_millis, suffix)")
-    code.bind(**_OBJECTS, chart=chart, sync_name=sync.name, **settings._asdict())
+    code.bind(**_OBJECTS, chart=chart, sync_name=sync.name)
+    code.bind(default_currency=settings.default_currency, id_less_fields=settings.id_less_fields)
     code.add(
         "properties = attributes['event_properties'] or NO_PROPERTIES",
         "if type(properties) is not dict:",
@@ -76,7 +78,7 @@ def shortcut_code(sync: Sync, chart: Chart, settings: WireSettings) -> Code:
     )
     _Fields(code, chart).write()
     _write_channel_and_user_properties(code, chart)
-    _write_identity(code)
+    _write_identity(code, settings)
     _write_money(code, chart, sync.event_type)
     _write_end(code, required_keys(sync.event_type))
     return code
@@ -164,8 +166,12 @@ def _write_reading(code: Code, name: str, read: Callable[..., object]) -> None:
     """The reader is called where it may do more than return its argument."""
     code.bind(**{f"read_{name}": read})
     reading = f"{name} = read_{name}({name})"
-    if read in UNCHANGED:
-        code.add(f"if not ({UNCHANGED[read].format(name)}):", f"    {reading}")
+    reader = read
+    if isinstance(read, partial):
+        reader = read.func
+        code.bind(**read.keywords)
+    if reader in UNCHANGED:
+        code.add(f"if not ({UNCHANGED[reader].format(name)}):", f"    {reading}")
     else:
         code.add(reading)
 
@@ -192,7 +198,7 @@ def _write_channel_and_user_properties(code: Code, chart: Chart) -> None:
     )
 
 
-def _write_identity(code: Code) -> None:
+def _write_identity(code: Code, settings: WireSettings) -> None:
     code.add("if personalization_mode == ID_LESS:")
     code.add("    remove_identifying(payload, device, id_less_fields)")
     with code.block("else:"):
@@ -202,7 +208,7 @@ def _write_identity(code: Code) -> None:
             if in_device:
                 holder, more = "device", f" and not is_unknown_device({field})"
             with code.block(f"if {field} is not None{more}:"):
-                code.add(f"{field} = read_identifier({field})")
+                _write_reading(code, field, settings.read_identifier)
                 with code.block(f"if {field} is not None:"):
                     code.add(f"{holder}[{key!r}] = {field}", "is_identified = True")
         code.add("if not is_identified:", "    return None")

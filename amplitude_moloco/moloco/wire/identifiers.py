@@ -30,7 +30,7 @@ _SUSPICIOUS_ENDS = tuple(
     """undefined null none nothing nil nan anonymous guest unknown
     ) ] } > = : % %s %d )s ' \"""".split()
 )
-_LAST_OF_ENDS = frozenset(each[-1] for each in _SUSPICIOUS_ENDS)
+LAST_OF_ENDS = frozenset(each[-1] for each in _SUSPICIOUS_ENDS)
 _LONGEST = 500  # characters: nothing that stands for no shopper is as long
 _AROUND = f"{string.punctuation} \0"
 _BETWEEN = re.compile(r"[\"' ]*[-_:|,;/@+.=&]+[\"' ]*")
@@ -130,7 +130,7 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
         (
             word[:1] in _SUSPICIOUS_SIGNS
             or word.startswith(_SUSPICIOUS_STARTS)
-            or (word[-1] in _LAST_OF_ENDS and word.endswith(_SUSPICIOUS_ENDS))
+            or (word[-1] in LAST_OF_ENDS and word.endswith(_SUSPICIOUS_ENDS))
         )
         and _is_placeholder(word, absent)
     ):

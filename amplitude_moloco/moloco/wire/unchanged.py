@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from amplitude_moloco.moloco.wire.identifiers import LAST_OF_ENDS, identifier
 from amplitude_moloco.moloco.wire.money import known_currency
 from amplitude_moloco.moloco.wire.values import number, quantity, short_text, text
-from amplitude_moloco.moloco.wire.vocabulary import CURRENCIES, MAX_ID_CHARACTERS
+from amplitude_moloco.moloco.wire.vocabulary import (
+    ABSENT_IDENTIFIERS,
+    CURRENCIES,
+    MAX_ID_CHARACTERS,
+)
 
 _PLAIN_TEXT = "type({0}) is str and '!' <= {0} and {0}.isascii()"  # no white space follows "!"
+_SHORT_TEXT = f"{_PLAIN_TEXT} and len({{0}}) <= {MAX_ID_CHARACTERS}"
 
-UNCHANGED: Mapping[Callable[[object], Any], str] = {
+UNCHANGED: Mapping[Callable[..., Any], str] = {
     text: _PLAIN_TEXT,
-    short_text: f"{_PLAIN_TEXT} and len({{0}}) <= {MAX_ID_CHARACTERS}",
+    short_text: _SHORT_TEXT,
+    identifier: (
+        f"{_SHORT_TEXT} and (word := {{0}}.lower()) not in absent and word[0].isalnum() "
+        "and not word.startswith(UNUSUAL_STARTS) and word[-1] in USUAL_ENDS"
+    ),
     quantity: "type({0}) is int and 0 <= {0} < 2147483648",
     number: "type({0}) in NUMBERS and -1e15 < {0} < 1e15",
     known_currency: "type({0}) is str and {0} in CURRENCIES",
 }
 """Expressions that are true only for values that the reader returns unchanged."""
 
-OBJECTS: Mapping[str, object] = {"CURRENCIES": CURRENCIES, "NUMBERS": (float, int)}
-"""What the expressions name."""
+OBJECTS: Mapping[str, object] = {
+    "CURRENCIES": CURRENCIES,
+    "NUMBERS": (float, int),
+    "UNUSUAL_STARTS": ("0", "b'", "n", "un", "ur"),  # among them all that identifier() suspects
+    "USUAL_ENDS": frozenset(string.ascii_lowercase + string.digits) - LAST_OF_ENDS,
+    "absent": ABSENT_IDENTIFIERS,
+}
+"""What the expressions name. A reader's own parameter has its default here."""
