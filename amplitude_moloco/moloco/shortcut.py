@@ -273,6 +273,7 @@ _ALWAYS_THERE = {"channel_type", "timestamp"}  # it declines before, where they 
 
 
 def _write_end(code: Code, keys: Collection[str]) -> None:
+    nothing_wrong = ", ".join(map(repr, Conversion("", None, {}, b"", ())[4:]))
     missing = [f"{key!r} not in payload" for key in keys if key not in _ALWAYS_THERE]
     code.add(
         f"if {' or '.join(missing)}:",
@@ -280,23 +281,23 @@ def _write_end(code: Code, keys: Collection[str]) -> None:
         "body = encode(payload)",
         "if len(body) > MAX_SIZE:",
         "    return None",
-        "return conversion((sync_name, payload['id'], payload, body, *nothing_wrong))",
+        f"return new(Conversion, (sync_name, payload['id'], payload, body, {nothing_wrong}))",
     )
 
 
 _OBJECTS: Mapping[str, object] = {
     **OBJECTS,
     "APP": APP,
+    "Conversion": Conversion,
     "ID_LESS": wire.ID_LESS,
     "MAX_SIZE": MAX_SIZE,
     "NO_PROPERTIES": NO_PROPERTIES,
     "MAX_VALUES": MAX_VALUES,
     "common_currency": common_currency,
     "known_currency": known_currency,
-    "nothing_wrong": Conversion("", None, {}, b"", ())[4:],
+    "new": tuple.__new__,  # what Conversion() comes to, without its Python code
     "number": values.number,
     "sum_of_items": sum_of_items,
-    "conversion": Conversion._make,
     "derive_amount": derive_amount,
     "encode": wire.encode,
     "is_app_os": is_app_os,

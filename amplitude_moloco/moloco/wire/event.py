@@ -97,6 +97,8 @@ _PURCHASE = EventType.PURCHASE.value  # read once, as ID_LESS
 ID_LESS = PersonalizationMode.ID_LESS.value  # read once: an enum's value is a property, and slow
 ID_LESS_FIELDS = ("ip_address", "advertising_id", "user_properties")
 """Fields of the chart that may tell who a shopper is: not sent with ID_LESS unless asked for."""
+encode: Callable[[Mapping[str, Any]], bytes] = dumps
+"""Returns a request's body: JSON in UTF-8. The same payload always gives the same bytes."""
 
 
 def build(
@@ -142,11 +144,6 @@ def build(
     if not problems:
         return payload, problems, []
     return payload, *split(problems, payload)
-
-
-def encode(payload: Mapping[str, Any]) -> bytes:
-    """Returns a request's body: JSON in UTF-8. The same payload always gives the same bytes."""
-    return dumps(payload)
 
 
 def _read_fields(

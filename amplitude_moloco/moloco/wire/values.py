@@ -26,7 +26,7 @@ from amplitude_moloco.moloco.wire.vocabulary import (
 
 # Unix time in seconds stays below this range until the year 2286, and Unix time in microseconds
 # has been above it since 1973.
-_MILLISECONDS = range(10**10, 10**14)
+_EARLIEST, _LATEST = 10**10, 10**14
 _SCALARS = frozenset({str, int, float, bool})
 # What JSON and its readers hold exactly as an integer: signed and unsigned 64 bits.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
@@ -153,13 +153,14 @@ def advertising_id(value: object) -> str | None:
 
 def timestamp(now_millis: int, value: object) -> str | None:
     """Reads Unix milliseconds as text. A time up to five minutes ahead becomes ``now_millis``."""
-    moment = value if type(value) is int else number(value)
+    if type(value) is int and value <= now_millis and _EARLIEST <= value < _LATEST:
+        return str(value)  # as nearly all
+    moment = number(value)
     if moment is None:
         return None
     millis = int(moment)
-    if millis not in _MILLISECONDS:
-        number(value)  # refuses what is not exact
-        unit = "seconds" if millis < _MILLISECONDS.start else "microseconds or nanoseconds"
+    if not _EARLIEST <= millis < _LATEST:
+        unit = "seconds" if millis < _EARLIEST else "microseconds or nanoseconds"
         raise InvalidValue(
             ProblemReason.NOT_MILLISECONDS,
             f"a number that looks like {unit}",
