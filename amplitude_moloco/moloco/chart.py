@@ -91,6 +91,8 @@ _CHANNEL_OF_PLATFORM = {
     "web": "SITE",
     **{name.lower(): name for name in ChannelType.__members__},
 }
+USUAL_PLATFORMS = ("Web", "iOS", "Android")
+"""As Amplitude's SDKs write them."""
 _IDENTIFIERS = ("user_id", "device_persistent_id", "custom_id")
 _VERSION = re.compile(r"[\s/_-]*v?[0-9.]+$")
 _FIELD = re.compile(r"[^.\[]*")  # the chart's field in a problem's: items of items[0].price

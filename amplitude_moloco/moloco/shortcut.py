@@ -20,6 +20,7 @@ from amplitude_moloco.moloco.chart import (
     MOLOCO_FIELDS,
     NO_PROPERTIES,
     PLACEHOLDERS,
+    USUAL_PLATFORMS,
     Chart,
     derive_amount,
     is_own_id,
@@ -89,6 +90,7 @@ class _Fields:
 
     def __init__(self, code: Code, chart: Chart) -> None:
         self._code = code
+        self._chart = chart
         self._mapped = chart.mapped
         self._attributes = chart.attributes
         self._properties = chart.properties
@@ -146,7 +148,9 @@ class _Fields:
             code.add(f"if {field} is not None and is_placeholder_{field}({field}):")
             code.add(f"    {field} = None")
         if field == "platform":
-            code.add("channel = chart.channel_of(platform)")
+            code.bind(channels={each: self._chart.channel_of(each) for each in USUAL_PLATFORMS})
+            code.add("channel = channels.get(platform) if type(platform) is str else None")
+            code.add("if channel is None:", "    channel = chart.channel_of(platform)")
             if field in self._mapped:
                 code.add("payload['channel_type'] = channel")
             else:  # without a platform, the channel comes last

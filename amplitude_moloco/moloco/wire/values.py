@@ -70,6 +70,8 @@ def text(value: object) -> str | None:
         return value if value and not value.isspace() else None
     if value is None:
         return None
+    if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
+        return str(value)
     if isinstance(value, Enum):
         return text(value.value)
     if isinstance(value, str):
