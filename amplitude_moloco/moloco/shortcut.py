@@ -212,6 +212,8 @@ def _write_identity(code: Code, settings: WireSettings) -> None:
             if in_device:
                 holder, more = "device", f" and not is_unknown_device({field})"
             with code.block(f"if {field} is not None{more}:"):
+                # A session's number: its digits identify if it does.
+                code.add(f"if type({field}) is int:", f"    {field} = read_text({field})")
                 _write_reading(code, field, settings.read_identifier)
                 with code.block(f"if {field} is not None:"):
                     code.add(f"{holder}[{key!r}] = {field}", "is_identified = True")
