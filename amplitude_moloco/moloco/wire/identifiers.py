@@ -24,8 +24,8 @@ IDENTIFIERS = (
 _ZEROS = re.compile(r"(urn:uuid:)?[{(]?(0x)?0[0:.\-]+[)}]?|0x0")
 # How some printed nothing, or a template that was not filled in, may begin or end. Other ids, and
 # so nearly all, are not looked at closely. Nothing is left of an id that can't be seen.
-_SUSPICIOUS_SIGNS = frozenset(["", "\0", *string.punctuation])
-_SUSPICIOUS_STARTS = tuple("none null undefined nan nil b' urn:uuid: 00 0: 0. 0- 0x".split())
+SUSPICIOUS_SIGNS = frozenset(["", "\0", *string.punctuation])
+SUSPICIOUS_STARTS = tuple("none null undefined nan nil b' urn:uuid: 00 0: 0. 0- 0x".split())
 _SUSPICIOUS_ENDS = tuple(
     """undefined null none nothing nil nan anonymous guest unknown
     ) ] } > = : % %s %d )s ' \"""".split()
@@ -128,8 +128,8 @@ def _identifying_text(value: object, absent: Collection[str]) -> str | None:
         word = _visible(word)
     if word in absent or (
         (
-            word[:1] in _SUSPICIOUS_SIGNS
-            or word.startswith(_SUSPICIOUS_STARTS)
+            word[:1] in SUSPICIOUS_SIGNS
+            or word.startswith(SUSPICIOUS_STARTS)
             or (word[-1] in LAST_OF_ENDS and word.endswith(_SUSPICIOUS_ENDS))
         )
         and _is_placeholder(word, absent)

@@ -6,7 +6,12 @@ import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from amplitude_moloco.moloco.wire.identifiers import LAST_OF_ENDS, identifier
+from amplitude_moloco.moloco.wire.identifiers import (
+    LAST_OF_ENDS,
+    SUSPICIOUS_SIGNS,
+    SUSPICIOUS_STARTS,
+    identifier,
+)
 from amplitude_moloco.moloco.wire.money import known_currency
 from amplitude_moloco.moloco.wire.values import number, quantity, short_text, text
 from amplitude_moloco.moloco.wire.vocabulary import (
@@ -22,8 +27,9 @@ UNCHANGED: Mapping[Callable[..., Any], str] = {
     text: _PLAIN_TEXT,
     short_text: _SHORT_TEXT,
     identifier: (
-        f"{_SHORT_TEXT} and (word := {{0}}.lower()) not in absent and word[0].isalnum() "
-        "and not word.startswith(UNUSUAL_STARTS) and word[-1] in USUAL_ENDS"
+        f"{_SHORT_TEXT} and (word := {{0}}.lower()) not in absent "
+        "and word[0] not in SUSPICIOUS_SIGNS and not word.startswith(SUSPICIOUS_STARTS) "
+        "and word[-1] in PLAIN_ENDS"
     ),
     quantity: "type({0}) is int and 0 <= {0} < 2147483648",
     number: "type({0}) in NUMBERS and -1e15 < {0} < 1e15",
@@ -34,8 +40,9 @@ UNCHANGED: Mapping[Callable[..., Any], str] = {
 OBJECTS: Mapping[str, object] = {
     "CURRENCIES": CURRENCIES,
     "NUMBERS": (float, int),
-    "UNUSUAL_STARTS": ("0", "b'", "n", "un", "ur"),  # among them all that identifier() suspects
-    "USUAL_ENDS": frozenset(string.ascii_lowercase + string.digits) - LAST_OF_ENDS,
+    "PLAIN_ENDS": frozenset(string.ascii_lowercase + string.digits) - LAST_OF_ENDS,
+    "SUSPICIOUS_SIGNS": SUSPICIOUS_SIGNS,
+    "SUSPICIOUS_STARTS": SUSPICIOUS_STARTS,
     "absent": ABSENT_IDENTIFIERS,
 }
 """What the expressions name. A reader's own parameter has its default here."""
