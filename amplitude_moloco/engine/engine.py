@@ -162,6 +162,7 @@ class Engine:
             name=self._name,
             runtime=runtime,
         )
+        self._start_first_sender = self._senders.threads.start_first
         self._dispatcher.tending.call_when_needed(weakly(self._start_first_sender))
         _listen(buffer, weakly(self._claim_now))
 
@@ -285,9 +286,6 @@ class Engine:
             elif self._buffer.is_durable:
                 self._ledger.hand_on()
         return is_resent
-
-    def _start_first_sender(self) -> None:
-        self._senders.threads.start_first()
 
     def _open_books(self, settings: EngineSettings, buffer: Storage) -> Books:
         return open_books(

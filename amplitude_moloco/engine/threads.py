@@ -54,7 +54,7 @@ class Threads:
         If another thread has the lock, that one starts a thread just now, or it ends, and asks then
         whether some thread is needed.
         """
-        if not self:
+        if not (self._running or self._starting):
             self.start_one(is_patient=False)
 
     def start_one(self, *, is_patient: bool = True) -> bool:
