@@ -91,6 +91,12 @@ def _sdk(job: Job) -> Contestant:
     return contestant
 
 
+def _sdk_and_empty(job: Job) -> Contestant:
+    empty = import_module("track_cost").EmptyDestination()
+    contestant: Contestant = import_module("pipeline").Pipeline(job.url, empty, rate=job.rate)
+    return contestant
+
+
 def _bare_loop(name: str, module: str, make_loop: Callable[[bare.Post], bare.Loop]) -> Entry:
     return Entry((module,), _bare(make_loop), name, tracks=False)
 
@@ -114,6 +120,7 @@ CONTESTANTS = {
     "plugin curl memory": Entry((*_LIBRARY, "pycurl"), _plugin("curl", "memory"), _CURL),
     "plugin curl sqlite": Entry((*_LIBRARY, "pycurl"), _plugin("curl", "sqlite"), _CURL),
     SDK: Entry(("amplitude",), _sdk, None),
+    "sdk, empty plugin": Entry(("amplitude",), _sdk_and_empty, None),
     **{name: _bare_loop(name, *loop) for name, loop in _BARE.items()},
 }
 

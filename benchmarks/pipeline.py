@@ -8,6 +8,7 @@ from concurrent.futures import wait
 from typing import Any
 
 from amplitude import Amplitude, BaseEvent, Config
+from amplitude.plugin import DestinationPlugin
 from purchase import purchase
 
 from amplitude_moloco import MolocoDestination
@@ -19,7 +20,7 @@ class Pipeline:
     """A client with the SDK's defaults, with or without a destination besides Amplitude's own."""
 
     def __init__(
-        self, url: str, plugin: MolocoDestination | None = None, *, rate: float | None = None
+        self, url: str, plugin: DestinationPlugin | None = None, *, rate: float | None = None
     ) -> None:
         """``rate``: events tracked per second; None for as fast as possible."""
         self.track_seconds = 0.0
@@ -46,7 +47,7 @@ class Pipeline:
         if wait(futures, _PATIENCE_SECONDS).not_done:
             raise TimeoutError("not everything was delivered")
         self._uploads.wait()
-        if self._plugin:
+        if isinstance(self._plugin, MolocoDestination):
             stats = self._plugin.stats()
             if stats.delivered != stats.accepted:
                 raise RuntimeError(f"not everything was delivered: {stats}")

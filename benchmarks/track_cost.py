@@ -36,6 +36,9 @@ class EmptyDestination(DestinationPlugin):  # type: ignore[misc]  # the SDK has 
     def execute(self, event: BaseEvent) -> None:
         """Do nothing."""
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
 
 def make_client(plugin: Callable[[], DestinationPlugin] | None) -> Amplitude:
     """Returns a client that uploads nothing, with a plugin besides Amplitude's own."""
