@@ -23,9 +23,9 @@ from amplitude_moloco.engine.flushes import Flushes
 from amplitude_moloco.engine.handover import Handover
 from amplitude_moloco.engine.in_flight import InFlight
 from amplitude_moloco.engine.ledger import Ledger, Stats
+from amplitude_moloco.engine.next_claim import NextClaim
 from amplitude_moloco.engine.rate import Pace
 from amplitude_moloco.engine.runtime import Runtime
-from amplitude_moloco.engine.tally import Tally
 from amplitude_moloco.engine.tending import Tending
 from amplitude_moloco.engine.window import Window
 from amplitude_moloco.reasons import DropReason
@@ -116,18 +116,15 @@ class Dispatcher:
         self._breaker = breaker
         self._rate = rate
         self._ledger = ledger
-        self._flush_queue_size = flush_queue_size
-        self._flush_interval_seconds = flush_interval_seconds
         self._wake = wake
         self._monotonic = runtime.monotonic
         self._wait = runtime.wait
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)  # wait_for_settled() waits here
-        # When to claim next, by the monotonic clock: at once; as a sender has planned it; and for
-        # the first of the events that were stored since the last claim, which ``_fresh`` counts.
-        self._is_due = False
-        self._planned_at = self._fresh_due_at = inf
-        self._fresh = Tally()
+        flushes_after = flush_queue_size, flush_interval_seconds
+        self._next_claim = NextClaim(*flushes_after, monotonic=runtime.monotonic, wake=wake)
+        self.claim_now = self._next_claim.ask
+        """Claim as soon as a sender is free."""
         self._window = window
         self._in_flight = InFlight(window, runtime.monotonic)
         self.has_sent = self._in_flight.has_sent
@@ -167,19 +164,12 @@ class Dispatcher:
             self._delivery.remember(id)
         # Counted once it is stored: what is interrupted before is neither.
         self._ledger.accept(is_handed_on=is_durable)
-        fresh = self._fresh.add() + 1
-        if fresh == self._flush_queue_size:
-            self.claim_now()
-        elif fresh == 1:
-            self._fresh_due_at = due_at = self._monotonic() + self._flush_interval_seconds
-            if due_at < self._planned_at:
-                self._wake()
+        self._next_claim.note_stored()
 
     def recover(self) -> None:
         """Mend what an exception that struck anywhere in ``put`` may have left half done."""
         self._ledger.recover()
-        self._is_due = True
-        self._wake()
+        self._next_claim.insist()
 
     def flush(self, timeout_seconds: float = 0.0) -> Future[Stats]:
         """As ``Engine.flush``."""
@@ -190,23 +180,15 @@ class Dispatcher:
             self.claim_now()
         return future
 
-    def claim_now(self) -> None:
-        """Claim as soon as a sender is free."""
-        if not self._is_due:
-            self._is_due = True
-            self._wake()
-
     def claim_within(self, delay_seconds: float) -> None:
         """Make the next claim no later than this."""
         if not delay_seconds:
             self.claim_now()
             return
-        due_at = self._monotonic() + delay_seconds
         with self._lock:
-            if due_at >= self._due_at:
-                return
-            self._planned_at = due_at
-        self._wake()
+            is_sooner = self._next_claim.plan(self._monotonic() + delay_seconds)
+        if is_sooner:
+            self._wake()
 
     # -- the senders -------------------------------------------------------------------------
 
@@ -239,7 +221,7 @@ class Dispatcher:
     def note_wait(self, seconds: float) -> None:
         """The sender has waited this long for an answer, and did nothing else."""
         with self._lock:
-            has_backlog = self._in_flight.staged or self._due_at <= self._monotonic()
+            has_backlog = self._in_flight.staged or self._next_claim.at <= self._monotonic()
             if has_backlog and self._in_flight.is_full:
                 self._window.note_wait(seconds)
 
@@ -254,11 +236,6 @@ class Dispatcher:
             again_seconds = (0.0 if entry.lane else inf) if again is None else again
         finally:
             self._end_settling(entry, 0.0 if work.is_probe else again_seconds)
-
-    @property
-    def _due_at(self) -> float:
-        """When to claim next, by the monotonic clock."""
-        return -inf if self._is_due else min(self._planned_at, self._fresh_due_at)
 
     def _decide(self) -> Work | _ClaimMore | _GiveBack | _TendBuffer:
         with self._lock:
@@ -279,18 +256,13 @@ class Dispatcher:
                     return Send(self._in_flight.take())
                 delay_seconds = min(delay_seconds, rate_seconds)
             if not (self._is_claiming or self._in_flight.is_full):
-                due_seconds = self._due_at - self._monotonic()
+                due_seconds = self._next_claim.at - self._monotonic()
                 if due_seconds <= 0:
-                    self._begin_claim()
+                    self._is_claiming = True
+                    self._next_claim.begin()
                     return _ClaimMore()
                 delay_seconds = min(delay_seconds, due_seconds)
             return _WAIT_TO_BE_WOKEN if delay_seconds == inf else Wait(delay_seconds)
-
-    def _begin_claim(self) -> None:
-        """Forget what was due. What is stored from now on makes another claim due."""
-        self._is_claiming, self._is_due = True, False
-        self._planned_at = self._fresh_due_at = inf
-        self._fresh = Tally()  # last: its first event sets the time above
 
     def _claim(self) -> None:
         """Stage the entries that are due, and set the time of the next claim."""
@@ -308,7 +280,7 @@ class Dispatcher:
             due_at = self._monotonic() + again_seconds
             with self._lock:  # at no moment does it look as if nothing were left
                 self._in_flight.stage(entries)
-                self._planned_at = min(self._planned_at, due_at)
+                self._next_claim.plan(due_at)
                 self._is_claiming = False
             if again_seconds != inf:
                 self._wake()
@@ -346,7 +318,7 @@ class Dispatcher:
         with self._lock:
             if self._in_flight or self._is_claiming:
                 return True
-            return self._due_at - self._monotonic() < seconds
+            return self._next_claim.at - self._monotonic() < seconds
 
     def is_idle(self) -> bool:
         """Whether there is nothing to send, to wait for or to finish."""
@@ -354,7 +326,7 @@ class Dispatcher:
         with self._lock:
             if self._in_flight or self._is_claiming or self._flushes or self.tending.is_needed:
                 return False
-        return is_resting or self._due_at == inf
+        return is_resting or self._next_claim.at == inf
 
     def needs_sender(self) -> bool:
         """Whether some sender must run."""
