@@ -131,7 +131,8 @@ def _items(event: Any) -> Any:
         products = [properties] if _product_id(properties) is not None else []
     if not isinstance(products, list):
         return products  # the wire's check of items reports it
-    return [_item(product, _currency(event)) for product in products]
+    currency = _currency(event)
+    return [_item(product, currency) for product in products]
 
 
 def _item(product: Any, currency: Any) -> Any:
@@ -182,4 +183,8 @@ def _shipping_currency(event: Any) -> Any:
 
 
 def _first(properties: Mapping[str, Any], *names: str) -> Any:
-    return next((value for name in names if not is_blank(value := properties.get(name))), None)
+    for name in names:
+        value = properties.get(name)
+        if value is not None and not is_blank(value):
+            return value
+    return None

@@ -58,13 +58,20 @@ def larger(inner: Source) -> Source:
     name = st.sampled_from([".a", ".b", '."c d"'])
     pair = st.tuples(st.sampled_from(["a", "x"]), inner).map(": ".join)
     multi_select = st.lists(pair, min_size=1, max_size=3).map(lambda all_: f"{{{', '.join(all_)}}}")
-    step = name | st.sampled_from(["[]", "[*]"]) | multi_select.map(".{}".format)
+    list_ = st.lists(inner, min_size=1, max_size=3).map(lambda all_: f"[{', '.join(all_)}]")
+    step = (
+        name
+        | st.sampled_from(["[]", "[*]", "[0]", "[-1]", "[2]"])
+        | (multi_select | list_).map(".{}".format)
+        | inner.map("[?{}]".format)
+    )
     steps = st.lists(step, min_size=1, max_size=4).map("".join)
-    operator = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "&&", "||"])
+    operator = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "&&", "||", "|"])
     return (
         st.tuples(part | st.sampled_from(NAMES[:2]), steps).map("".join)
         | st.tuples(st.sampled_from(["[]", "[*]"]), steps).map("".join)
         | multi_select
+        | list_
         | st.tuples(part, operator, part).map(" ".join)
     )
 
@@ -72,14 +79,10 @@ def larger(inner: Source) -> Source:
 def uncompiled(inner: Source) -> Source:
     """Expressions of other shapes, which jmespath interprets."""
     shapes = [
-        "@",
         "!({0})",
-        "({0}) | ({1})",
-        "({0})[0]",
         "({0})[:1].a",
-        "({0})[?{1}].b",
+        "({0})[?!{1}].b",
         "({0}).*",
-        "[{0}, {1}]",
         "length({0})",
         "not_null({0}, {1})",
     ]
@@ -89,7 +92,7 @@ def uncompiled(inner: Source) -> Source:
 
 
 LEAVES = st.sampled_from(
-    ["a", "b", '"c d"', "a.b", "a[].b", "b[*].a", "'a'", r"'it\'s'"]
+    ["a", "b", '"c d"', "@", "a.b", "a[].b", "b[*].a", "a[0]", "'a'", r"'it\'s'"]
 ) | JSON.map(lambda value: f"`{json.dumps(value)}`")
 COMPILED = st.recursive(LEAVES, larger, max_leaves=6)
 ANY = st.recursive(LEAVES, lambda inner: larger(inner) | uncompiled(inner), max_leaves=6)
@@ -161,6 +164,16 @@ def test_other_shapes_are_interpreted(source: str, value: Any) -> None:
         ("event_properties.total && 'some'", "some"),
         ("'constant'", "constant"),
         ("event_properties.[nothing, currency][?@] | [0]", "USD"),
+        ("event_properties.[nothing, coupon][?@] | [0]", None),
+        ("event_properties.products[-1]", None),
+        ("event_properties.products[0].variants[1].sku", "a2"),
+        ("event_properties.products[9]", None),
+        ("event_properties.total[0]", None),
+        ("event_properties.products[?price > `1`].product_id", ["a", "b"]),
+        ("event_properties.products[?price > `1`] | [1].product_id", "b"),
+        ("user_id.[a, b.c]", None),
+        ("event_properties.[total, nothing.at]", [12.5, None]),
+        ("@.platform", "Web"),
         ("length(event_properties.products)", 4),
     ],
 )
@@ -172,15 +185,19 @@ def test_expressions_that_apps_write(source: str, found: object) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "(a[0]).a",
-        "a[0][]",
-        "a[0][*].a",
-        "a[*].b[0]",
-        "{x: a[0]}",
-        "a[0] == b",
-        "a[0] < `2`",
-        "a[0] && b",
-        "a[0] || b",
+        "(a[:1]).a",
+        "a[:1][]",
+        "(a[:1])[*].a",
+        "a[*].b[:1]",
+        "a[?b[:1]]",
+        "(a[:1])[0]",
+        "a[:1] | [0]",
+        "[b, a[:1]]",
+        "{x: a[:1]}",
+        "a[:1] == b",
+        "a[:1] < `2`",
+        "a[:1] && b",
+        "a[:1] || b",
     ],
 )
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_usual_value_is_told_without_its_reader(read: Callable[..., Any]) -> N
     assert [each for each in USUAL[read] if not IS_UNCHANGED[read](each)] == []
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES)
 def test_a_value_that_is_told_is_returned(value: Any) -> None:
     """A reader returns the value itself wherever its expression is true."""
     check(value)
