@@ -48,7 +48,7 @@ def joined(*threads: threading.Thread) -> bool:
 
 
 def test_a_wake_up_between_asking_and_waiting_is_not_lost() -> None:
-    """A sender that was woken after it asked for work does not wait at all, but once."""
+    """Wake-ups that come after a sender has asked for work end its next wait, and no other."""
     heard: list[object] = []
 
     def wait(awaited: Awaited, seconds: float | None) -> None:
