@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from sys import getsizeof
@@ -174,7 +175,8 @@ class Ledger:
 
     def record(self, fact: Fact) -> None:
         """Count a fact and tell it now. Not for an app's thread: hooks run. Never raises."""
-        self._count(fact)
+        with self._lock:
+            self._count(fact)
         self._tell(fact)
 
     def post(self, fact: Fact, *, is_new: bool = False) -> None:
@@ -259,7 +261,8 @@ class Ledger:
             try:
                 self._book()
             finally:
-                self._lock.release()
+                with suppress(RuntimeError):  # recover() was called in the midst
+                    self._lock.release()
 
     def _book(self) -> None:
         """Count what was posted, and queue it for the hooks. The caller holds the lock."""
@@ -337,21 +340,21 @@ class Ledger:
             )
 
     def _count(self, fact: Fact) -> None:
-        with self._lock:
-            if isinstance(fact, Delivered):
-                self._delivered[fact.sync] += 1
-            elif isinstance(fact, Retrying):
-                self._retried += 1
-            elif isinstance(fact, Trimmed):
-                self._trimmed.update(each.code for each in fact.omissions)
-            elif isinstance(fact, DeadLettered):
-                self._dead_lettered[fact.reason] += 1
-            elif isinstance(fact, Dropped):
-                self._dropped[fact.reason] += 1
-            elif isinstance(fact, Invalid):
-                self._invalid[fact.reason] += 1
-            elif isinstance(fact, Lost):
-                self._lost += fact.events
+        """The caller holds the lock."""
+        if isinstance(fact, Delivered):
+            self._delivered[fact.sync] += 1
+        elif isinstance(fact, Retrying):
+            self._retried += 1
+        elif isinstance(fact, Trimmed):
+            self._trimmed.update(each.code for each in fact.omissions)
+        elif isinstance(fact, DeadLettered):
+            self._dead_lettered[fact.reason] += 1
+        elif isinstance(fact, Dropped):
+            self._dropped[fact.reason] += 1
+        elif isinstance(fact, Invalid):
+            self._invalid[fact.reason] += 1
+        elif isinstance(fact, Lost):
+            self._lost += fact.events
 
     def _tell(self, fact: Fact) -> None:
         for hook in self._hooks:

@@ -152,6 +152,23 @@ def test_an_exception_at_the_clock_reaches_the_app_and_the_event_the_server() ->
         assert bench.engine.stats().accepted == 1
 
 
+def test_an_exception_while_a_fact_is_posted_reaches_the_app() -> None:
+    """What strikes while a fact is counted costs that fact alone."""
+
+    @dataclass(frozen=True)
+    class Striking:
+        @property
+        def code(self) -> str:
+            raise TimeLimit
+
+    with closing(Bench(Gate())) as bench:
+        with pytest.raises(TimeLimit):
+            bench.engine.post(Trimmed("HOME", "i", "Home", (Striking(),)))  # type: ignore[arg-type]
+        bench.engine.invalid(INVALID)
+        bench.wait_for_fact(Invalid)
+        assert bench.engine.stats().trimmed == {}
+
+
 def test_a_refused_event_may_be_interrupted_as_well() -> None:
     """Where the buffer is full, the counters add up, and room that comes is used."""
     gate = Gate()

@@ -410,6 +410,47 @@ def test_a_hook_may_post_and_tell() -> None:
     assert told == [DROPPED, INVALID, DELIVERED]
 
 
+@dataclasses.dataclass(frozen=True)
+class Calling:
+    """A part left out of an event, which does something when its code is counted."""
+
+    do: Callable[[], object]
+
+    @property
+    def code(self) -> str:
+        self.do()
+        return "code"
+
+
+def trimmed_and(do: Callable[[], object]) -> Trimmed:
+    return Trimmed("HOME", "id", "Home", (Calling(do),))  # type: ignore[arg-type]
+
+
+def test_what_interrupts_the_counting_may_post() -> None:
+    """A fact that a signal handler posts while another one is counted is counted after it."""
+    told: list[Fact] = []
+    ledger = Ledger([told.append])
+    outer = trimmed_and(lambda: ledger.post(dropped(), is_new=True))
+    ledger.post(outer)
+    stats = ledger.stats()
+    assert (stats.accepted, stats.dropped, stats.trimmed) == (1, {"full": 1}, {"code": 1})
+    ledger.tell_posted()
+    assert told == [outer, dropped()]
+
+
+def test_what_interrupts_the_counting_may_recover() -> None:
+    """A handler that was itself interrupted leaves the counting as it should be."""
+    told: list[Fact] = []
+    ledger = Ledger([told.append])
+    outer = trimmed_and(ledger.recover)
+    ledger.post(outer)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ledger.post, dropped(), is_new=True).result(LONG)
+        assert pool.submit(ledger.stats).result(LONG).trimmed == {"code": 1}
+    ledger.tell_posted()
+    assert told == [outer, dropped()]
+
+
 def test_threads_tell_each_posted_fact_once() -> None:
     """With four threads posting and telling, every fact is reported exactly once."""
     told: list[str] = []
