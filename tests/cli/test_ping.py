@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import trustme
 from support.black_hole import black_hole
 from support.cli import Done, run
 from support.faulty_server import Exchange, FaultyServer, StartServer
+from support.refusing_port import refusing_port
 from support.tls import Tls
 
 from amplitude_moloco.cli.route import Route
@@ -146,9 +146,8 @@ class TestUnreached:
 
     def test_refused(self, config: Path) -> None:
         """A port where nothing listens is said to refuse."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        code, out, _ = ping(config, f"http://127.0.0.1:{port}")
+        with refusing_port() as port:
+            code, out, _ = ping(config, f"http://127.0.0.1:{port}")
         assert code == LATER
         assert f"FAILED  connection  127.0.0.1:{port} refuses the connection; check host" in out
 

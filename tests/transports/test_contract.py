@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.endpoint import KEY, endpoint_at
 from support.faulty_server import Exchange, FaultyServer, StartServer, Step
+from support.refusing_port import refusing_port
 from support.tls import Tls
 
 from amplitude_moloco.errors import ConfigurationError
@@ -663,9 +664,8 @@ def test_a_server_that_reads_nothing_is_a_result(
 
 def test_a_refused_connection_is_a_result(open_transport: OpenTransport) -> None:
     """If no server listens, the result names the fault."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert_fault(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
+    with refusing_port() as port:
+        assert_fault(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
 
 
 def test_connecting_takes_no_longer_than_the_timeout(open_transport: OpenTransport) -> None:

@@ -18,6 +18,7 @@ from freezegun import freeze_time
 from support.black_hole import black_hole
 from support.endpoint import KEY, endpoint_at
 from support.faulty_server import FaultyServer, StartServer, Step
+from support.refusing_port import refusing_port
 from support.tls import Tls
 
 from amplitude_moloco.errors import ConfigurationError
@@ -81,9 +82,8 @@ def test_a_name_that_can_not_be_resolved_is_named(open_transport: OpenTransport)
 
 def test_a_refused_connection_names_host_and_port(open_transport: OpenTransport) -> None:
     """A port where no server listens is named."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    said = cause(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
+    with refusing_port() as port:
+        said = cause(open_transport(f"http://127.0.0.1:{port}").send(b"{}"))
     assert said.startswith(f"127.0.0.1:{port} refuses the connection")
 
 
