@@ -312,7 +312,7 @@ class Ledger:
         unselected, filtered = self._selection.totals()
         with self._lock:
             self._book()
-            accepted = self._accepted.value - self._retracted  # first: see below
+            accepted = self._accepted.value - self._retracted  # first: puts go on meanwhile
             handed_on = self._handed_on.value
             delivered = sum(self._delivered.values())
             ends = delivered + sum(

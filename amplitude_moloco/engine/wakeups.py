@@ -49,7 +49,10 @@ class Wakeups:
         return False
 
     def _wait_for_others(self, ends_at: float) -> bool:
-        """Sleep until another sender needs this one. Returns whether it is dismissed instead."""
+        """Sleep until another sender needs this one. Returns whether it is dismissed instead.
+
+        The caller holds the lock.
+        """
         if ends_at < self._watch_ends_at:  # the watcher asks again, and learns of it
             self.wake()
         self._sleepers += 1
